@@ -1,0 +1,3 @@
+//! The myrixen command.
+
+fn main() {}

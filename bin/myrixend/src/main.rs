@@ -1,0 +1,3 @@
+//! The MyriXen daemon.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! MX over Ethernet: frames, matching and the endpoint engine, without I/O.

@@ -1,0 +1,1 @@
+//! The MyriXen back end: a frame switch between guests and uplinks.

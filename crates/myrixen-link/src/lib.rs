@@ -1,0 +1,1 @@
+//! Moving MXoE frames over Ethernet and VXLAN.

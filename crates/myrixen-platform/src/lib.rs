@@ -1,0 +1,1 @@
+//! How MyriXen guests and back ends meet: pages, doorbells, death.

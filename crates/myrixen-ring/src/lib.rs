@@ -1,0 +1,1 @@
+//! The queue-pair ABI between a MyriXen guest and its back end.

@@ -1,0 +1,1 @@
+//! Shared pages as checked loads, stores and copies.

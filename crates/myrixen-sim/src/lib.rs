@@ -1,0 +1,1 @@
+//! A seeded network and hostile guests for testing MyriXen.

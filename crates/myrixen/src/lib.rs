@@ -1,0 +1,1 @@
+//! MX message passing for programs in virtual machines, containers and hosts.

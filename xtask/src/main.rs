@@ -1,0 +1,3 @@
+//! Chores of the MyriXen workspace.
+
+fn main() {}
