@@ -1,3 +1,89 @@
-//! Chores of the MyriXen workspace.
+//! Chores of the MyriXen workspace: `cargo xtask COMMAND`.
+//!
+//! It needs nothing but cargo, and never changes a file of the repository.
 
-fn main() {}
+#![forbid(unsafe_code)]
+
+mod arrows;
+mod check;
+mod lengths;
+mod source;
+mod step;
+mod unsafe_code;
+mod workspace;
+
+use std::process::ExitCode;
+
+use anyhow::bail;
+
+use crate::workspace::Workspace;
+
+const USAGE: &str = "\
+usage: cargo xtask COMMAND
+
+  arrows            compare the crates' dependencies with docs/architecture.md, find `unsafe`
+                    where it has no business, and files and functions beyond their limits
+  check             everything that CI runs; a failing step does not stop the others
+      --list            name the steps and what they run
+      --only A,B        only these steps
+      --skip A,B        all but these steps
+      --fail-fast       stop at the first step that fails
+";
+
+fn main() -> ExitCode {
+    match run(&std::env::args().skip(1).collect::<Vec<_>>()) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Carries out one command line.
+fn run(arguments: &[String]) -> anyhow::Result<ExitCode> {
+    let Some((command, rest)) = arguments.split_first() else {
+        bail!("no command\n\n{USAGE}");
+    };
+    match command.as_str() {
+        "arrows" if rest.is_empty() => rules(),
+        "check" => check::run(&check::Selection::parse(rest)?),
+        "help" | "--help" | "-h" => {
+            print!("{USAGE}");
+            Ok(ExitCode::SUCCESS)
+        }
+        _ => bail!("what is `{}`?\n\n{USAGE}", arguments.join(" ")),
+    }
+}
+
+/// The rules of the layout that neither rustc nor clippy knows.
+fn rules() -> anyhow::Result<ExitCode> {
+    let workspace = Workspace::load()?;
+    let architecture = workspace.read("docs/architecture.md")?;
+    let files = source::collect(&workspace)?;
+
+    let mut findings = arrows::check(&workspace, &architecture)?;
+    findings.extend(unsafe_code::check(&workspace, &files, &architecture)?);
+    let lengths = lengths::check(&files);
+    findings.extend(lengths.findings);
+
+    for finding in &findings {
+        eprintln!("error: {finding}");
+    }
+    println!(
+        "{} crates, {} files, {} functions: {} broken rules; {} files above {} lines, {} functions above {}",
+        workspace.crates.len(),
+        files.len(),
+        lengths.functions,
+        findings.len(),
+        lengths.long_files,
+        lengths::FILE_AIM,
+        lengths.long_functions,
+        lengths::FUNCTION_AIM,
+    );
+    Ok(if findings.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}

@@ -1,0 +1,248 @@
+//! The steps of `cargo xtask check`: what each runs, and what it needs.
+
+use std::process::Command;
+
+/// One step.
+#[derive(Debug)]
+pub(crate) struct Step {
+    /// Short, for the command line and the summary.
+    pub(crate) name: &'static str,
+    /// What it finds out.
+    pub(crate) what: &'static str,
+    /// How to find out whether the tool it needs is there, if not part of Rust.
+    pub(crate) needs: Option<Tool>,
+    /// What it runs.
+    pub(crate) work: Work,
+    /// Seconds after which it is taken to hang. Several times what it needs on two slow cores.
+    pub(crate) limit: u64,
+}
+
+/// A tool that does not come with Rust.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Tool {
+    /// A command that succeeds where the tool is.
+    pub(crate) probe: &'static [&'static str],
+    /// How to get it.
+    pub(crate) install: &'static str,
+}
+
+/// What a step does.
+#[derive(Debug)]
+pub(crate) enum Work {
+    /// Commands one after the other.
+    Commands(&'static [Run]),
+    /// This program's own `arrows`.
+    Arrows,
+    /// Every fuzz target for a while.
+    Fuzz,
+}
+
+/// One command.
+#[derive(Debug)]
+pub(crate) struct Run {
+    /// Program and arguments.
+    pub(crate) words: &'static [&'static str],
+    /// Environment.
+    pub(crate) env: &'static [(&'static str, &'static str)],
+}
+
+/// What is asked of every step: cheap and telling ones first. Each profile compiles everything anew, so
+/// there are three, one after the other: dev (clippy, tests, documents), release (simulation, demo), and
+/// the fuzz targets' own. Loom's is small.
+pub(crate) const STEPS: &[Step] = &[
+    Step {
+        name: "fmt",
+        what: "layout of the code",
+        needs: None,
+        work: Work::Commands(&[
+            Run {
+                words: &["cargo", "fmt", "--all", "--check"],
+                env: &[],
+            },
+            Run {
+                words: &[
+                    "cargo",
+                    "fmt",
+                    "--manifest-path",
+                    "fuzz/Cargo.toml",
+                    "--check",
+                ],
+                env: &[],
+            },
+        ]),
+        limit: 60,
+    },
+    Step {
+        name: "arrows",
+        what: "arrows of docs/architecture.md, unsafe, lengths",
+        needs: None,
+        work: Work::Arrows,
+        limit: 60,
+    },
+    Step {
+        name: "deny",
+        what: "licences, duplicates and sources of dependencies",
+        needs: Some(Tool {
+            probe: &["cargo", "deny", "--version"],
+            install: "cargo install --locked cargo-deny",
+        }),
+        work: Work::Commands(&[Run {
+            words: &[
+                "cargo",
+                "deny",
+                "--all-features",
+                "check",
+                "licenses",
+                "bans",
+                "sources",
+            ],
+            env: &[],
+        }]),
+        limit: 300,
+    },
+    Step {
+        name: "clippy",
+        what: "lints, warnings are errors",
+        needs: None,
+        work: Work::Commands(&[Run {
+            words: &[
+                "cargo",
+                "clippy",
+                "--locked",
+                "--workspace",
+                "--all-targets",
+                "--all-features",
+                "--",
+                "-Dwarnings",
+            ],
+            env: &[],
+        }]),
+        limit: 900,
+    },
+    Step {
+        name: "test",
+        what: "all tests, as the README says",
+        needs: None,
+        work: Work::Commands(&[Run {
+            words: &["cargo", "test", "--workspace"],
+            env: &[],
+        }]),
+        limit: 1200,
+    },
+    Step {
+        name: "docs",
+        what: "documentation, warnings are errors",
+        needs: None,
+        work: Work::Commands(&[Run {
+            words: &[
+                "cargo",
+                "doc",
+                "--locked",
+                "--workspace",
+                "--no-deps",
+                "--all-features",
+            ],
+            env: &[("RUSTDOCFLAGS", "-Dwarnings")],
+        }]),
+        limit: 600,
+    },
+    Step {
+        name: "loom",
+        what: "models of the rings' handshakes, all interleavings",
+        needs: None,
+        work: Work::Commands(&[Run {
+            words: &[
+                "cargo",
+                "test",
+                "--locked",
+                "--release",
+                "-p",
+                "myrixen-ring",
+                "--lib",
+                "loom",
+            ],
+            // A folder of its own, or the flag would have everything else compiled again.
+            env: &[
+                ("RUSTFLAGS", "--cfg loom"),
+                ("CARGO_TARGET_DIR", "target/loom"),
+            ],
+        }]),
+        limit: 600,
+    },
+    Step {
+        name: "sim",
+        what: "10,000 simulated networks",
+        needs: None,
+        work: Work::Commands(&[Run {
+            words: &[
+                "cargo",
+                "run",
+                "--locked",
+                "--release",
+                "-p",
+                "myrixen-sim",
+                "--",
+                "--seeds",
+                "10000",
+            ],
+            env: &[],
+        }]),
+        limit: 900,
+    },
+    Step {
+        name: "demo",
+        what: "two hosts, four guests, one killed back end",
+        needs: None,
+        work: Work::Commands(&[Run {
+            words: &["cargo", "run", "--release", "--", "demo"],
+            env: &[],
+        }]),
+        limit: 600,
+    },
+    Step {
+        name: "fuzz",
+        what: "every fuzz target for a while",
+        needs: Some(Tool {
+            probe: &["cargo", "fuzz", "--version"],
+            install: "cargo install --locked cargo-fuzz",
+        }),
+        work: Work::Fuzz,
+        limit: 300,
+    },
+];
+
+impl Tool {
+    /// Whether it is there.
+    pub(crate) fn present(&self) -> bool {
+        let Some((program, arguments)) = self.probe.split_first() else {
+            return true;
+        };
+        Command::new(program)
+            .args(arguments)
+            .output()
+            .is_ok_and(|output| output.status.success())
+    }
+}
+
+impl Work {
+    /// What it runs, for people.
+    pub(crate) fn describe(&self) -> Vec<String> {
+        match self {
+            Self::Commands(runs) => runs.iter().map(Run::describe).collect(),
+            Self::Arrows => vec!["cargo xtask arrows".to_owned()],
+            Self::Fuzz => vec!["cargo fuzz run TARGET, for each of `cargo fuzz list`".to_owned()],
+        }
+    }
+}
+
+impl Run {
+    fn describe(&self) -> String {
+        let env = self
+            .env
+            .iter()
+            .map(|(name, value)| format!("{name}='{value}'"));
+        env.chain(self.words.iter().map(|word| (*word).to_owned()))
+            .collect::<Vec<_>>()
+            .join(" ")
+    }
+}
