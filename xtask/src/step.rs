@@ -92,6 +92,7 @@ pub(crate) const STEPS: &[Step] = &[
                 "deny",
                 "--all-features",
                 "check",
+                "--hide-inclusion-graph",
                 "licenses",
                 "bans",
                 "sources",
