@@ -1,3 +1,9 @@
-//! The myrixen command.
+//! The `myrixen` command.
+#![forbid(unsafe_code)]
+
+mod pattern;
+mod record;
+mod report;
+mod units;
 
 fn main() {}

@@ -1,0 +1,5 @@
+//! What records say, for people: tables on the terminal and a page with plots.
+
+pub(crate) mod html;
+pub(crate) mod plot;
+pub(crate) mod table;
