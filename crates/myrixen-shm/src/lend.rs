@@ -122,6 +122,44 @@ impl Lent {
         })
     }
 
+    /// Shows `len` bytes at `offset` of the buffer. Panics when they do not lie within it. `show` must not use the handle
+    /// again (it would wait for itself).
+    ///
+    /// # Errors
+    ///
+    /// [`Revoked`] after the loan has ended.
+    #[inline]
+    pub fn with<R>(
+        &self,
+        offset: usize,
+        len: usize,
+        show: impl FnOnce(&[u8]) -> R,
+    ) -> Result<R, Revoked> {
+        self.checked(offset, len, |base| {
+            // SAFETY: `checked` gives `len` initialised bytes whose loan lasts until this closure returns; whoever writes
+            // to them through a handle needs the lock that is held here, and the lender's own borrow is suspended.
+            show(unsafe { std::slice::from_raw_parts(base, len) })
+        })
+    }
+
+    /// As [`with`](Self::with), for writing. Panics also when the buffer was lent for reading.
+    ///
+    /// # Errors
+    ///
+    /// [`Revoked`] after the loan has ended.
+    #[inline]
+    pub fn with_mut<R>(
+        &self,
+        offset: usize,
+        len: usize,
+        fill: impl FnOnce(&mut [u8]) -> R,
+    ) -> Result<R, Revoked> {
+        self.with_io_mut(offset, len, |base, len| {
+            // SAFETY: as in `with`; the buffer was lent by an exclusive borrow, and the lock makes this its only user.
+            fill(unsafe { std::slice::from_raw_parts_mut(base, len) })
+        })
+    }
+
     /// Calls `io` with a range of the buffer as a pointer for a system call that reads from it. The pointer is good
     /// until `io` returns; the loan does not end before, and `io` must not use the handle again
     /// (it would wait for itself). Panics when the range does not lie within the buffer.
