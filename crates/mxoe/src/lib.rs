@@ -1,1 +1,8 @@
 //! MX over Ethernet: frames, matching and the endpoint engine, without I/O.
+
+#![forbid(unsafe_code)]
+
+pub mod addr;
+pub mod checksum;
+pub mod frame;
+pub mod time;
