@@ -1,0 +1,135 @@
+//! What the back end says unasked.
+
+use zerocopy::byteorder::little_endian::U32;
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
+
+use super::layout::{Header, body, kind};
+use super::reply::RawPeer;
+use super::{DirectPeer, Mac, MessageError, PortAddress, Serial};
+
+/// Something that happened, said unasked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Notice {
+    /// Another guest has opened a direct channel to an endpoint of this one; pages, two bells, and the peer's
+    /// pool if it has one, are handed over. This guest is the channel's back end.
+    DirectOffered {
+        /// The endpoint of this guest.
+        endpoint: u8,
+        /// Who opened it.
+        peer: DirectPeer,
+    },
+    /// The other end closed a direct channel or is gone; the switched path may still lead there.
+    DirectGone {
+        /// The endpoint of this guest.
+        endpoint: u8,
+        /// The other end.
+        peer: PortAddress,
+    },
+    /// An endpoint is gone for good: what is pending to it fails.
+    EndpointGone(PortAddress),
+    /// A board is gone for good, with all its endpoints.
+    BoardGone(Mac),
+    /// The back end is about to stop: reattach when it is back.
+    Draining {
+        /// It goes on for about this long, in milliseconds.
+        grace_ms: u32,
+    },
+}
+
+#[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+struct RawOffered {
+    endpoint: u8,
+    reserved: [u8; 7],
+    peer: RawPeer,
+}
+
+#[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+struct RawGone {
+    endpoint: u8,
+    peer: u8,
+    mac: [u8; 6],
+}
+
+#[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+struct RawDraining {
+    grace_ms: U32,
+}
+
+impl Notice {
+    /// The message, with the number of things handed over. `serial` counts the notices of a guest and
+    /// tags what is handed over.
+    pub fn emit(&self, serial: Serial, handed: u8) -> Vec<u8> {
+        let gone = |endpoint, peer, mac: Mac| RawGone {
+            endpoint,
+            peer,
+            mac: mac.bytes(),
+        };
+        let (kind, body) = match self {
+            Self::DirectOffered { endpoint, peer } => {
+                let peer = RawPeer::of(peer);
+                let raw = RawOffered {
+                    endpoint: *endpoint,
+                    reserved: [0; 7],
+                    peer,
+                };
+                (kind::DIRECT_OFFERED, raw.as_bytes().to_vec())
+            }
+            Self::DirectGone { endpoint, peer } => (
+                kind::DIRECT_GONE,
+                gone(*endpoint, peer.endpoint, peer.mac).as_bytes().to_vec(),
+            ),
+            Self::EndpointGone(who) => (
+                kind::ENDPOINT_GONE,
+                gone(0, who.endpoint, who.mac).as_bytes().to_vec(),
+            ),
+            Self::BoardGone(mac) => (kind::BOARD_GONE, gone(0, 0, *mac).as_bytes().to_vec()),
+            Self::Draining { grace_ms } => {
+                let raw = RawDraining {
+                    grace_ms: (*grace_ms).into(),
+                };
+                (kind::DRAINING, raw.as_bytes().to_vec())
+            }
+        };
+        Header {
+            kind,
+            answer: false,
+            handed,
+            serial,
+        }
+        .emit(&body)
+    }
+
+    /// `None`: a notice of a later version.
+    pub(super) fn parse(kind: u16, bytes: &[u8]) -> Result<Option<Self>, MessageError> {
+        let gone = || body::<RawGone>(kind, bytes).map(|(raw, _)| raw);
+        let who = |raw: &RawGone| PortAddress {
+            mac: Mac::new(raw.mac),
+            endpoint: raw.peer,
+        };
+        Ok(Some(match kind {
+            kind::DIRECT_OFFERED => {
+                let (raw, _) = body::<RawOffered>(kind, bytes)?;
+                Self::DirectOffered {
+                    endpoint: raw.endpoint,
+                    peer: raw.peer.parse(),
+                }
+            }
+            kind::DIRECT_GONE => {
+                let raw = gone()?;
+                Self::DirectGone {
+                    endpoint: raw.endpoint,
+                    peer: who(raw),
+                }
+            }
+            kind::ENDPOINT_GONE => Self::EndpointGone(who(gone()?)),
+            kind::BOARD_GONE => Self::BoardGone(Mac::new(gone()?.mac)),
+            kind::DRAINING => Self::Draining {
+                grace_ms: body::<RawDraining>(kind, bytes)?.0.grace_ms.get(),
+            },
+            _ => return Ok(None),
+        }))
+    }
+}

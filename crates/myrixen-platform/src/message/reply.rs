@@ -1,0 +1,364 @@
+//! What the back end answers.
+
+use std::fmt;
+
+use zerocopy::byteorder::little_endian::{U16, U32};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
+
+use super::layout::{Header, body, invalid, kind};
+use super::words::{RawName, RawProbe, RawTerms, RawText};
+use super::{Mac, MemoryProbe, MessageError, Name, PortAddress, RingTerms, Serial, Text};
+
+/// How many boards one `Boards` reply can carry.
+pub const BOARDS_PER_REPLY: usize = 8;
+
+/// Where a board is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Place {
+    /// A guest of this host: direct channels are possible.
+    Local,
+    /// Behind an uplink.
+    Remote,
+}
+
+/// A board of the fabric.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Board {
+    /// Its address.
+    pub mac: Mac,
+    /// Where it is.
+    pub place: Place,
+    /// Its name as MX shows it, such as `host:0`; `None` when not known yet.
+    pub name: Option<Name>,
+}
+
+/// The other end of a direct channel, as the back end vouches for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DirectPeer {
+    /// Its address.
+    pub address: PortAddress,
+    /// Process id of the other guest's program, in the back end's process-id namespace; 0 when not known.
+    pub pid: u32,
+    /// User id of that program.
+    pub uid: u32,
+    /// Where to try whether its memory can be read.
+    pub memory: Option<MemoryProbe>,
+    /// What the two rings are; this guest is the front end of a channel that it opened,
+    /// the back end of one that it was offered.
+    pub terms: RingTerms,
+}
+
+/// Why a request failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum FailReason {
+    /// The back end does not know this request.
+    Unsupported,
+    /// The request makes no sense.
+    Invalid,
+    /// No such board, endpoint or channel.
+    NotFound,
+    /// The endpoint number is in use.
+    InUse,
+    /// A limit is reached; the text names it and its setting.
+    Limit,
+    /// The policy forbids it.
+    NotPermitted,
+    /// There is no such way between the two: use the switched path.
+    NoDirectPath,
+    /// The back end is about to stop.
+    Draining,
+    /// Something failed in the back end.
+    Internal,
+    /// A reason of a later version.
+    Other(u16),
+}
+
+impl FailReason {
+    fn to_wire(self) -> u16 {
+        match self {
+            Self::Unsupported => 1,
+            Self::Invalid => 2,
+            Self::NotFound => 3,
+            Self::InUse => 4,
+            Self::Limit => 5,
+            Self::NotPermitted => 6,
+            Self::NoDirectPath => 7,
+            Self::Draining => 8,
+            Self::Internal => 9,
+            Self::Other(code) => code,
+        }
+    }
+
+    fn from_wire(code: u16) -> Self {
+        match code {
+            1 => Self::Unsupported,
+            2 => Self::Invalid,
+            3 => Self::NotFound,
+            4 => Self::InUse,
+            5 => Self::Limit,
+            6 => Self::NotPermitted,
+            7 => Self::NoDirectPath,
+            8 => Self::Draining,
+            9 => Self::Internal,
+            code => Self::Other(code),
+        }
+    }
+}
+
+/// A request failed, and why.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{text}")]
+pub struct Failure {
+    /// For programs.
+    pub reason: FailReason,
+    /// For people.
+    pub text: Text,
+}
+
+impl Failure {
+    /// A failure with a sentence for people.
+    pub fn new(reason: FailReason, text: impl fmt::Display) -> Self {
+        Self {
+            reason,
+            text: Text::new(&text.to_string()),
+        }
+    }
+}
+
+/// What the back end answers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reply {
+    /// It is done.
+    Done,
+    /// It cannot be done.
+    Failed(Failure),
+    /// The port is open; pages and two bells are handed over.
+    Port {
+        /// The endpoint's number.
+        endpoint: u8,
+        /// The rings; the guest is their front end.
+        terms: RingTerms,
+    },
+    /// The board asked for.
+    Board(Board),
+    /// Some boards.
+    Boards {
+        /// At most [`BOARDS_PER_REPLY`].
+        boards: Vec<Board>,
+        /// Ask on from here; `None` when these were the last.
+        next: Option<u32>,
+    },
+    /// The direct channel is open; pages, two bells, and the peer's pool if it has one, are handed over.
+    Direct(DirectPeer),
+    /// A reply of a later version: a failure of sorts.
+    Unknown {
+        /// Its kind.
+        kind: u16,
+    },
+}
+
+#[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+struct RawFailed {
+    reason: U16,
+    text: RawText,
+}
+
+#[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+struct RawPort {
+    endpoint: u8,
+    reserved: [u8; 3],
+    terms: RawTerms,
+}
+
+#[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+struct RawBoard {
+    mac: [u8; 6],
+    place: u8,
+    reserved: u8,
+    name: RawName,
+}
+
+#[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+struct RawBoards {
+    count: U32,
+    /// 0: these were the last.
+    next: U32,
+}
+
+#[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+pub(super) struct RawPeer {
+    endpoint: u8,
+    reserved: u8,
+    mac: [u8; 6],
+    pid: U32,
+    uid: U32,
+    memory: RawProbe,
+    terms: RawTerms,
+}
+const _: () = assert!(size_of::<RawBoard>() == 88 && size_of::<RawPeer>() == 56);
+
+impl RawBoard {
+    fn of(board: &Board) -> Self {
+        Self {
+            mac: board.mac.bytes(),
+            place: match board.place {
+                Place::Local => 1,
+                Place::Remote => 2,
+            },
+            reserved: 0,
+            name: RawName::of(board.name.as_ref()),
+        }
+    }
+
+    fn parse(&self, kind: u16) -> Result<Board, MessageError> {
+        Ok(Board {
+            mac: Mac::new(self.mac),
+            place: match self.place {
+                1 => Place::Local,
+                2 => Place::Remote,
+                _ => return Err(invalid(kind, "place")),
+            },
+            name: self
+                .name
+                .parse()
+                .map_err(|()| invalid(kind, "board name"))?,
+        })
+    }
+}
+
+impl RawPeer {
+    pub(super) fn of(peer: &DirectPeer) -> Self {
+        Self {
+            endpoint: peer.address.endpoint,
+            reserved: 0,
+            mac: peer.address.mac.bytes(),
+            pid: peer.pid.into(),
+            uid: peer.uid.into(),
+            memory: RawProbe::of(peer.memory.as_ref()),
+            terms: RawTerms::of(&peer.terms),
+        }
+    }
+
+    pub(super) fn parse(&self) -> DirectPeer {
+        DirectPeer {
+            address: PortAddress {
+                mac: Mac::new(self.mac),
+                endpoint: self.endpoint,
+            },
+            pid: self.pid.get(),
+            uid: self.uid.get(),
+            memory: self.memory.parse(),
+            terms: self.terms.parse(),
+        }
+    }
+}
+
+impl Reply {
+    /// The message that answers the request of this serial number, with the number of things handed over.
+    ///
+    /// # Panics
+    /// On more than [`BOARDS_PER_REPLY`] boards: a mistake of the caller.
+    pub fn emit(&self, serial: Serial, handed: u8) -> Vec<u8> {
+        let (kind, body) = self.body();
+        Header {
+            kind,
+            answer: true,
+            handed,
+            serial,
+        }
+        .emit(&body)
+    }
+
+    fn body(&self) -> (u16, Vec<u8>) {
+        match self {
+            Self::Done => (kind::DONE, Vec::new()),
+            Self::Failed(failure) => {
+                let reason = failure.reason.to_wire().into();
+                let raw = RawFailed {
+                    reason,
+                    text: RawText::of(&failure.text),
+                };
+                (kind::FAILED, raw.as_bytes().to_vec())
+            }
+            Self::Port { endpoint, terms } => {
+                let terms = RawTerms::of(terms);
+                let raw = RawPort {
+                    endpoint: *endpoint,
+                    reserved: [0; 3],
+                    terms,
+                };
+                (kind::PORT, raw.as_bytes().to_vec())
+            }
+            Self::Board(board) => (kind::BOARD, RawBoard::of(board).as_bytes().to_vec()),
+            Self::Boards { boards, next } => {
+                assert!(
+                    boards.len() <= BOARDS_PER_REPLY,
+                    "{} boards in a reply",
+                    boards.len()
+                );
+                let count = u32::try_from(boards.len()).unwrap_or(0).into();
+                let raw = RawBoards {
+                    count,
+                    next: next.unwrap_or(0).into(),
+                };
+                let mut bytes = raw.as_bytes().to_vec();
+                for board in boards {
+                    bytes.extend_from_slice(RawBoard::of(board).as_bytes());
+                }
+                (kind::BOARDS, bytes)
+            }
+            Self::Direct(peer) => (kind::DIRECT, RawPeer::of(peer).as_bytes().to_vec()),
+            Self::Unknown { kind } => (*kind, Vec::new()),
+        }
+    }
+
+    pub(super) fn parse(kind: u16, bytes: &[u8]) -> Result<Self, MessageError> {
+        Ok(match kind {
+            kind::DONE => Self::Done,
+            kind::FAILED => {
+                let (raw, _) = body::<RawFailed>(kind, bytes)?;
+                Self::Failed(Failure {
+                    reason: FailReason::from_wire(raw.reason.get()),
+                    text: raw.text.parse().ok_or(invalid(kind, "text"))?,
+                })
+            }
+            kind::PORT => {
+                let (raw, _) = body::<RawPort>(kind, bytes)?;
+                Self::Port {
+                    endpoint: raw.endpoint,
+                    terms: raw.terms.parse(),
+                }
+            }
+            kind::BOARD => Self::Board(body::<RawBoard>(kind, bytes)?.0.parse(kind)?),
+            kind::BOARDS => parse_boards(bytes)?,
+            kind::DIRECT => Self::Direct(body::<RawPeer>(kind, bytes)?.0.parse()),
+            kind::WELCOME | kind::REFUSED => return Err(MessageError::OutOfPlace { kind }),
+            kind => Self::Unknown { kind },
+        })
+    }
+}
+
+fn parse_boards(bytes: &[u8]) -> Result<Reply, MessageError> {
+    let (raw, mut rest) = body::<RawBoards>(kind::BOARDS, bytes)?;
+    let count = usize::try_from(raw.count.get()).unwrap_or(usize::MAX);
+    if count > BOARDS_PER_REPLY {
+        return Err(invalid(kind::BOARDS, "count"));
+    }
+    let mut boards = Vec::with_capacity(count);
+    for _ in 0..count {
+        let (board, after) =
+            RawBoard::ref_from_prefix(rest).map_err(|_| invalid(kind::BOARDS, "count"))?;
+        boards.push(board.parse(kind::BOARDS)?);
+        rest = after;
+    }
+    let next = raw.next.get();
+    Ok(Reply::Boards {
+        boards,
+        next: (next != 0).then_some(next),
+    })
+}

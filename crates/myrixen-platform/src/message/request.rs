@@ -1,0 +1,280 @@
+//! What a guest asks for.
+
+use zerocopy::byteorder::little_endian::{U16, U32};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
+
+use super::layout::{Header, body, invalid, kind};
+use super::words::RawName;
+use super::{Mac, MessageError, Name, PortAddress, Serial};
+
+/// Which board is meant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Query {
+    /// The board with this name, with or without `:0`.
+    Name(Name),
+    /// The board with this address.
+    Mac(Mac),
+}
+
+/// What a guest asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Request {
+    /// A port for an endpoint. Answered by `Port`.
+    OpenPort {
+        /// The number wanted, `None` for any that is free on the board.
+        endpoint: Option<u8>,
+        /// Capacity of the ring towards the back end, in bytes, a power of two.
+        forward: u32,
+        /// Capacity of the ring from the back end, in bytes, a power of two.
+        backward: u32,
+    },
+    /// The endpoint is closed. Answered by `Done`.
+    ClosePort {
+        /// The endpoint's number.
+        endpoint: u8,
+    },
+    /// Who is this board? Answered by `Board`.
+    Resolve(Query),
+    /// Which boards are there? Answered by `Boards`.
+    ListBoards {
+        /// 0 at first, then what the last answer said.
+        from: u32,
+    },
+    /// A direct channel to an endpoint of another guest on this host. Answered by `Direct`.
+    OpenDirect {
+        /// The guest's own endpoint.
+        endpoint: u8,
+        /// The other one.
+        to: PortAddress,
+        /// Capacity of the ring towards the other end, in bytes, a power of two.
+        forward: u32,
+        /// Capacity of the ring from the other end, in bytes, a power of two.
+        backward: u32,
+    },
+    /// The direct channel is closed on this side. Answered by `Done`.
+    CloseDirect {
+        /// The guest's own endpoint.
+        endpoint: u8,
+        /// The other one.
+        to: PortAddress,
+    },
+    /// After a reattachment: this channel exists already, tell me when its other end is gone.
+    /// Answered by `Done`.
+    AdoptDirect {
+        /// The guest's own endpoint.
+        endpoint: u8,
+        /// The other one.
+        to: PortAddress,
+    },
+    /// A request of a later minor version: to be answered with `Unsupported`.
+    Unknown {
+        /// Its kind.
+        kind: u16,
+    },
+}
+
+#[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+struct RawOpenPort {
+    endpoint: U16,
+    reserved: U16,
+    forward: U32,
+    backward: U32,
+}
+
+/// `endpoint` of [`RawOpenPort`]: any number will do.
+const ANY_ENDPOINT: u16 = 0xffff;
+
+#[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+struct RawClosePort {
+    endpoint: u8,
+    reserved: [u8; 3],
+}
+
+#[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+struct RawResolve {
+    by: u8,
+    reserved: u8,
+    mac: [u8; 6],
+    name: RawName,
+}
+
+#[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+struct RawListBoards {
+    from: U32,
+}
+
+/// OpenDirect, CloseDirect, AdoptDirect; the latter two leave the capacities 0.
+#[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+struct RawDirect {
+    endpoint: u8,
+    to_endpoint: u8,
+    to_mac: [u8; 6],
+    forward: U32,
+    backward: U32,
+}
+const _: () = assert!(size_of::<RawOpenPort>() == 12 && size_of::<RawDirect>() == 16);
+
+impl RawDirect {
+    fn emit(endpoint: u8, to: PortAddress, forward: u32, backward: u32) -> Vec<u8> {
+        let raw = Self {
+            endpoint,
+            to_endpoint: to.endpoint,
+            to_mac: to.mac.bytes(),
+            forward: forward.into(),
+            backward: backward.into(),
+        };
+        raw.as_bytes().to_vec()
+    }
+
+    fn to(&self) -> PortAddress {
+        PortAddress {
+            mac: Mac::new(self.to_mac),
+            endpoint: self.to_endpoint,
+        }
+    }
+}
+
+impl Request {
+    /// The message under this serial number, with the number of things handed over.
+    pub fn emit(&self, serial: Serial, handed: u8) -> Vec<u8> {
+        let (kind, body) = self.body();
+        Header {
+            kind,
+            answer: false,
+            handed,
+            serial,
+        }
+        .emit(&body)
+    }
+
+    fn body(&self) -> (u16, Vec<u8>) {
+        match *self {
+            Self::OpenPort {
+                endpoint,
+                forward,
+                backward,
+            } => {
+                let raw = RawOpenPort {
+                    endpoint: endpoint.map_or(ANY_ENDPOINT, u16::from).into(),
+                    reserved: 0.into(),
+                    forward: forward.into(),
+                    backward: backward.into(),
+                };
+                (kind::OPEN_PORT, raw.as_bytes().to_vec())
+            }
+            Self::ClosePort { endpoint } => (
+                kind::CLOSE_PORT,
+                RawClosePort {
+                    endpoint,
+                    reserved: [0; 3],
+                }
+                .as_bytes()
+                .to_vec(),
+            ),
+            Self::Resolve(ref query) => {
+                let (by, mac, name) = match query {
+                    Query::Name(name) => (1, [0; 6], Some(name)),
+                    Query::Mac(mac) => (2, mac.bytes(), None),
+                };
+                let raw = RawResolve {
+                    by,
+                    reserved: 0,
+                    mac,
+                    name: RawName::of(name),
+                };
+                (kind::RESOLVE, raw.as_bytes().to_vec())
+            }
+            Self::ListBoards { from } => (
+                kind::LIST_BOARDS,
+                RawListBoards { from: from.into() }.as_bytes().to_vec(),
+            ),
+            Self::OpenDirect {
+                endpoint,
+                to,
+                forward,
+                backward,
+            } => (
+                kind::OPEN_DIRECT,
+                RawDirect::emit(endpoint, to, forward, backward),
+            ),
+            Self::CloseDirect { endpoint, to } => {
+                (kind::CLOSE_DIRECT, RawDirect::emit(endpoint, to, 0, 0))
+            }
+            Self::AdoptDirect { endpoint, to } => {
+                (kind::ADOPT_DIRECT, RawDirect::emit(endpoint, to, 0, 0))
+            }
+            Self::Unknown { kind } => (kind, Vec::new()),
+        }
+    }
+
+    /// Parses a request; also gives its serial number and how many things were handed over with it.
+    ///
+    /// # Errors
+    /// [`MessageError`] when the bytes are not a well-formed request.
+    pub fn parse(bytes: &[u8]) -> Result<(Serial, Self, u8), MessageError> {
+        let header = Header::parse(bytes)?;
+        if header.answer || header.kind == kind::HELLO {
+            return Err(MessageError::OutOfPlace { kind: header.kind });
+        }
+        Ok((
+            header.serial,
+            Self::parse_body(header.kind, bytes)?,
+            header.handed,
+        ))
+    }
+
+    fn parse_body(kind: u16, bytes: &[u8]) -> Result<Self, MessageError> {
+        Ok(match kind {
+            kind::OPEN_PORT => {
+                let (raw, _) = body::<RawOpenPort>(kind, bytes)?;
+                let endpoint = match raw.endpoint.get() {
+                    ANY_ENDPOINT => None,
+                    n => Some(u8::try_from(n).map_err(|_| invalid(kind, "endpoint"))?),
+                };
+                let (forward, backward) = (raw.forward.get(), raw.backward.get());
+                Self::OpenPort {
+                    endpoint,
+                    forward,
+                    backward,
+                }
+            }
+            kind::CLOSE_PORT => Self::ClosePort {
+                endpoint: body::<RawClosePort>(kind, bytes)?.0.endpoint,
+            },
+            kind::RESOLVE => {
+                let (raw, _) = body::<RawResolve>(kind, bytes)?;
+                Self::Resolve(match (raw.by, raw.name.parse()) {
+                    (1, Ok(Some(name))) => Query::Name(name),
+                    (2, _) => Query::Mac(Mac::new(raw.mac)),
+                    _ => return Err(invalid(kind, "board")),
+                })
+            }
+            kind::LIST_BOARDS => Self::ListBoards {
+                from: body::<RawListBoards>(kind, bytes)?.0.from.get(),
+            },
+            kind::OPEN_DIRECT | kind::CLOSE_DIRECT | kind::ADOPT_DIRECT => {
+                let (raw, _) = body::<RawDirect>(kind, bytes)?;
+                let (endpoint, to) = (raw.endpoint, raw.to());
+                match kind {
+                    kind::CLOSE_DIRECT => Self::CloseDirect { endpoint, to },
+                    kind::ADOPT_DIRECT => Self::AdoptDirect { endpoint, to },
+                    _ => {
+                        let (forward, backward) = (raw.forward.get(), raw.backward.get());
+                        Self::OpenDirect {
+                            endpoint,
+                            to,
+                            forward,
+                            backward,
+                        }
+                    }
+                }
+            }
+            kind => Self::Unknown { kind },
+        })
+    }
+}

@@ -1,0 +1,334 @@
+//! Waiting for many bells and descriptors at once.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use rustix::event::{EventfdFlags, Timespec, epoll, eventfd};
+use rustix::io::Errno;
+
+use crate::bell::Waiter;
+
+/// A set of bells and other descriptors, each under a token, and a way to wait for any of them.
+///
+/// The set is level-triggered: what is ready stays ready until it is drained, read or removed. In particular
+/// a bell whose ringer is gone stays ready until it is removed. Handles are cheap to clone and share the set; descriptors may be added and
+/// removed while another thread waits. If several threads wait, each sees some of the events.
+#[derive(Clone, Debug)]
+pub struct WaitSet {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    epoll: OwnedFd,
+    /// Ours alone, so an eventfd is safe here.
+    wake: Arc<OwnedFd>,
+    /// The bells in the set, kept open: an epoll entry outlives its descriptor while a duplicate of it is open
+    /// elsewhere (the ringer has one), and could not be removed any more.
+    bells: Mutex<BTreeMap<RawFd, Arc<OwnedFd>>>,
+}
+
+/// Something in the set is ready.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ready {
+    /// Under which it was added.
+    pub token: u64,
+    /// It can be read or drained.
+    pub readable: bool,
+    /// It can be written.
+    pub writable: bool,
+    /// The other end is gone.
+    pub hung_up: bool,
+}
+
+/// What a descriptor is watched for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Interest {
+    /// Until it can be read.
+    Read,
+    /// Until it can be read or written.
+    ReadWrite,
+}
+
+/// Wakes a [`WaitSet`] from any thread. Stays usable when the set is gone.
+#[derive(Clone, Debug)]
+pub struct Waker {
+    wake: Arc<OwnedFd>,
+}
+
+impl Waker {
+    /// The present or the next [`WaitSet::wait`] returns at once. Never blocks.
+    pub fn wake(&self) {
+        // EAGAIN: the counter is full, so it is ready anyway.
+        let _ = rustix::io::retry_on_intr(|| rustix::io::write(&self.wake, &1u64.to_ne_bytes()));
+    }
+}
+
+/// The token of the set's own waker.
+const WAKE: u64 = u64::MAX;
+/// How many events one call takes from the kernel; what is left comes with the next.
+const BATCH: usize = 64;
+
+impl WaitSet {
+    /// An empty set.
+    ///
+    /// # Errors
+    /// When a descriptor cannot be had (`RLIMIT_NOFILE`).
+    pub fn new() -> io::Result<Self> {
+        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+        let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        epoll::add(
+            &epoll,
+            &wake,
+            epoll::EventData::new_u64(WAKE),
+            epoll::EventFlags::IN,
+        )?;
+        let shared = Shared {
+            epoll,
+            wake: Arc::new(wake),
+            bells: Mutex::default(),
+        };
+        Ok(Self {
+            shared: Arc::new(shared),
+        })
+    }
+
+    /// Adds a bell. The set keeps it open until it is removed.
+    ///
+    /// # Errors
+    /// When it is in the set already, or the kernel's limit (`/proc/sys/fs/epoll/max_user_watches`) is reached.
+    ///
+    /// # Panics
+    /// On the token `u64::MAX`, which the set keeps for itself.
+    pub fn add_bell(&self, bell: &Waiter, token: u64) -> io::Result<()> {
+        self.add(bell.fd(), token, Interest::Read)?;
+        let mut bells = self
+            .shared
+            .bells
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        bells.insert(bell.fd().as_raw_fd(), bell.share());
+        Ok(())
+    }
+
+    /// Takes a bell out. Events of it that another thread already holds may still be seen there.
+    pub fn remove_bell(&self, bell: &Waiter) {
+        self.remove(bell.fd());
+        let mut bells = self
+            .shared
+            .bells
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        bells.remove(&bell.fd().as_raw_fd());
+    }
+
+    /// Adds a descriptor, which the caller must [`remove`](Self::remove) before it closes it.
+    ///
+    /// # Errors
+    /// As [`add_bell`](Self::add_bell).
+    ///
+    /// # Panics
+    /// On the token `u64::MAX`, which the set keeps for itself.
+    pub fn add(&self, fd: BorrowedFd<'_>, token: u64, interest: Interest) -> io::Result<()> {
+        assert_ne!(token, WAKE, "the token u64::MAX is the set's own");
+        let data = epoll::EventData::new_u64(token);
+        Ok(epoll::add(&self.shared.epoll, fd, data, interest.flags())?)
+    }
+
+    /// Changes what a descriptor is watched for.
+    ///
+    /// # Errors
+    /// When it is not in the set.
+    pub fn change(&self, fd: BorrowedFd<'_>, token: u64, interest: Interest) -> io::Result<()> {
+        assert_ne!(token, WAKE, "the token u64::MAX is the set's own");
+        let data = epoll::EventData::new_u64(token);
+        Ok(epoll::modify(
+            &self.shared.epoll,
+            fd,
+            data,
+            interest.flags(),
+        )?)
+    }
+
+    /// Takes a descriptor out; nothing happens when it is not in the set.
+    pub fn remove(&self, fd: BorrowedFd<'_>) {
+        let _ = epoll::delete(&self.shared.epoll, fd);
+    }
+
+    /// Waits until something is ready, the waker is used, a signal arrives, or the time is over (`None`: for ever), and puts
+    /// what is ready into `ready`, which it clears first. It may come back with nothing.
+    ///
+    /// # Errors
+    /// Only when the kernel has no memory.
+    pub fn wait(&self, timeout: Option<Duration>, ready: &mut Vec<Ready>) -> io::Result<()> {
+        ready.clear();
+        let timeout = timeout.map(timespec);
+        let mut room = [const { std::mem::MaybeUninit::uninit() }; BATCH];
+        let events = match epoll::wait(&self.shared.epoll, &mut room, timeout.as_ref()) {
+            Ok((events, _)) => events,
+            Err(Errno::INTR) => return Ok(()),
+            Err(err) => return Err(err.into()),
+        };
+        for event in events {
+            let (data, flags) = (event.data, event.flags);
+            if data.u64() == WAKE {
+                let mut count = [0; 8];
+                let _ = rustix::io::read(&*self.shared.wake, &mut count);
+                continue;
+            }
+            ready.push(Ready {
+                token: data.u64(),
+                readable: flags.intersects(epoll::EventFlags::IN),
+                writable: flags.intersects(epoll::EventFlags::OUT),
+                hung_up: flags.intersects(GONE),
+            });
+        }
+        Ok(())
+    }
+
+    /// A handle that wakes whoever waits on this set.
+    pub fn waker(&self) -> Waker {
+        Waker {
+            wake: Arc::clone(&self.shared.wake),
+        }
+    }
+}
+
+impl AsFd for WaitSet {
+    /// Readable when something in the set is ready: a set can be waited for in another one, or in a foreign loop.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.shared.epoll.as_fd()
+    }
+}
+
+/// The events that say that the other end is gone.
+const GONE: epoll::EventFlags = epoll::EventFlags::HUP
+    .union(epoll::EventFlags::RDHUP)
+    .union(epoll::EventFlags::ERR);
+
+impl Interest {
+    fn flags(self) -> epoll::EventFlags {
+        let read = epoll::EventFlags::IN | epoll::EventFlags::RDHUP;
+        match self {
+            Self::Read => read,
+            Self::ReadWrite => read | epoll::EventFlags::OUT,
+        }
+    }
+}
+
+/// As the kernel wants it. More than 24 days are cut to that: older kernels count milliseconds in 31 bits.
+pub(crate) fn timespec(duration: Duration) -> Timespec {
+    let duration = duration.min(Duration::from_millis(i32::MAX.unsigned_abs().into()));
+    Timespec {
+        tv_sec: i64::try_from(duration.as_secs()).unwrap_or(i64::MAX),
+        tv_nsec: i64::from(duration.subsec_nanos()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bell::{Drained, bell};
+
+    const LONG: Option<Duration> = Some(Duration::from_secs(60));
+    const NOW: Option<Duration> = Some(Duration::ZERO);
+
+    fn tokens(set: &WaitSet, timeout: Option<Duration>) -> Vec<u64> {
+        let mut ready = Vec::new();
+        set.wait(timeout, &mut ready).unwrap();
+        ready.iter().map(|r| r.token).collect()
+    }
+
+    #[test]
+    fn a_rung_bell_stays_ready_until_it_is_drained() {
+        let set = WaitSet::new().unwrap();
+        let (ringer, waiter) = bell().unwrap();
+        set.add_bell(&waiter, 3).unwrap();
+        assert!(tokens(&set, NOW).is_empty());
+        ringer.ring();
+        assert_eq!(tokens(&set, LONG), [3]);
+        assert_eq!(tokens(&set, LONG), [3]);
+        assert_eq!(waiter.drain(), Drained::Rung);
+        assert!(tokens(&set, NOW).is_empty());
+    }
+
+    /// The ringer keeps a duplicate of the read end: without the set's care its entry would live on.
+    #[test]
+    fn a_removed_bell_is_never_heard_again() {
+        let set = WaitSet::new().unwrap();
+        let (ringer, waiter) = bell().unwrap();
+        set.add_bell(&waiter, 3).unwrap();
+        ringer.ring();
+        set.remove_bell(&waiter);
+        drop(waiter);
+        ringer.ring();
+        assert!(tokens(&set, NOW).is_empty());
+    }
+
+    #[test]
+    fn a_bell_that_is_dropped_in_the_set_can_still_be_told_apart() {
+        let set = WaitSet::new().unwrap();
+        let (first_ringer, first) = bell().unwrap();
+        set.add_bell(&first, 1).unwrap();
+        drop(first);
+        let (second_ringer, second) = bell().unwrap();
+        set.add_bell(&second, 2).unwrap();
+        second_ringer.ring();
+        assert_eq!(tokens(&set, LONG), [2]);
+        first_ringer.ring();
+        let mut both = tokens(&set, LONG);
+        both.sort_unstable();
+        assert_eq!(both, [1, 2]);
+    }
+
+    #[test]
+    fn a_gone_ringer_is_reported_as_hung_up() {
+        let set = WaitSet::new().unwrap();
+        let (ringer, waiter) = bell().unwrap();
+        set.add_bell(&waiter, 9).unwrap();
+        drop(ringer);
+        let mut ready = Vec::new();
+        set.wait(LONG, &mut ready).unwrap();
+        assert!(
+            ready.len() == 1 && ready[0].token == 9 && ready[0].hung_up,
+            "{ready:?}"
+        );
+    }
+
+    #[test]
+    fn a_waker_ends_the_next_wait_once() {
+        let set = WaitSet::new().unwrap();
+        let waker = set.waker();
+        std::thread::spawn(move || waker.wake()).join().unwrap();
+        assert!(tokens(&set, LONG).is_empty());
+        let mut fds = [rustix::event::PollFd::new(
+            &set,
+            rustix::event::PollFlags::IN,
+        )];
+        assert_eq!(
+            rustix::event::poll(&mut fds, Some(&Timespec::default())),
+            Ok(0)
+        );
+    }
+
+    #[test]
+    fn more_than_a_batch_is_seen_in_the_end() {
+        let set = WaitSet::new().unwrap();
+        let bells: Vec<_> = (0..100).map(|_| bell().unwrap()).collect();
+        for (token, (ringer, waiter)) in bells.iter().enumerate() {
+            set.add_bell(waiter, token as u64).unwrap();
+            ringer.ring();
+        }
+        let mut seen = std::collections::BTreeSet::new();
+        while seen.len() < bells.len() {
+            for token in tokens(&set, LONG) {
+                let at = usize::try_from(token).unwrap();
+                assert_eq!(bells[at].1.drain(), Drained::Rung);
+                assert!(seen.insert(token));
+            }
+        }
+    }
+}
