@@ -4,5 +4,7 @@
 
 pub mod addr;
 pub mod checksum;
+pub mod engine;
 pub mod frame;
+pub mod matching;
 pub mod time;

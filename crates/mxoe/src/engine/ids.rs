@@ -1,0 +1,114 @@
+//! Handles: how the driver and the engine name things to each other.
+
+use crate::matching::arena::{Arena, Key};
+
+/// A way frames can take: a queue pair, as the driver numbers it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PathId(u16);
+
+impl PathId {
+    /// The path that leads to the back end. Every partner without a route of its own is reached by it.
+    pub const SWITCH: Self = Self(0);
+
+    /// The path with this number. The engine keeps a table as long as the largest number in use.
+    #[must_use]
+    pub const fn new(number: u16) -> Self {
+        Self(number)
+    }
+
+    /// The number.
+    #[must_use]
+    pub const fn get(self) -> u16 {
+        self.0
+    }
+
+    pub(crate) const fn place(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// Memory of the program, a buffer that is sent or received into. The driver makes the number and keeps
+/// the memory until the request that named it has completed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RegionId(pub u32);
+
+/// An entry of the unexpected store: bytes that arrived before their receive. The engine makes the number,
+/// the driver keeps the bytes until [`Event::StoreFreed`](super::Event::StoreFreed).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct StoreId(pub u32);
+
+/// What lets the driver read the data that a rendezvous announces. The driver makes the number, and may
+/// forget it after [`Event::OfferFreed`](super::Event::OfferFreed).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct OfferId(pub u32);
+
+/// A handle with the generation of its place, so that one kept too long is recognised.
+macro_rules! handle {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name {
+            number: u32,
+            generation: u32,
+        }
+
+        impl $name {
+            /// The handle as one word, for drivers that keep it as such.
+            #[must_use]
+            pub const fn to_u64(self) -> u64 {
+                ((self.generation as u64) << 32) | self.number as u64
+            }
+
+            /// The handle that [`to_u64`](Self::to_u64) gave. Any other word names nothing.
+            #[must_use]
+            pub const fn from_u64(word: u64) -> Self {
+                let [a, b, c, d, e, f, g, h] = word.to_be_bytes();
+                Self {
+                    number: u32::from_be_bytes([e, f, g, h]),
+                    generation: u32::from_be_bytes([a, b, c, d]),
+                }
+            }
+
+            #[allow(dead_code, reason = "not every handle is looked up")]
+            pub(crate) fn of<T>(arena: &Arena<T>, key: Key) -> Self {
+                Self { number: key.number(), generation: arena.generation(key) }
+            }
+
+            #[allow(dead_code, reason = "not every handle is looked up")]
+            pub(crate) fn find<T>(self, arena: &Arena<T>) -> Option<Key> {
+                arena.find(self.number, self.generation)
+            }
+        }
+    };
+}
+
+handle! {
+    /// A request in progress: a send, a receive or a connect. Names nothing once the event that ends it is out.
+    RequestId
+}
+handle! {
+    /// One remote endpoint that this endpoint has met. Stays the same over restarts of the partner.
+    PartnerId
+}
+handle! {
+    /// An unexpected message, while it is in the store.
+    UnexpectedId
+}
+handle! {
+    /// A transfer of a large message into this endpoint.
+    PullId
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_handle_survives_as_one_word() {
+        let id = RequestId {
+            number: 7,
+            generation: 0x8000_0001,
+        };
+        assert_eq!(RequestId::from_u64(id.to_u64()), id);
+    }
+}

@@ -1,0 +1,172 @@
+//! Entries with stable small handles, reused without allocating.
+
+use std::ops::{Index, IndexMut};
+
+/// Where an entry lies. Valid until the entry is removed; the place is then used again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Key(u32);
+
+impl Key {
+    /// No entry. Indexing with it is a mistake of ours.
+    pub(crate) const NIL: Self = Self(u32::MAX);
+
+    /// The handle with this number.
+    pub(crate) const fn new(number: u32) -> Self {
+        Self(number)
+    }
+
+    /// The place's number.
+    pub(crate) const fn number(self) -> u32 {
+        self.0
+    }
+
+    /// `None` for [`Key::NIL`].
+    pub(crate) fn some(self) -> Option<Self> {
+        (self != Self::NIL).then_some(self)
+    }
+
+    const fn place(self) -> usize {
+        self.0 as usize
+    }
+}
+
+#[derive(Debug)]
+struct Slot<T> {
+    /// How often the place has been given out, so that a handle kept too long can be told.
+    generation: u32,
+    /// The next free place while this one is.
+    next_free: Key,
+    value: Option<T>,
+}
+
+/// A growing array of entries with a free list: it allocates only when more entries live than ever before.
+#[derive(Debug)]
+pub(crate) struct Arena<T> {
+    slots: Vec<Slot<T>>,
+    free: Key,
+    len: usize,
+}
+
+impl<T> Default for Arena<T> {
+    fn default() -> Self {
+        Self {
+            slots: Vec::new(),
+            free: Key::NIL,
+            len: 0,
+        }
+    }
+}
+
+impl<T> Arena<T> {
+    /// How many entries live.
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether none does.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Puts an entry in.
+    ///
+    /// # Panics
+    /// When 2^32 - 1 entries live: memory is used up long before.
+    pub(crate) fn insert(&mut self, value: T) -> Key {
+        self.len += 1;
+        if let Some(slot) = self.slots.get_mut(self.free.place()) {
+            let key = self.free;
+            self.free = slot.next_free;
+            slot.value = Some(value);
+            return key;
+        }
+        let key = Key(u32::try_from(self.slots.len()).expect("fewer than 2^32 entries"));
+        assert!(key != Key::NIL, "fewer than 2^32 - 1 entries");
+        self.slots.push(Slot {
+            generation: 0,
+            next_free: Key::NIL,
+            value: Some(value),
+        });
+        key
+    }
+
+    /// Takes an entry out; `None` when there is none.
+    pub(crate) fn remove(&mut self, key: Key) -> Option<T> {
+        let slot = self.slots.get_mut(key.place())?;
+        let value = slot.value.take()?;
+        slot.generation = slot.generation.wrapping_add(1);
+        slot.next_free = self.free;
+        self.free = key;
+        self.len -= 1;
+        Some(value)
+    }
+
+    /// The entry, if there is one.
+    pub(crate) fn get(&self, key: Key) -> Option<&T> {
+        self.slots.get(key.place())?.value.as_ref()
+    }
+
+    /// The entry, if there is one.
+    pub(crate) fn get_mut(&mut self, key: Key) -> Option<&mut T> {
+        self.slots.get_mut(key.place())?.value.as_mut()
+    }
+
+    /// How often this place was used before; with the key it names one entry for ever (in effect).
+    pub(crate) fn generation(&self, key: Key) -> u32 {
+        self.slots
+            .get(key.place())
+            .map_or(0, |slot| slot.generation)
+    }
+
+    /// The living entry that was given this key and generation.
+    pub(crate) fn find(&self, number: u32, generation: u32) -> Option<Key> {
+        let slot = self.slots.get(number as usize)?;
+        (slot.generation == generation && slot.value.is_some()).then_some(Key(number))
+    }
+
+    /// All living entries, by place.
+    pub(crate) fn keys(&self) -> impl Iterator<Item = Key> + '_ {
+        (0..)
+            .zip(&self.slots)
+            .filter(|(_, slot)| slot.value.is_some())
+            .map(|(number, _)| Key(number))
+    }
+}
+
+impl<T> Index<Key> for Arena<T> {
+    type Output = T;
+
+    /// # Panics
+    /// When no entry has this key: keys are ours, never a peer's.
+    fn index(&self, key: Key) -> &T {
+        self.get(key).expect("a key names a living entry")
+    }
+}
+
+impl<T> IndexMut<Key> for Arena<T> {
+    fn index_mut(&mut self, key: Key) -> &mut T {
+        self.get_mut(key).expect("a key names a living entry")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_is_used_again_under_a_new_generation() {
+        let mut arena = Arena::default();
+        let first = arena.insert('a');
+        let generation = arena.generation(first);
+        assert_eq!(arena.remove(first), Some('a'));
+        assert_eq!(arena.remove(first), None);
+        let second = arena.insert('b');
+        assert_eq!(first, second);
+        assert_eq!(arena.find(first.number(), generation), None);
+        assert_eq!(
+            arena.find(second.number(), arena.generation(second)),
+            Some(second)
+        );
+        assert_eq!(arena.keys().collect::<Vec<_>>(), [second]);
+    }
+}
