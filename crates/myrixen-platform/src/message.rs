@@ -19,11 +19,10 @@ pub use layout::MAX_MESSAGE;
 pub use notice::Notice;
 pub use reply::{BOARDS_PER_REPLY, Board, DirectPeer, FailReason, Failure, Place, Reply};
 pub use request::{Query, Request};
-pub use words::{
-    Mac, MemoryProbe, Name, NameError, PortAddress, RingTerms, Serial, Text, Ticket, Version,
-};
+pub use words::{Mac, MemoryProbe, Name, NameError, PortAddress, Serial, Text, Ticket, Version};
 
-use layout::Header;
+pub(crate) use hello::Greeting;
+pub(crate) use layout::{HEADER_BYTES, Header, kind};
 
 /// The version of the control plane that this library speaks.
 pub const VERSION: Version = Version::new(1, 0);

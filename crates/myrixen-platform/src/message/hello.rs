@@ -2,14 +2,13 @@
 
 use std::fmt;
 
+use myrixen_ring::{Support, Terms};
 use zerocopy::byteorder::little_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use super::layout::{Header, body, invalid, kind};
-use super::words::{RawName, RawProbe, RawTerms, RawText, RawTicket};
-use super::{
-    Mac, MemoryProbe, MessageError, Name, RingTerms, Serial, Text, Ticket, VERSION, Version,
-};
+use super::words::{RawName, RawProbe, RawSupport, RawTerms, RawText, RawTicket};
+use super::{Mac, MemoryProbe, MessageError, Name, Serial, Text, Ticket, VERSION, Version};
 
 /// First 8 bytes of a Hello's body: a stranger that speaks something else is told apart from a guest.
 const MAGIC: [u8; 8] = *b"MYRXCTL\0";
@@ -30,10 +29,8 @@ pub struct Hello {
     pub version: Version,
     /// Feature bits of the control plane; none are defined in 1.0.
     pub features: u64,
-    /// Minor version of the ring ABI that the guest speaks.
-    pub ring_minor: u16,
-    /// Feature bits of the ring ABI that the guest knows.
-    pub ring_features: u32,
+    /// What the guest can do of the ring ABI.
+    pub ring: Support,
     /// Who it would like to be.
     pub wish: Wish,
     /// From an earlier attachment.
@@ -48,11 +45,9 @@ struct RawHello {
     magic: [u8; 8],
     major: U16,
     minor: U16,
-    ring_minor: U16,
-    reserved: U16,
+    reserved: U32,
     features: U64,
-    ring_features: U32,
-    reserved2: U32,
+    ring: RawSupport,
     board: RawName,
     partition: RawName,
     ticket: RawTicket,
@@ -67,11 +62,9 @@ impl Hello {
             magic: MAGIC,
             major: self.version.major().into(),
             minor: self.version.minor().into(),
-            ring_minor: self.ring_minor.into(),
             reserved: 0.into(),
             features: self.features.into(),
-            ring_features: self.ring_features.into(),
-            reserved2: 0.into(),
+            ring: RawSupport::of(&self.ring),
             board: RawName::of(self.wish.board.as_ref()),
             partition: RawName::of(self.wish.partition.as_ref()),
             ticket: RawTicket::of(self.ticket.as_ref()),
@@ -104,8 +97,7 @@ impl Hello {
         let hello = Self {
             version: Version::new(raw.major.get(), raw.minor.get()),
             features: raw.features.get(),
-            ring_minor: raw.ring_minor.get(),
-            ring_features: raw.ring_features.get(),
+            ring: raw.ring.parse(),
             wish: Wish {
                 board: raw.board.parse().map_err(bad("board name"))?,
                 partition: raw.partition.parse().map_err(bad("partition name"))?,
@@ -189,7 +181,7 @@ const _: () = assert!(size_of::<RawWelcome>() == 32 + 16 + 160 + 258);
 
 impl Welcome {
     /// The message. `control` are the terms of the control ring; `handed` counts its pages and bells.
-    pub fn emit(&self, control: &RingTerms, handed: u8) -> Vec<u8> {
+    pub fn emit(&self, control: &Terms, handed: u8) -> Vec<u8> {
         let raw = RawWelcome {
             major: self.version.major().into(),
             minor: self.version.minor().into(),
@@ -218,7 +210,7 @@ impl Welcome {
         header.emit(raw.as_bytes())
     }
 
-    fn parse(bytes: &[u8]) -> Result<(Self, RingTerms), MessageError> {
+    fn parse(bytes: &[u8]) -> Result<(Self, Terms), MessageError> {
         let (raw, _) = body::<RawWelcome>(kind::WELCOME, bytes)?;
         let bad = |field| invalid(kind::WELCOME, field);
         let name = |name: &RawName, field| name.parse().ok().flatten().ok_or(bad(field));
@@ -246,7 +238,8 @@ impl Welcome {
         if welcome.version.common(VERSION) != Some(welcome.version) {
             return Err(bad("version"));
         }
-        Ok((welcome, raw.control.parse()))
+        let terms = raw.control.parse().ok_or(bad("control ring"))?;
+        Ok((welcome, terms))
     }
 }
 
@@ -354,7 +347,7 @@ impl Refusal {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Greeting {
     /// Taken; with the terms of the control ring and the number of things handed over.
-    Welcome(Box<Welcome>, RingTerms, u8),
+    Welcome(Box<Welcome>, Terms, u8),
     /// Not taken.
     Refused(Refusal),
 }

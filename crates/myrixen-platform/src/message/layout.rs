@@ -9,10 +9,11 @@ use super::{MessageError, Serial};
 pub const MAX_MESSAGE: usize = 1024;
 
 /// Kinds of messages. Requests have bit 12, notices bit 14, replies bit 15.
-pub(super) mod kind {
+pub(crate) mod kind {
     pub(crate) const HELLO: u16 = 0x0001;
     pub(crate) const WELCOME: u16 = 0x0002;
     pub(crate) const REFUSED: u16 = 0x0003;
+    pub(crate) const HANDOVER: u16 = 0x0004;
     pub(crate) const OPEN_PORT: u16 = 0x1001;
     pub(crate) const CLOSE_PORT: u16 = 0x1002;
     pub(crate) const RESOLVE: u16 = 0x1003;
@@ -48,19 +49,21 @@ struct RawHeader {
     length: U32,
     serial: U64,
 }
-const _: () = assert!(size_of::<RawHeader>() == 16);
+/// Bytes of the header of every control message.
+pub(crate) const HEADER_BYTES: usize = size_of::<RawHeader>();
+const _: () = assert!(HEADER_BYTES == 16);
 
 /// The meaning of a header.
-pub(super) struct Header {
-    pub(super) kind: u16,
-    pub(super) answer: bool,
-    pub(super) handed: u8,
-    pub(super) serial: Serial,
+pub(crate) struct Header {
+    pub(crate) kind: u16,
+    pub(crate) answer: bool,
+    pub(crate) handed: u8,
+    pub(crate) serial: Serial,
 }
 
 impl Header {
     /// Checks the length and reads the header. Unknown flag bits are ignored (version rule).
-    pub(super) fn parse(bytes: &[u8]) -> Result<Self, MessageError> {
+    pub(crate) fn parse(bytes: &[u8]) -> Result<Self, MessageError> {
         let have = bytes.len();
         if have > MAX_MESSAGE {
             return Err(MessageError::TooLong { have });
@@ -89,7 +92,7 @@ impl Header {
     /// # Panics
     /// When the body is longer than a message may be, or more than 15 things are handed over:
     /// both are mistakes of this library.
-    pub(super) fn emit(&self, body: &[u8]) -> Vec<u8> {
+    pub(crate) fn emit(&self, body: &[u8]) -> Vec<u8> {
         let len = size_of::<RawHeader>() + body.len();
         assert!(len <= MAX_MESSAGE, "control message of {len} bytes");
         let handed = u16::from(self.handed);
@@ -108,7 +111,7 @@ impl Header {
 }
 
 /// The body of a message as the layout `T`; what follows is of a later minor version.
-pub(super) fn body<T>(kind: u16, message: &[u8]) -> Result<(&T, &[u8]), MessageError>
+pub(crate) fn body<T>(kind: u16, message: &[u8]) -> Result<(&T, &[u8]), MessageError>
 where
     T: FromBytes + KnownLayout + Immutable + Unaligned,
 {
@@ -122,6 +125,6 @@ where
 }
 
 /// An error about one field.
-pub(super) fn invalid(kind: u16, field: &'static str) -> MessageError {
+pub(crate) fn invalid(kind: u16, field: &'static str) -> MessageError {
     MessageError::Invalid { kind, field }
 }

@@ -114,7 +114,7 @@ impl Notice {
                 let (raw, _) = body::<RawOffered>(kind, bytes)?;
                 Self::DirectOffered {
                     endpoint: raw.endpoint,
-                    peer: raw.peer.parse(),
+                    peer: raw.peer.parse(kind)?,
                 }
             }
             kind::DIRECT_GONE => {

@@ -2,12 +2,13 @@
 
 use std::fmt;
 
+use myrixen_ring::Terms;
 use zerocopy::byteorder::little_endian::{U16, U32};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use super::layout::{Header, body, invalid, kind};
 use super::words::{RawName, RawProbe, RawTerms, RawText};
-use super::{Mac, MemoryProbe, MessageError, Name, PortAddress, RingTerms, Serial, Text};
+use super::{Mac, MemoryProbe, MessageError, Name, PortAddress, Serial, Text};
 
 /// How many boards one `Boards` reply can carry.
 pub const BOARDS_PER_REPLY: usize = 8;
@@ -45,7 +46,7 @@ pub struct DirectPeer {
     pub memory: Option<MemoryProbe>,
     /// What the two rings are; this guest is the front end of a channel that it opened,
     /// the back end of one that it was offered.
-    pub terms: RingTerms,
+    pub terms: Terms,
 }
 
 /// Why a request failed.
@@ -137,7 +138,7 @@ pub enum Reply {
         /// The endpoint's number.
         endpoint: u8,
         /// The rings; the guest is their front end.
-        terms: RingTerms,
+        terms: Terms,
     },
     /// The board asked for.
     Board(Board),
@@ -244,8 +245,8 @@ impl RawPeer {
         }
     }
 
-    pub(super) fn parse(&self) -> DirectPeer {
-        DirectPeer {
+    pub(super) fn parse(&self, kind: u16) -> Result<DirectPeer, MessageError> {
+        Ok(DirectPeer {
             address: PortAddress {
                 mac: Mac::new(self.mac),
                 endpoint: self.endpoint,
@@ -253,8 +254,8 @@ impl RawPeer {
             pid: self.pid.get(),
             uid: self.uid.get(),
             memory: self.memory.parse(),
-            terms: self.terms.parse(),
-        }
+            terms: self.terms.parse().ok_or(invalid(kind, "terms"))?,
+        })
     }
 }
 
@@ -331,12 +332,12 @@ impl Reply {
                 let (raw, _) = body::<RawPort>(kind, bytes)?;
                 Self::Port {
                     endpoint: raw.endpoint,
-                    terms: raw.terms.parse(),
+                    terms: raw.terms.parse().ok_or(invalid(kind, "terms"))?,
                 }
             }
             kind::BOARD => Self::Board(body::<RawBoard>(kind, bytes)?.0.parse(kind)?),
             kind::BOARDS => parse_boards(bytes)?,
-            kind::DIRECT => Self::Direct(body::<RawPeer>(kind, bytes)?.0.parse()),
+            kind::DIRECT => Self::Direct(body::<RawPeer>(kind, bytes)?.0.parse(kind)?),
             kind::WELCOME | kind::REFUSED => return Err(MessageError::OutOfPlace { kind }),
             kind => Self::Unknown { kind },
         })

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use myrixen_ring::{Capacity, Features, Layout, Support, Terms, Version as RingVersion};
 use zerocopy::byteorder::little_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
@@ -362,47 +363,62 @@ impl RawProbe {
     }
 }
 
-/// What both ends of a queue pair have agreed on (ring-abi.md). The pages are never asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RingTerms {
-    /// Minor version of the ring ABI; the major is [`VERSION`](super::VERSION)'s.
-    pub minor: u16,
-    /// Feature bits of the ring ABI.
-    pub features: u32,
-    /// Capacity of ring 0, front to back, in bytes.
-    pub forward: u32,
-    /// Capacity of ring 1, back to front, in bytes.
-    pub backward: u32,
+/// A version and features of the ring ABI in a message.
+#[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+pub(super) struct RawSupport {
+    major: U16,
+    minor: U16,
+    features: U32,
 }
 
-/// [`RingTerms`] in a message.
+impl RawSupport {
+    pub(super) fn parse(&self) -> Support {
+        Support {
+            version: RingVersion {
+                major: self.major.get(),
+                minor: self.minor.get(),
+            },
+            features: Features::from_bits_retain(self.features.get()),
+        }
+    }
+
+    pub(super) fn of(support: &Support) -> Self {
+        Self {
+            major: support.version.major.into(),
+            minor: support.version.minor.into(),
+            features: support.features.bits().into(),
+        }
+    }
+}
+
+/// What both ends of a queue pair have agreed on, in a message.
 #[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
 pub(super) struct RawTerms {
-    minor: U16,
-    reserved: U16,
-    features: U32,
+    support: RawSupport,
     forward: U32,
     backward: U32,
 }
 
 impl RawTerms {
-    pub(super) fn parse(&self) -> RingTerms {
-        RingTerms {
-            minor: self.minor.get(),
-            features: self.features.get(),
-            forward: self.forward.get(),
-            backward: self.backward.get(),
-        }
+    /// `None`: no ring has such a capacity.
+    pub(super) fn parse(&self) -> Option<Terms> {
+        let forward = Capacity::new(self.forward.get()).ok()?;
+        let backward = Capacity::new(self.backward.get()).ok()?;
+        let layout = Layout::new(forward, backward);
+        Some(Terms {
+            layout,
+            support: self.support.parse(),
+        })
     }
 
-    pub(super) fn of(terms: &RingTerms) -> Self {
+    pub(super) fn of(terms: &Terms) -> Self {
+        let [forward, backward] = terms.layout.capacities();
         Self {
-            minor: terms.minor.into(),
-            reserved: 0.into(),
-            features: terms.features.into(),
-            forward: terms.forward.into(),
-            backward: terms.backward.into(),
+            support: RawSupport::of(&terms.support),
+            forward: forward.bytes().into(),
+            backward: backward.bytes().into(),
         }
     }
 }
