@@ -7,4 +7,5 @@ pub mod checksum;
 pub mod engine;
 pub mod frame;
 pub mod matching;
+pub mod text;
 pub mod time;

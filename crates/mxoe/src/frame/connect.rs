@@ -205,6 +205,11 @@ impl Connect {
                 status: ConnectStatus::from_wire(raw.status),
             },
         };
+        let features = features(raw, body);
+        let payload = match features {
+            Some(_) => body.payload::<RawExtended>(0)?,
+            None => body.payload::<Raw>(0)?,
+        };
         let frame = Frame::Connect(Self {
             to: EndpointId::new(raw.to),
             from: EndpointId::new(raw.from),
@@ -214,12 +219,12 @@ impl Connect {
             recv_start: SeqNo::from_wire(raw.recv_start.get()),
             attempt: raw.attempt,
             role,
-            features: features(raw, body),
+            features,
         });
         Ok(Parsed {
             eth,
             frame,
-            payload: body.payload::<Raw>(0)?,
+            payload,
         })
     }
 

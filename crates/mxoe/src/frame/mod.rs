@@ -50,6 +50,7 @@
 mod connect;
 mod dialect;
 mod error;
+mod guess;
 mod head;
 mod host_query;
 mod host_reply;
