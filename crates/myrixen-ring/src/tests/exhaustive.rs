@@ -111,7 +111,9 @@ impl Checked {
         let fill = 0x80 | self.published;
         slot.write(0, &vec![fill; frame(k)]);
         let Some(publish) = publish else { return };
-        slot.truncate(frame(publish));
+        if publish < k {
+            slot.truncate(frame(publish));
+        }
         slot.publish(Kind::Frame);
         self.published += 1;
         self.tail += takes - k + publish;

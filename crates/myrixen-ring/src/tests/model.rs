@@ -3,6 +3,7 @@
 
 use std::sync::atomic::Ordering;
 
+use loom::cell::UnsafeCell;
 use loom::sync::atomic::{AtomicU32, AtomicU64, fence};
 use loom::sync::{Arc, Condvar, Mutex};
 use loom::thread;
@@ -22,18 +23,29 @@ struct Shared(Arc<Words>);
 struct Words {
     control: [AtomicU32; 4],
     lines: [[AtomicU64; 2]; LINES as usize],
+    /// Stands for the plain copies of frames: loom reports when one end reads what the other may be writing.
+    frames: [UnsafeCell<()>; LINES as usize],
 }
 
 impl Shared {
     fn new() -> Self {
         let control = std::array::from_fn(|_| AtomicU32::new(0));
         let lines = std::array::from_fn(|_| std::array::from_fn(|_| AtomicU64::new(0)));
-        Self(Arc::new(Words { control, lines }))
+        let frames = std::array::from_fn(|_| UnsafeCell::new(()));
+        Self(Arc::new(Words {
+            control,
+            lines,
+            frames,
+        }))
     }
 
     fn control(&self, offset: usize) -> &AtomicU32 {
         assert_eq!(offset % 128, 0);
         &self.0.control[offset / 128]
+    }
+
+    fn frame(&self, offset: usize) -> &UnsafeCell<()> {
+        &self.0.frames[(offset - RECORDS) / 64]
     }
 
     fn word(&self, offset: usize) -> &AtomicU64 {
@@ -64,10 +76,12 @@ impl Memory for Shared {
     }
 
     fn read(&self, offset: usize, into: &mut [u8]) {
+        self.frame(offset).with(|_| ());
         into.copy_from_slice(&self.load_u64(offset, Ordering::Relaxed).to_le_bytes());
     }
 
     fn write(&self, offset: usize, bytes: &[u8]) {
+        self.frame(offset).with_mut(|_| ());
         let word = u64::from_le_bytes(bytes.try_into().expect("one word"));
         self.store_u64(offset, word, Ordering::Relaxed);
     }
