@@ -152,7 +152,7 @@ fn explore(preemptions: usize, model: impl Fn() + Sync + Send + 'static) {
 
 #[test]
 fn polled_records_arrive_whole_and_in_order() {
-    explore(3, || {
+    explore(4, || {
         let (mut producer, mut consumer) = ends();
         let writer = thread::spawn(move || {
             for number in 1..=3 {
@@ -215,22 +215,22 @@ fn sleepers(count: u64) {
 
 #[test]
 fn no_bell_is_missed_by_a_sleeping_consumer() {
-    explore(4, || sleepers(1));
+    explore(6, || sleepers(1));
 }
 
 #[test]
 fn no_bell_is_missed_by_either_end() {
-    explore(3, || sleepers(2));
+    explore(5, || sleepers(2));
 }
 
 #[test]
 fn no_bell_is_missed_when_sleeps_follow_one_another() {
-    explore(2, || sleepers(3));
+    explore(3, || sleepers(3));
 }
 
 #[test]
 fn what_was_published_before_closing_is_found_after_it_was_seen() {
-    explore(3, || {
+    explore(4, || {
         let (mut producer, mut consumer) = ends();
         let writer = thread::spawn(move || {
             assert!(publish(&mut producer, 1));
