@@ -25,7 +25,9 @@
 mod counters;
 mod error;
 mod link;
+mod sys;
 
+pub mod ethernet;
 pub mod memory;
 
 pub use counters::{DropReason, Drops, LinkCounters, Traffic};

@@ -1,0 +1,555 @@
+//! A network interface, by AF_PACKET with mapped rings (TPACKET_V2). Partitions are 802.1Q VLANs.
+//!
+//! Needs CAP_NET_RAW and nothing else. Frames are copied into the transmit ring with their tag, and one system
+//! call sends a burst, past the queueing discipline. Received frames are handed over where the kernel
+//! put them, after it took the tag out.
+//!
+//! The socket is bound to all protocols, with a filter for MXoE's: to a socket of one protocol the kernel gives
+//! frames of *any* VLAN with the tag removed, so partitions could not be told apart.
+
+use std::cell::Cell;
+use std::collections::BTreeSet;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use mxoe::addr::NicAddr;
+use rustix::io::Errno;
+use rustix::net::{SendFlags, sockopt};
+
+use crate::sys::packet::{self, Hears, Membership};
+use crate::sys::ring::{self, ReceiveRing, RingSizes, TransmitRing};
+use crate::{
+    DropReason, ETHERNET_HEADER, Incoming, Interest, Link, LinkCounters, LinkError, LinkInfo,
+    LinkKind, MXOE_ETHERTYPE, Offloads, Outgoing, Tag,
+};
+
+/// The shortest frame that may be sent, without its frame check sequence.
+const SHORTEST: usize = 60;
+/// The tag protocol identifier of 802.1Q.
+const TPID_8021Q: u16 = 0x8100;
+/// Bits of the tag's control information that hold the VLAN.
+const VLAN_MASK: u16 = 0x0fff;
+/// VLAN numbers that may be used: 0 says "no VLAN", 4095 is reserved.
+const VLANS: std::ops::RangeInclusive<u16> = 1..=4094;
+
+/// Settings of an Ethernet link.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EthernetConfig {
+    /// The network interface.
+    pub interface: String,
+    /// The largest packet, in bytes without the Ethernet header: the interface's MTU when none
+    /// is given, but at most [`DEFAULT_LARGEST`](Self::DEFAULT_LARGEST).
+    pub mtu: Option<usize>,
+    /// Bytes of memory for the receive ring.
+    pub receive_ring: usize,
+    /// Bytes of memory for the transmit ring.
+    pub transmit_ring: usize,
+}
+
+impl EthernetConfig {
+    /// The largest packet that is of use to MXoE as we speak it.
+    pub const DEFAULT_LARGEST: usize = 9000;
+
+    /// An interface with the usual settings: 8 MiB to receive, which holds several windows of pulled
+    /// data while the receiver does something else, and 2 MiB to send.
+    #[must_use]
+    pub fn new(interface: impl Into<String>) -> Self {
+        Self {
+            interface: interface.into(),
+            mtu: None,
+            receive_ring: 8 << 20,
+            transmit_ring: 2 << 20,
+        }
+    }
+}
+
+/// Whether the interface works.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Up,
+    /// Found down, and the caller has yet to be told.
+    WentDown,
+    Down,
+    /// Removed, which the caller is told from now on.
+    Gone,
+}
+
+/// A network interface.
+#[derive(Debug)]
+pub struct EthernetLink {
+    // The rings are unmapped before the socket is closed.
+    receive: ReceiveRing,
+    transmit: TransmitRing,
+    socket: OwnedFd,
+    index: u32,
+    info: LinkInfo,
+    /// Frames have been put into the ring since the kernel was told.
+    unsent: bool,
+    state: State,
+    /// The caller has asked what to sleep on since the socket was last asked for an error.
+    slept: Cell<bool>,
+    hears: BTreeSet<[u8; 6]>,
+    counters: LinkCounters,
+}
+
+impl EthernetLink {
+    /// Opens a link on an interface of the calling thread's network namespace.
+    ///
+    /// # Errors
+    /// [`LinkError::Denied`] without CAP_NET_RAW; [`LinkError::Interface`] when there is no such interface or it is
+    /// not Ethernet; [`LinkError::Setting`] when the interface cannot carry the configured MTU.
+    pub fn open(config: &EthernetConfig) -> Result<Self, LinkError> {
+        let socket = packet::open().map_err(denied)?;
+        let (index, interface) = look_up(socket.as_fd(), &config.interface)?;
+        let mac = interface.mac.ok_or_else(|| LinkError::Interface {
+            name: config.interface.clone(),
+            problem: "is not an Ethernet interface".to_owned(),
+        })?;
+        let mtu = ETHERNET_HEADER + usable_mtu(config, interface.mtu)?;
+        let fd = socket.as_fd();
+        let sizes = RingSizes {
+            frame: mtu,
+            receive: config.receive_ring,
+            transmit: config.transmit_ring,
+        };
+        prepare(fd, config.transmit_ring)?;
+        let (receive, transmit) = ring::map(fd, sizes).map_err(LinkError::io(
+            "map rings (lower receive_ring and transmit_ring?)",
+        ))?;
+        packet::bind(fd, index).map_err(LinkError::io("bind a packet socket"))?;
+        let mut counters = LinkCounters::default();
+        let state = if interface.up {
+            State::Up
+        } else {
+            State::WentDown
+        };
+        counters.outages += u64::from(state == State::WentDown);
+        let info = LinkInfo {
+            name: config.interface.clone(),
+            kind: LinkKind::Ethernet,
+            mac: Some(NicAddr::new(mac)),
+            mtu,
+            offloads: Offloads {
+                transmit_segments: 1,
+                receive_segments: 1,
+                mapped: true,
+            },
+        };
+        Ok(Self {
+            receive,
+            transmit,
+            socket,
+            index,
+            info,
+            unsent: false,
+            state,
+            slept: Cell::new(false),
+            hears: BTreeSet::new(),
+            counters,
+        })
+    }
+
+    fn down(&self) -> LinkError {
+        LinkError::Down {
+            name: self.info.name.clone(),
+        }
+    }
+
+    fn gone(&self) -> LinkError {
+        LinkError::Gone {
+            name: self.info.name.clone(),
+        }
+    }
+
+    /// The kernel says that the interface is down: it may even be gone.
+    fn note_down(&mut self) {
+        let removed = rustix::net::netdevice::index_to_name(&self.socket, self.index).is_err();
+        if removed {
+            self.state = State::Gone;
+        } else if self.state == State::Up {
+            self.state = State::WentDown;
+            self.counters.outages += 1;
+        }
+    }
+
+    /// Tells the caller of an outage, once.
+    fn report_outage(&mut self) -> Result<(), LinkError> {
+        match self.state {
+            State::Up | State::Down => Ok(()),
+            State::WentDown => {
+                self.state = State::Down;
+                Err(self.down())
+            }
+            State::Gone => Err(self.gone()),
+        }
+    }
+
+    /// The device took nothing: because it is full, or because its cable leads nowhere?
+    fn note_refusal(&mut self) {
+        match packet::interface(self.socket.as_fd(), &self.info.name) {
+            Ok(interface) if interface.running => self.state = State::Up,
+            _ => self.note_down(),
+        }
+    }
+
+    /// Tells the kernel to send what is in the ring.
+    fn kick(&mut self) -> Result<(), LinkError> {
+        self.counters.system_calls += 1;
+        match rustix::net::send(&self.socket, &[], SendFlags::DONTWAIT) {
+            Ok(_) => {
+                self.state = State::Up;
+                self.unsent = self.transmit.is_pending();
+            }
+            Err(Errno::NOBUFS) => self.note_refusal(),
+            // The socket's share of memory is in flight: what is left goes later.
+            Err(Errno::AGAIN | Errno::INTR) => {}
+            Err(Errno::NETDOWN | Errno::NXIO | Errno::NODEV) => self.note_down(),
+            // The interface's MTU was lowered below ours: the kernel has skipped the frame.
+            Err(Errno::MSGSIZE) => self.counters.drop_one(DropReason::TransmitRefused),
+            Err(errno) => return Err(LinkError::io("send frames")(errno.into())),
+        }
+        Ok(())
+    }
+
+    /// A sleeper woke and found nothing: an interface that goes down leaves an error on the socket,
+    /// which wakes every sleeper until it is read.
+    fn check_socket(&mut self) {
+        if self.slept.take()
+            && let Ok(Err(Errno::NETDOWN)) = sockopt::socket_error(&self.socket)
+        {
+            self.note_down();
+        }
+    }
+
+    fn count_overruns(&mut self) -> Result<(), LinkError> {
+        let lost = packet::take_overruns(self.socket.as_fd())
+            .map_err(LinkError::io("read a packet socket's statistics"))?;
+        self.counters.drops[DropReason::ReceiveOverrun] += lost;
+        Ok(())
+    }
+
+    fn hear(&self, change: Membership, what: Hears) -> io::Result<()> {
+        packet::membership(self.socket.as_fd(), self.index, change, what)
+    }
+
+    /// Switches promiscuous mode on or off.
+    fn hear_everything(&mut self, wanted: bool) -> Result<(), LinkError> {
+        if wanted != self.counters.promiscuous {
+            let change = if wanted {
+                Membership::Join
+            } else {
+                Membership::Leave
+            };
+            self.hear(change, Hears::Everything)
+                .map_err(LinkError::io("switch promiscuous mode"))?;
+            self.counters.promiscuous = wanted;
+        }
+        Ok(())
+    }
+}
+
+fn denied(source: io::Error) -> LinkError {
+    if source.kind() == io::ErrorKind::PermissionDenied {
+        LinkError::Denied {
+            doing: "open a packet socket",
+            needs: "it takes CAP_NET_RAW (setcap cap_net_raw+ep on the program, \
+                    or AmbientCapabilities=CAP_NET_RAW in its systemd unit)",
+            source,
+        }
+    } else {
+        LinkError::io("open a packet socket")(source)
+    }
+}
+
+fn look_up(socket: BorrowedFd<'_>, name: &str) -> Result<(u32, packet::Interface), LinkError> {
+    let problem = |source: io::Error| LinkError::Interface {
+        name: name.to_owned(),
+        problem: source.to_string(),
+    };
+    let index =
+        rustix::net::netdevice::name_to_index(socket, name).map_err(|e| problem(e.into()))?;
+    let interface = packet::interface(socket, name).map_err(problem)?;
+    Ok((index, interface))
+}
+
+/// The packet size to use on an interface that carries `have`.
+fn usable_mtu(config: &EthernetConfig, have: usize) -> Result<usize, LinkError> {
+    let wanted = config
+        .mtu
+        .unwrap_or_else(|| have.min(EthernetConfig::DEFAULT_LARGEST));
+    if wanted > have {
+        return Err(LinkError::Setting {
+            setting: "mtu",
+            problem: format!(
+                "{wanted} is more than the {have} of {name} (ip link set {name} mtu {wanted})",
+                name = config.interface,
+            ),
+        });
+    }
+    Ok(wanted)
+}
+
+/// Sets what a socket needs before it has rings.
+fn prepare(fd: BorrowedFd<'_>, buffer: usize) -> Result<(), LinkError> {
+    // A frame that the device does not take is skipped, not left to block the ring.
+    packet::set_number(fd, libc::PACKET_LOSS, 1).map_err(LinkError::io("set PACKET_LOSS"))?;
+    packet::set_number(fd, libc::PACKET_QDISC_BYPASS, 1)
+        .map_err(LinkError::io("set PACKET_QDISC_BYPASS"))?;
+    packet::set_number(fd, packet::PACKET_IGNORE_OUTGOING, 1).map_err(LinkError::io(
+        "set PACKET_IGNORE_OUTGOING (needs Linux 4.20)",
+    ))?;
+    packet::filter_ethertype(fd, MXOE_ETHERTYPE).map_err(LinkError::io("attach a filter"))?;
+    // How much may be in flight within the device; the kernel grants what net.core.wmem_max allows.
+    sockopt::set_socket_send_buffer_size(fd, buffer)
+        .map_err(|errno| LinkError::io("set the send buffer's size")(errno.into()))
+}
+
+/// Checks a frame and gives its VLAN.
+fn check(frame: &Outgoing<'_>, mtu: usize) -> Result<Option<u16>, LinkError> {
+    if frame.head.len() < ETHERNET_HEADER {
+        return Err(LinkError::TooShort {
+            len: frame.head.len(),
+        });
+    }
+    if frame.len() > mtu {
+        return Err(LinkError::TooLong {
+            len: frame.len(),
+            mtu,
+        });
+    }
+    match frame.tag {
+        Tag::None => Ok(None),
+        Tag::Vlan(id) if VLANS.contains(&id) => Ok(Some(id)),
+        tag => Err(LinkError::WrongTag {
+            tag,
+            kind: LinkKind::Ethernet,
+        }),
+    }
+}
+
+/// Writes a frame to `out`, with its tag, padded with zeroes.
+fn write_frame(frame: &Outgoing<'_>, vlan: Option<u16>, out: &mut [u8]) {
+    const ADDRESSES: usize = 12;
+    let Some(vlan) = vlan else {
+        frame.write_to(out);
+        out[frame.len()..].fill(0);
+        return;
+    };
+    let (addresses, rest) = out.split_at_mut(ADDRESSES);
+    let (tag, rest) = rest.split_at_mut(4);
+    addresses.copy_from_slice(&frame.head[..ADDRESSES]);
+    tag[..2].copy_from_slice(&TPID_8021Q.to_be_bytes());
+    tag[2..].copy_from_slice(&vlan.to_be_bytes());
+    let behind = Outgoing {
+        head: &frame.head[ADDRESSES..],
+        body: frame.body,
+        tag: Tag::None,
+    };
+    behind.write_to(rest);
+    rest[behind.len()..].fill(0);
+}
+
+/// The partition of a frame that arrived, or why there is none.
+fn partition(vlan: Option<(u16, u16)>) -> Result<Tag, DropReason> {
+    match vlan {
+        None => Ok(Tag::None),
+        // A tag for priority only: the frame belongs to no VLAN.
+        Some((TPID_8021Q, control)) if control & VLAN_MASK == 0 => Ok(Tag::None),
+        Some((TPID_8021Q, control)) => Ok(Tag::Vlan(control & VLAN_MASK)),
+        Some(_) => Err(DropReason::ForeignTag),
+    }
+}
+
+impl Link for EthernetLink {
+    fn describe(&self) -> LinkInfo {
+        self.info.clone()
+    }
+
+    fn transmit(&mut self, frame: &Outgoing<'_>) -> Result<(), LinkError> {
+        let vlan = check(frame, self.info.mtu)?;
+        if self.state != State::Up {
+            // Perhaps it is up again.
+            self.kick()?;
+            match self.state {
+                State::Up => {}
+                State::Gone => return Err(self.gone()),
+                State::WentDown | State::Down => {
+                    self.counters.drop_one(DropReason::InterfaceDown);
+                    return Err(self.down());
+                }
+            }
+        }
+        let Some(slot) = self.transmit.free_slot() else {
+            self.counters.full += 1;
+            return Err(LinkError::Full);
+        };
+        if slot.was_refused {
+            self.counters.drop_one(DropReason::TransmitRefused);
+        }
+        let len = frame.len().max(SHORTEST) + if vlan.is_some() { 4 } else { 0 };
+        slot.send(len, |out| write_frame(frame, vlan, out));
+        self.unsent = true;
+        self.counters.transmitted.count(frame.len());
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Result<(), LinkError> {
+        if self.unsent {
+            self.kick()?;
+        }
+        self.report_outage()
+    }
+
+    fn receive(
+        &mut self,
+        budget: usize,
+        sink: &mut dyn FnMut(Incoming<'_>),
+    ) -> Result<usize, LinkError> {
+        let (mut seen, mut count, mut losing) = (0, 0, false);
+        // What is dropped counts as seen, so that a flood of it is bounded work too.
+        while seen < budget {
+            let Some(frame) = self.receive.peek() else {
+                break;
+            };
+            seen += 1;
+            losing |= frame.losing;
+            let accepted = if frame.bytes.len() < frame.len {
+                Err(DropReason::Truncated)
+            } else if frame.len < ETHERNET_HEADER {
+                Err(DropReason::ReceiveTooShort)
+            } else if frame.len > self.info.mtu.max(SHORTEST) {
+                Err(DropReason::ReceiveTooLong)
+            } else {
+                partition(frame.vlan)
+            };
+            match accepted {
+                Ok(tag) => {
+                    self.counters.received.count(frame.len);
+                    count += 1;
+                    sink(Incoming::bytes(frame.bytes, tag));
+                }
+                Err(reason) => self.counters.drop_one(reason),
+            }
+            self.receive.release();
+        }
+        if losing {
+            self.count_overruns()?;
+        }
+        if count > 0 && self.state != State::Gone {
+            self.state = State::Up;
+        }
+        if seen == 0 {
+            self.check_socket();
+            self.report_outage()?;
+        }
+        Ok(count)
+    }
+
+    fn readiness(&self) -> (BorrowedFd<'_>, Interest) {
+        self.slept.set(true);
+        // Nothing can be sent while the interface is down: waiting for room would not wait.
+        let wants_room = self.unsent && self.state == State::Up;
+        let interest = if wants_room {
+            Interest::ReadWrite
+        } else {
+            Interest::Read
+        };
+        (self.socket.as_fd(), interest)
+    }
+
+    fn set_addresses(&mut self, macs: &[NicAddr]) -> Result<(), LinkError> {
+        let wanted: BTreeSet<[u8; 6]> = macs
+            .iter()
+            .filter(|mac| !mac.is_multicast() && Some(**mac) != self.info.mac)
+            .map(|mac| mac.octets())
+            .collect();
+        let stale: Vec<_> = self.hears.difference(&wanted).copied().collect();
+        for mac in stale {
+            self.hear(Membership::Leave, Hears::Address(mac))
+                .map_err(LinkError::io("take an address off the card"))?;
+            self.hears.remove(&mac);
+        }
+        let mut no_room = false;
+        for mac in wanted {
+            if !self.hears.contains(&mac) {
+                if self.hear(Membership::Join, Hears::Address(mac)).is_ok() {
+                    self.hears.insert(mac);
+                } else {
+                    no_room = true;
+                }
+            }
+        }
+        self.hear_everything(no_room)
+    }
+
+    fn counters(&self) -> LinkCounters {
+        self.counters
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Body;
+
+    #[test]
+    fn a_tag_goes_behind_the_addresses_and_padding_behind_the_frame() {
+        let head: Vec<u8> = (0..20).collect();
+        let frame = Outgoing {
+            head: &head,
+            body: Body::Bytes(&[7; 10]),
+            tag: Tag::Vlan(0x123),
+        };
+        let mut out = [0xee; 64];
+        write_frame(&frame, Some(0x123), &mut out);
+        assert_eq!(out[..12], head[..12]);
+        assert_eq!(out[12..16], [0x81, 0x00, 0x01, 0x23]);
+        assert_eq!(out[16..24], head[12..]);
+        assert_eq!(out[24..34], [7; 10]);
+        assert_eq!(out[34..], [0; 30]);
+    }
+
+    #[test]
+    fn only_real_vlans_are_taken() {
+        let head = [0; 14];
+        let frame = |tag| Outgoing {
+            head: &head,
+            body: Body::Empty,
+            tag,
+        };
+        assert_eq!(check(&frame(Tag::None), 60).unwrap(), None);
+        assert_eq!(check(&frame(Tag::Vlan(4094)), 60).unwrap(), Some(4094));
+        for tag in [
+            Tag::Vlan(0),
+            Tag::Vlan(4095),
+            Tag::Vlan(u16::MAX),
+            Tag::Vni(1),
+        ] {
+            let error = check(&frame(tag), 60).unwrap_err();
+            assert!(matches!(error, LinkError::WrongTag { .. }), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_priority_tag_is_no_partition_and_a_service_tag_is_foreign() {
+        assert_eq!(partition(Some((TPID_8021Q, 0x6000))), Ok(Tag::None));
+        assert_eq!(partition(Some((TPID_8021Q, 0xe064))), Ok(Tag::Vlan(100)));
+        assert_eq!(partition(Some((0x88a8, 100))), Err(DropReason::ForeignTag));
+    }
+
+    #[test]
+    fn the_mtu_is_the_interfaces_within_reason() {
+        let mut config = EthernetConfig::new("eth0");
+        assert_eq!(usable_mtu(&config, 1500).unwrap(), 1500);
+        assert_eq!(
+            usable_mtu(&config, 65535).unwrap(),
+            EthernetConfig::DEFAULT_LARGEST
+        );
+        config.mtu = Some(9000);
+        let error = usable_mtu(&config, 1500).unwrap_err();
+        assert!(
+            error.to_string().contains("ip link set eth0 mtu 9000"),
+            "{error}"
+        );
+    }
+}
