@@ -364,6 +364,29 @@ proptest! {
     }
 
     #[test]
+    fn damaged_frames_are_refused_or_mean_something_else(
+        (dialect, eth, frame) in frames(),
+        damage in prop::collection::vec((16..HEAD_BYTES, any::<u8>()), 1..4),
+    ) {
+        let out = emit(dialect, &eth, &frame);
+        let len = out.len() + promised(dialect, &frame).unwrap_or(7);
+        let mut bytes = out.to_vec();
+        bytes.resize(len.min(HEAD_BYTES), 0);
+        for (offset, byte) in damage {
+            if let Some(old) = bytes.get_mut(offset) {
+                *old = byte;
+            }
+        }
+        if let Ok(parsed) = parse(dialect, &bytes, len) {
+            prop_assert!(parsed.payload.end <= len);
+            let again = emit(dialect, &parsed.eth, &parsed.frame);
+            prop_assert_eq!(again.len(), parsed.payload.start);
+            bytes[..again.len()].copy_from_slice(&again);
+            prop_assert_eq!(parse(dialect, &bytes, len), Ok(parsed));
+        }
+    }
+
+    #[test]
     fn an_announcement_is_read_as_it_is_written(nic in nics(), serial: u32) {
         let mut out = Head::new();
         let announcement = Announcement { nic, serial };

@@ -128,6 +128,6 @@ fn a_broken_frame_is_described_as_far_as_it_goes() {
     );
     assert_eq!(
         describe(Dialect::Compat, &[], 0).to_string(),
-        "frame of 0 bytes, not for us: frame of 0 bytes, its head alone needs 16"
+        "frame of 0 bytes, not for us: frame of 0 bytes, its head alone needs 17"
     );
 }

@@ -190,8 +190,8 @@ pub struct Connect {
 
 impl Connect {
     #[inline]
-    pub(super) fn parse(eth: EthHead, body: Body<'_>) -> Result<Parsed, WireError> {
-        let raw = body.raw::<Raw>()?;
+    pub(super) fn parse(body: Body<'_>) -> Result<Parsed, WireError> {
+        let (eth, raw) = body.raw::<Raw>()?;
         if raw.length < DATA_BYTES {
             let (length, need) = (raw.length.into(), DATA_BYTES.into());
             return Err(WireError::ShortData { length, need });
@@ -276,7 +276,7 @@ fn features(raw: &Raw, body: Body<'_>) -> Option<Features> {
     if raw.length < EXTENDED_BYTES {
         return None;
     }
-    let extension = body.raw::<RawExtended>().ok()?.extension;
+    let extension = body.raw::<RawExtended>().ok()?.1.extension;
     let ours = extension.magic.get() == EXTENSION_MAGIC
         && extension.version.get() >= EXTENSION_VERSION
         && extension.length.get() >= EXTENSION_BYTES;

@@ -12,7 +12,7 @@ impl Dialect {
     ///   other way round it does not fit the fragment. The first of several fragments tells the native fragment size.
     /// - PULL: read in the wrong layout, the frame index or the region is absurd. A block that does not end its
     ///   pull tells the native pull payload.
-    /// - PULL_REPLY: a pull of several frames has full ones, of 4096 bytes in compat.
+    /// - PULL_REPLY, when nothing else does: a pull of several frames has full ones, of 4096 bytes in compat.
     ///
     /// The MTU of the native dialect follows from the pull payload when that has been seen and agrees with the
     /// fragment size; else it is the least that gives the fragment size, 9000 for fragments of 8192 bytes.
@@ -88,16 +88,17 @@ impl Evidence {
 
     fn conclude(mut self) -> Option<Dialect> {
         let compat_payload = Dialect::Compat.pull_payload();
-        if self.longest_reply > compat_payload {
-            self.native = self.native.saturating_add(1);
+        let full = self.several_replies.then_some(self.longest_reply);
+        // A native dialect may have compat's pull payload by chance, so replies count only where nothing else does.
+        if self.compat == self.native {
+            if full == Some(compat_payload) {
+                return Some(Dialect::Compat);
+            }
+            if full.is_some() || self.longest_reply > compat_payload {
+                self.native = self.native.saturating_add(1);
+            }
         }
-        // Only a pull of several frames has a full one.
-        if self.several_replies && self.longest_reply == compat_payload {
-            self.compat = self.compat.saturating_add(1);
-        } else if self.several_replies {
-            self.native = self.native.saturating_add(1);
-            self.pull_payload = self.pull_payload.or(Some(self.longest_reply));
-        }
+        self.pull_payload = self.pull_payload.or(full);
         if self.compat == 0 && self.native == 0 {
             return None;
         }

@@ -6,7 +6,7 @@ use std::ops::{Deref, Range};
 use zerocopy::byteorder::big_endian::U16;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-use super::WireError;
+use super::{Kind, WireError};
 use crate::addr::{NicAddr, PeerIndex};
 
 /// The EtherType of MXoE.
@@ -56,27 +56,25 @@ impl EthHead {
             peer_index: PeerIndex::UNKNOWN,
         }
     }
+}
 
+impl RawEth {
     #[inline]
-    pub(super) fn from_raw(raw: &RawEth) -> Result<Self, WireError> {
-        if raw.ether_type.get() != ETHER_TYPE {
-            return Err(WireError::EtherType(raw.ether_type.get()));
+    fn meaning(&self) -> EthHead {
+        EthHead {
+            destination: NicAddr::new(self.destination),
+            source: NicAddr::new(self.source),
+            peer_index: PeerIndex::new(self.peer_index.get()),
         }
-        Ok(Self {
-            destination: NicAddr::new(raw.destination),
-            source: NicAddr::new(raw.source),
-            peer_index: PeerIndex::new(raw.peer_index.get()),
-        })
     }
 
+    /// Field by field: a copy put together elsewhere would wait for its own small stores.
     #[inline]
-    fn to_raw(self) -> RawEth {
-        RawEth {
-            destination: self.destination.octets(),
-            source: self.source.octets(),
-            ether_type: ETHER_TYPE.into(),
-            peer_index: self.peer_index.get().into(),
-        }
+    fn set(&mut self, eth: &EthHead) {
+        self.destination = eth.destination.octets();
+        self.source = eth.source.octets();
+        self.ether_type = ETHER_TYPE.into();
+        self.peer_index = eth.peer_index.get().into();
     }
 }
 
@@ -88,7 +86,7 @@ pub struct Head {
 }
 
 /// A common head and a packet's body, as they lie in a frame.
-#[derive(IntoBytes, Immutable, Unaligned)]
+#[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
 struct Whole<B> {
     eth: RawEth,
@@ -114,14 +112,17 @@ impl Head {
 
     /// Replaces the content by a common head and a body.
     #[inline]
-    pub(super) fn put<B: IntoBytes + Immutable + Unaligned>(&mut self, eth: &EthHead, body: B) {
+    pub(super) fn put<B>(&mut self, eth: &EthHead, body: B)
+    where
+        B: FromBytes + IntoBytes + KnownLayout + Immutable + Unaligned,
+    {
         const { assert!(size_of::<Whole<B>>() <= HEAD_BYTES && HEAD_BYTES <= 255) };
-        let whole = Whole {
-            eth: eth.to_raw(),
-            body,
+        let Ok((whole, _)) = Whole::<B>::mut_from_prefix(&mut self.bytes) else {
+            debug_assert!(false, "the assertion above holds");
+            return;
         };
-        let written = whole.write_to_prefix(&mut self.bytes);
-        debug_assert!(written.is_ok(), "the assertion above holds");
+        whole.eth.set(eth);
+        whole.body = body;
         #[allow(clippy::cast_possible_truncation)] // asserted above
         let len = size_of::<Whole<B>>() as u8;
         self.len = len;
@@ -163,51 +164,51 @@ impl fmt::Debug for Head {
     }
 }
 
-/// What a packet type's parser sees: the body's bytes as far as they were copied, and how long the frame is.
+/// What a packet type's parser sees: the frame's bytes as far as they were copied, and how long the frame is.
 #[derive(Clone, Copy)]
 pub(super) struct Body<'a> {
-    /// From the packet type on.
-    bytes: &'a [u8],
-    /// Length of the whole frame, never less than `ETH_BYTES + bytes.len()`.
+    /// From the destination MAC on, at least up to the packet type.
+    head: &'a [u8],
+    /// Length of the whole frame, never less than `head.len()`.
     len: usize,
 }
 
+/// What a frame needs to have a packet type.
+#[derive(FromBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+struct RawBegin {
+    eth: RawEth,
+    kind: u8,
+}
+
 impl<'a> Body<'a> {
-    /// Takes a frame apart. `head` holds its first bytes, `len` is its whole length.
+    /// Takes a frame's beginning for an MXoE frame of the packet type that is returned. `head` holds its first
+    /// bytes, `len` is its whole length.
     #[inline]
-    pub(super) fn split(head: &'a [u8], len: usize) -> Result<(EthHead, Self), WireError> {
+    pub(super) fn of(head: &'a [u8], len: usize) -> Result<(Kind, Self), WireError> {
         let head = head.get(..len).unwrap_or(head);
-        let Ok((eth, bytes)) = RawEth::ref_from_prefix(head) else {
-            return Err(WireError::Truncated {
-                have: head.len(),
-                need: ETH_BYTES,
-            });
+        let Ok((begin, _)) = RawBegin::ref_from_prefix(head) else {
+            let (have, need) = (head.len(), size_of::<RawBegin>());
+            return Err(WireError::Truncated { have, need });
         };
-        Ok((EthHead::from_raw(eth)?, Self { bytes, len }))
+        if begin.eth.ether_type.get() != ETHER_TYPE {
+            return Err(WireError::EtherType(begin.eth.ether_type.get()));
+        }
+        Ok((Kind::from_wire(begin.kind)?, Self { head, len }))
     }
 
-    /// The packet type.
+    /// The body as its packet type lays it out, and the common head.
     #[inline]
-    pub(super) fn kind(&self) -> Result<u8, WireError> {
-        let missing = WireError::Truncated {
-            have: ETH_BYTES,
-            need: ETH_BYTES + 1,
-        };
-        self.bytes.first().copied().ok_or(missing)
-    }
-
-    /// The body as its packet type lays it out.
-    #[inline]
-    pub(super) fn raw<R>(&self) -> Result<&'a R, WireError>
+    pub(super) fn raw<R>(&self) -> Result<(EthHead, &'a R), WireError>
     where
         R: FromBytes + KnownLayout + Immutable + Unaligned,
     {
-        const { assert!(size_of::<R>() <= HEAD_BYTES - ETH_BYTES) };
-        match R::ref_from_prefix(self.bytes) {
-            Ok((raw, _)) => Ok(raw),
+        const { assert!(size_of::<Whole<R>>() <= HEAD_BYTES) };
+        match Whole::<R>::ref_from_prefix(self.head) {
+            Ok((whole, _)) => Ok((whole.eth.meaning(), &whole.body)),
             Err(_) => Err(WireError::Truncated {
-                have: self.bytes.len().saturating_add(ETH_BYTES),
-                need: const { size_of::<R>() + ETH_BYTES },
+                have: self.head.len(),
+                need: size_of::<Whole<R>>(),
             }),
         }
     }
@@ -215,7 +216,7 @@ impl<'a> Body<'a> {
     /// Where in the frame `promised` payload bytes after a body of type `R` lie.
     #[inline]
     pub(super) fn payload<R>(&self, promised: usize) -> Result<Range<usize>, WireError> {
-        let start = const { size_of::<R>() + ETH_BYTES };
+        let start = size_of::<Whole<R>>();
         let have = self.len.saturating_sub(start);
         if promised > have {
             return Err(WireError::Promised { promised, have });
@@ -225,7 +226,7 @@ impl<'a> Body<'a> {
 
     /// Everything after a body of type `R`.
     pub(super) fn rest<R>(&self) -> Range<usize> {
-        let start = const { size_of::<R>() + ETH_BYTES };
+        let start = size_of::<Whole<R>>();
         start..self.len.max(start)
     }
 }

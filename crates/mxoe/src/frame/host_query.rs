@@ -39,8 +39,8 @@ impl HostQuery {
     pub const FIRST_MAGIC: u32 = 0x1305_2008;
 
     #[inline]
-    pub(super) fn parse(eth: EthHead, body: Body<'_>) -> Result<Parsed, WireError> {
-        let raw = body.raw::<Raw>()?;
+    pub(super) fn parse(body: Body<'_>) -> Result<Parsed, WireError> {
+        let (eth, raw) = body.raw::<Raw>()?;
         let frame = Frame::HostQuery(Self {
             index: PeerIndex::new(raw.index.get()),
             magic: raw.magic.get(),

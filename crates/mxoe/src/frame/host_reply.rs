@@ -41,8 +41,8 @@ pub struct HostReply {
 
 impl HostReply {
     #[inline]
-    pub(super) fn parse(eth: EthHead, body: Body<'_>) -> Result<Parsed, WireError> {
-        let raw = body.raw::<Raw>()?;
+    pub(super) fn parse(body: Body<'_>) -> Result<Parsed, WireError> {
+        let (eth, raw) = body.raw::<Raw>()?;
         if raw.length > NAME_BYTES {
             let (length, limit) = (raw.length.into(), NAME_BYTES.into());
             return Err(WireError::TooLong { length, limit });

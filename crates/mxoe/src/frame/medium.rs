@@ -80,12 +80,8 @@ impl Medium {
     }
 
     #[inline]
-    pub(super) fn parse(
-        dialect: Dialect,
-        eth: EthHead,
-        body: Body<'_>,
-    ) -> Result<Parsed, WireError> {
-        let raw = body.raw::<Raw>()?;
+    pub(super) fn parse(dialect: Dialect, body: Body<'_>) -> Result<Parsed, WireError> {
+        let (eth, raw) = body.raw::<Raw>()?;
         let length = match dialect {
             Dialect::Compat => {
                 let [high, low, ..] = raw.length;

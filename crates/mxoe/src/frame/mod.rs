@@ -148,22 +148,22 @@ pub struct Parsed {
 /// A [`WireError`] for whatever cannot be so: drop the frame and count it.
 #[inline]
 pub fn parse(dialect: Dialect, head: &[u8], len: usize) -> Result<Parsed, WireError> {
-    let (eth, body) = Body::split(head, len)?;
-    match Kind::from_wire(body.kind()?)? {
-        Kind::Tiny => Tiny::parse(eth, body),
-        Kind::Small => Small::parse(eth, body),
-        Kind::Medium => Medium::parse(dialect, eth, body),
-        Kind::PullReply => PullReply::parse(eth, body),
-        Kind::Pull => Pull::parse(dialect, eth, body),
-        Kind::Rndv => Rndv::parse(eth, body),
-        Kind::Notify => Notify::parse(eth, body),
-        Kind::Truc => Liback::parse(eth, body),
-        Kind::Connect => Connect::parse(eth, body),
-        Kind::NackLib => NackLib::parse(eth, body),
-        Kind::NackMcp => NackMcp::parse(eth, body),
-        Kind::Raw => raw::parse(eth, body),
-        Kind::HostQuery => HostQuery::parse(eth, body),
-        Kind::HostReply => HostReply::parse(eth, body),
+    let (kind, body) = Body::of(head, len)?;
+    match kind {
+        Kind::Tiny => Tiny::parse(body),
+        Kind::Small => Small::parse(body),
+        Kind::Medium => Medium::parse(dialect, body),
+        Kind::PullReply => PullReply::parse(body),
+        Kind::Pull => Pull::parse(dialect, body),
+        Kind::Rndv => Rndv::parse(body),
+        Kind::Notify => Notify::parse(body),
+        Kind::Truc => Liback::parse(body),
+        Kind::Connect => Connect::parse(body),
+        Kind::NackLib => NackLib::parse(body),
+        Kind::NackMcp => NackMcp::parse(body),
+        Kind::Raw => raw::parse(body),
+        Kind::HostQuery => HostQuery::parse(body),
+        Kind::HostReply => HostReply::parse(body),
     }
 }
 

@@ -77,8 +77,8 @@ pub struct NackLib {
 
 impl NackLib {
     #[inline]
-    pub(super) fn parse(eth: EthHead, body: Body<'_>) -> Result<Parsed, WireError> {
-        let raw = body.raw::<Raw>()?;
+    pub(super) fn parse(body: Body<'_>) -> Result<Parsed, WireError> {
+        let (eth, raw) = body.raw::<Raw>()?;
         let nack = match NackKind::from_wire(raw.nack)? {
             NackKind::BadRdmaWindow => return Err(WireError::UnknownNack(raw.nack)),
             nack => nack,

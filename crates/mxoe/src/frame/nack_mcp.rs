@@ -44,8 +44,8 @@ pub struct NackMcp {
 
 impl NackMcp {
     #[inline]
-    pub(super) fn parse(eth: EthHead, body: Body<'_>) -> Result<Parsed, WireError> {
-        let raw = body.raw::<Raw>()?;
+    pub(super) fn parse(body: Body<'_>) -> Result<Parsed, WireError> {
+        let (eth, raw) = body.raw::<Raw>()?;
         let frame = Frame::NackMcp(Self {
             puller: EndpointId::new(raw.puller),
             nack: NackKind::from_wire(raw.nack)?,

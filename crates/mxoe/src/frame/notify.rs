@@ -60,8 +60,8 @@ pub struct Notify {
 
 impl Notify {
     #[inline]
-    pub(super) fn parse(eth: EthHead, body: Body<'_>) -> Result<Parsed, WireError> {
-        let raw = body.raw::<Raw>()?;
+    pub(super) fn parse(body: Body<'_>) -> Result<Parsed, WireError> {
+        let (eth, raw) = body.raw::<Raw>()?;
         let frame = Frame::Notify(Self {
             to: EndpointId::new(raw.to),
             from: EndpointId::new(raw.from),

@@ -189,19 +189,15 @@ impl Pull {
     }
 
     #[inline]
-    pub(super) fn parse(
-        dialect: Dialect,
-        eth: EthHead,
-        body: Body<'_>,
-    ) -> Result<Parsed, WireError> {
-        let (pull, payload) = match dialect {
+    pub(super) fn parse(dialect: Dialect, body: Body<'_>) -> Result<Parsed, WireError> {
+        let (eth, pull, payload) = match dialect {
             Dialect::Compat => {
-                let raw = body.raw::<RawCompat>()?;
-                (raw.meaning(), body.payload::<RawCompat>(0)?)
+                let (eth, raw) = body.raw::<RawCompat>()?;
+                (eth, raw.meaning(), body.payload::<RawCompat>(0)?)
             }
             Dialect::Native { .. } => {
-                let raw = body.raw::<RawNative>()?;
-                (raw.meaning()?, body.payload::<RawNative>(0)?)
+                let (eth, raw) = body.raw::<RawNative>()?;
+                (eth, raw.meaning()?, body.payload::<RawNative>(0)?)
             }
         };
         Ok(Parsed {

@@ -42,8 +42,8 @@ pub struct PullReply {
 
 impl PullReply {
     #[inline]
-    pub(super) fn parse(eth: EthHead, body: Body<'_>) -> Result<Parsed, WireError> {
-        let raw = body.raw::<Raw>()?;
+    pub(super) fn parse(body: Body<'_>) -> Result<Parsed, WireError> {
+        let (eth, raw) = body.raw::<Raw>()?;
         let payload = body.payload::<Raw>(raw.length.get().into())?;
         let frame = Frame::PullReply(Self {
             frame_seqnum: raw.frame_seqnum,

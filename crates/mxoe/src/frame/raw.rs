@@ -15,8 +15,8 @@ struct Raw {
 }
 
 #[inline]
-pub(super) fn parse(eth: EthHead, body: Body<'_>) -> Result<Parsed, WireError> {
-    body.raw::<Raw>()?;
+pub(super) fn parse(body: Body<'_>) -> Result<Parsed, WireError> {
+    let (eth, _) = body.raw::<Raw>()?;
     Ok(Parsed {
         eth,
         frame: Frame::Raw,
@@ -68,10 +68,10 @@ impl Announcement {
     /// `head` is as for [`super::parse`]; an announcement fits in it.
     #[must_use]
     pub fn parse(head: &[u8]) -> Option<Self> {
-        let (_, body) = Body::split(head, head.len()).ok()?;
-        let raw = body.raw::<RawAnnouncement>().ok()?;
+        let (kind, body) = Body::of(head, head.len()).ok()?;
+        let (_, raw) = body.raw::<RawAnnouncement>().ok()?;
         // The NIC id's high 16 bits are zero; a RAW frame of another mapper is told by them.
-        let ours = raw.kind == Kind::Raw.to_wire() && raw.nic.get() >> 48 == 0;
+        let ours = kind == Kind::Raw && raw.nic.get() >> 48 == 0;
         ours.then(|| Self {
             nic: NicAddr::from_u64(raw.nic.get()),
             serial: raw.serial.get(),

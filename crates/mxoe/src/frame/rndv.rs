@@ -50,8 +50,8 @@ pub struct Rndv {
 
 impl Rndv {
     #[inline]
-    pub(super) fn parse(eth: EthHead, body: Body<'_>) -> Result<Parsed, WireError> {
-        let raw = body.raw::<Raw>()?;
+    pub(super) fn parse(body: Body<'_>) -> Result<Parsed, WireError> {
+        let (eth, raw) = body.raw::<Raw>()?;
         let data = raw.message.length.get();
         if data < DATA_BYTES {
             return Err(WireError::ShortData {

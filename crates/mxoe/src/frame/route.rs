@@ -1,5 +1,8 @@
 //! What a switch needs of a frame, without parsing it: who, to whom, and the source it writes.
 
+use zerocopy::byteorder::big_endian::{U16, U32};
+use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
+
 use super::head::{ETH_BYTES, ETHER_TYPE, EthHead};
 use super::pull::PullMagic;
 use super::{Connect, Dialect, Frame, Kind, NackKind, NackLib, NackMcp, Parsed, WireError, parse};
@@ -22,8 +25,36 @@ pub struct Route {
     pub from: Option<EndpointId>,
 }
 
-/// Bytes from which any frame that names an endpoint can be routed. None is shorter.
-const ROUTE_BYTES: usize = 32;
+/// The bytes that tell where a frame goes, whatever its packet type; see the types' own layouts.
+#[derive(FromBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+struct RawRoute {
+    /// Frame offset 0
+    destination: [u8; 6],
+    /// 6
+    source: [u8; 6],
+    /// 12
+    ether_type: U16,
+    /// 14
+    peer_index: U16,
+    /// 16, body offset 0
+    kind: u8,
+    /// Body offset 1: the endpoint it goes to, but for NACK_LIB that it comes from
+    one: u8,
+    /// 2: the endpoint it comes from
+    two: u8,
+    /// 3
+    three_to_eight: [u8; 6],
+    /// 9: the endpoint that a NACK_LIB goes to
+    nine: u8,
+    /// 10
+    ten: [u8; 2],
+    /// 12: the magic of PULL_REPLY and NACK_MCP
+    magic: U32,
+}
+
+/// From so many bytes on any frame that names an endpoint can be routed. None is shorter.
+const ROUTE_BYTES: usize = size_of::<RawRoute>();
 
 /// Reads where a frame goes. `head` holds its first bytes, at least `min(length, HEAD_BYTES)`.
 ///
@@ -32,34 +63,13 @@ const ROUTE_BYTES: usize = 32;
 /// routed does not mean that it can be parsed.
 #[inline]
 pub fn route(head: &[u8]) -> Result<Route, WireError> {
-    let Some(bytes) = head.first_chunk::<ROUTE_BYTES>() else {
+    let Ok((raw, _)) = RawRoute::ref_from_prefix(head) else {
         return route_short(head);
     };
-    let [
-        d0,
-        d1,
-        d2,
-        d3,
-        d4,
-        d5,
-        s0,
-        s1,
-        s2,
-        s3,
-        s4,
-        s5,
-        e0,
-        e1,
-        _,
-        _,
-        body @ ..,
-    ] = *bytes;
-    let ether_type = u16::from_be_bytes([e0, e1]);
-    if ether_type != ETHER_TYPE {
-        return Err(WireError::EtherType(ether_type));
+    if raw.ether_type.get() != ETHER_TYPE {
+        return Err(WireError::EtherType(raw.ether_type.get()));
     }
-    let [kind, one, two, _, _, _, _, _, _, nine, _, _, m0, m1, m2, m3] = body;
-    let kind = Kind::from_wire(kind)?;
+    let kind = Kind::from_wire(raw.kind)?;
     let (to, from) = match kind {
         Kind::Raw | Kind::HostQuery | Kind::HostReply => (None, None),
         Kind::Truc
@@ -69,16 +79,16 @@ pub fn route(head: &[u8]) -> Result<Route, WireError> {
         | Kind::Medium
         | Kind::Rndv
         | Kind::Pull
-        | Kind::Notify => (Some(one), Some(two)),
-        Kind::NackLib => (Some(nine), Some(one)),
+        | Kind::Notify => (Some(raw.one), Some(raw.two)),
+        Kind::NackLib => (Some(raw.nine), Some(raw.one)),
         Kind::PullReply | Kind::NackMcp => {
-            let magic = PullMagic::from_wire(u32::from_be_bytes([m0, m1, m2, m3]));
+            let magic = PullMagic::from_wire(raw.magic.get());
             (magic.endpoint().ok().map(EndpointId::get), None)
         }
     };
     Ok(Route {
-        destination: NicAddr::new([d0, d1, d2, d3, d4, d5]),
-        source: NicAddr::new([s0, s1, s2, s3, s4, s5]),
+        destination: NicAddr::new(raw.destination),
+        source: NicAddr::new(raw.source),
         kind,
         to: to.map(EndpointId::new),
         from: from.map(EndpointId::new),

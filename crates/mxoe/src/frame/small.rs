@@ -18,8 +18,8 @@ impl Small {
     pub const MAX: u8 = 128;
 
     #[inline]
-    pub(super) fn parse(eth: EthHead, body: Body<'_>) -> Result<Parsed, WireError> {
-        let raw = body.raw::<RawMessage>()?;
+    pub(super) fn parse(body: Body<'_>) -> Result<Parsed, WireError> {
+        let (eth, raw) = body.raw::<RawMessage>()?;
         let length = match u8::try_from(raw.length.get()) {
             Ok(length @ ..=Self::MAX) => length,
             _ => {

@@ -65,8 +65,8 @@ pub struct Liback {
 
 impl Liback {
     #[inline]
-    pub(super) fn parse(eth: EthHead, body: Body<'_>) -> Result<Parsed, WireError> {
-        let raw = body.raw::<Raw>()?;
+    pub(super) fn parse(body: Body<'_>) -> Result<Parsed, WireError> {
+        let (eth, raw) = body.raw::<Raw>()?;
         if raw.length < LIBACK_BYTES {
             let (length, need) = (raw.length.into(), LIBACK_BYTES.into());
             return Err(WireError::ShortData { length, need });
