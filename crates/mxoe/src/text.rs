@@ -79,30 +79,7 @@ impl Description<'_> {
 
     fn frame(&self, parsed: &Parsed, fields: &mut Fields<'_, '_>) -> fmt::Result {
         match &parsed.frame {
-            Frame::Raw => match Announcement::parse(self.bytes) {
-                Some(Announcement { nic, serial }) => {
-                    fields.brief("announces", &nic)?;
-                    fields.brief("serial", &Hex8(serial))
-                }
-                None => fields.brief("len", &parsed.payload.len()),
-            },
-            Frame::HostQuery(query) => {
-                fields.brief("index", &query.index)?;
-                fields.brief("magic", &Hex8(query.magic))
-            }
-            Frame::HostReply(reply) => {
-                fields.brief("index", &reply.index)?;
-                fields.brief("magic", &Hex8(reply.magic))?;
-                let name = self
-                    .bytes
-                    .get(parsed.payload.clone())
-                    .map(HostName::from_payload);
-                match name {
-                    Some(Ok(name)) => fields.brief("name", &name),
-                    Some(Err(error)) => fields.brief("name", &error),
-                    None => fields.brief("name", &"not recorded"),
-                }
-            }
+            Frame::Raw | Frame::HostQuery(_) | Frame::HostReply(_) => self.board(parsed, fields),
             Frame::Truc(liback) => {
                 fields.brief("ack", &liback.seq)?;
                 fields.brief("acknum", &liback.acknum)?;
@@ -152,6 +129,37 @@ impl Description<'_> {
                 fields.brief("magic", &Hex8(nack.magic.to_wire()))?;
                 fields.brief("reason", &nack_reason(nack.nack))
             }
+        }
+    }
+
+    /// The packet types that are between boards, not endpoints.
+    fn board(&self, parsed: &Parsed, fields: &mut Fields<'_, '_>) -> fmt::Result {
+        match &parsed.frame {
+            Frame::Raw => match Announcement::parse(self.bytes) {
+                Some(Announcement { nic, serial }) => {
+                    fields.brief("announces", &nic)?;
+                    fields.brief("serial", &Hex8(serial))
+                }
+                None => fields.brief("len", &parsed.payload.len()),
+            },
+            Frame::HostQuery(query) => {
+                fields.brief("index", &query.index)?;
+                fields.brief("magic", &Hex8(query.magic))
+            }
+            Frame::HostReply(reply) => {
+                fields.brief("index", &reply.index)?;
+                fields.brief("magic", &Hex8(reply.magic))?;
+                let name = self
+                    .bytes
+                    .get(parsed.payload.clone())
+                    .map(HostName::from_payload);
+                match name {
+                    Some(Ok(name)) => fields.brief("name", &name),
+                    Some(Err(error)) => fields.brief("name", &error),
+                    None => fields.brief("name", &"not recorded"),
+                }
+            }
+            _ => Ok(()),
         }
     }
 
