@@ -3,7 +3,7 @@
 
 use std::fmt;
 use std::fs::File;
-use std::io::{BufWriter, Write as _};
+use std::io::BufWriter;
 use std::path::Path as FilePath;
 
 use anyhow::Context as _;
@@ -82,6 +82,16 @@ pub(crate) enum Wait {
     Spin,
     /// It slept on its doorbell: no core, a wake-up for each message.
     Sleep,
+}
+
+impl Wait {
+    /// In a sentence.
+    pub(crate) fn manner(self) -> &'static str {
+        match self {
+            Self::Spin => "spinning",
+            Self::Sleep => "sleeping",
+        }
+    }
 }
 
 impl fmt::Display for Wait {
@@ -179,6 +189,13 @@ pub(crate) struct Restart {
     /// What arrived when, for the picture.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) timeline: Option<Timeline>,
+}
+
+impl Restart {
+    /// Whether each message arrived once, in order.
+    pub(crate) fn is_clean(&self) -> bool {
+        self.sent == self.delivered && self.lost + self.duplicated + self.reordered == 0
+    }
 }
 
 /// Deliveries counted in bins of equal length.

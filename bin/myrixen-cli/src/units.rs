@@ -8,7 +8,7 @@ pub(crate) fn size(bytes: u64) -> String {
         0x10_0000..0x4000_0000 => ("MiB", 0x10_0000),
         _ => ("GiB", 0x4000_0000),
     };
-    if bytes % scale == 0 {
+    if bytes.is_multiple_of(scale) {
         return format!("{} {unit}", bytes / scale);
     }
     // Two figures are enough to tell sizes apart; rounding down keeps `1.9 KiB` below `2 KiB`.

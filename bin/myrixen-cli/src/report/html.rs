@@ -72,7 +72,7 @@ pub(crate) fn page(about: &About, records: &[Record]) -> String {
 
 fn is_clean(record: &Record) -> bool {
     match record {
-        Record::Restart(r) => r.lost + r.duplicated + r.reordered == 0 && r.sent == r.delivered,
+        Record::Restart(restart) => restart.is_clean(),
         _ => true,
     }
 }
@@ -181,14 +181,7 @@ fn rate(records: &[Record]) -> Plot {
 fn by_size(title: &'static str, y: Axis, curves: Curves) -> Plot {
     let series = curves.into_iter().map(|((path, wait), mut points)| {
         points.sort_by(|a, b| a.x.total_cmp(&b.x));
-        let name = format!(
-            "{path}, {}",
-            if wait == Wait::Spin {
-                "spinning"
-            } else {
-                "sleeping"
-            }
-        );
+        let name = format!("{path}, {}", wait.manner());
         Series {
             name,
             colour: colour(&path),

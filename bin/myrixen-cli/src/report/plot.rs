@@ -89,7 +89,7 @@ impl Ruler {
             Scale::Log => (low, high) = (low.floor(), high.ceil()),
             Scale::Linear => low = 0.0,
         }
-        if high - low < f64::EPSILON {
+        if high <= low {
             // One value alone stands in the middle.
             (low, high) = if scale == Scale::Linear {
                 (0.0, high.max(1.0))
@@ -115,11 +115,14 @@ impl Ruler {
     fn ticks(&self) -> (Vec<f64>, Vec<f64>) {
         match self.scale {
             Scale::Size => {
-                let named = (-1..=32).step_by(2).filter(|&e| self.holds(f64::from(e)));
+                // 0, then every third power of two: 8 B, 64 B, 512 B, 4 KiB, ...
+                let zero = self.holds(-1.0).then_some(0.0);
+                let powers = (3..=33)
+                    .step_by(3)
+                    .map(f64::from)
+                    .filter(|&e| self.holds(e));
                 (
-                    named
-                        .map(|e| if e < 0 { 0.0 } else { f64::from(e).exp2() })
-                        .collect(),
+                    zero.into_iter().chain(powers.map(f64::exp2)).collect(),
                     vec![],
                 )
             }
@@ -171,10 +174,10 @@ impl Plot {
         let up = points().flat_map(|p| [Some(p.y), p.upper]).flatten();
         let y = Ruler::new(self.y.scale, up, HEIGHT - BOTTOM, TOP);
         let mut svg = String::new();
-        let _ = write!(
+        let _ = writeln!(
             svg,
             "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" \
-             aria-label=\"{}\" font-family=\"system-ui, sans-serif\" font-size=\"12\">\n",
+             aria-label=\"{}\" font-family=\"system-ui, sans-serif\" font-size=\"12\">",
             escape(self.title)
         );
         self.draw_axes(&mut svg, &x, &y);

@@ -1,0 +1,279 @@
+//! What can be written on the command line.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+use mxoe::frame::Dialect;
+
+use crate::record::Wait;
+use crate::units::parse_size;
+
+/// MX message passing between virtual machines, containers and hosts: see it work, measure it, look into it.
+#[derive(Debug, Parser)]
+#[command(
+    name = "myrixen",
+    version,
+    propagate_version = true,
+    max_term_width = 100
+)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Shows everything on this machine: two hosts, four guests, a back end that is killed
+    ///
+    /// Makes two hosts (network namespaces) joined by an Ethernet link, each with its own back end and two
+    /// guests. All guests exchange and verify messages, every path is measured, and a back end is
+    /// killed and started again in the middle of a verified stream. Needs no root and no configuration.
+    Demo(DemoArgs),
+    /// Lists boards, peers, endpoints and attached guests
+    Info(InfoArgs),
+    /// Measures round trips, bandwidth and message rate between two endpoints anywhere in the fabric
+    #[command(subcommand)]
+    Perf(PerfCommand),
+    /// Shows what the daemon has counted: frames, bytes and every reason for a drop
+    Counters(CountersArgs),
+    /// Prints the MXoE frames of a packet capture as text
+    ///
+    /// Payload is never printed, only its length.
+    Decode(DecodeArgs),
+    /// Writes the manual pages of this command and its subcommands
+    Man {
+        /// Where to write them; made if absent.
+        directory: PathBuf,
+    },
+    /// Prints a completion script
+    Completions {
+        /// The shell to complete in.
+        shell: clap_complete::Shell,
+    },
+    /// The processes that the demo consists of
+    #[command(subcommand, hide = true)]
+    DemoPart(DemoPart),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DemoArgs {
+    /// Where report.html and results.json are written; made if absent
+    #[arg(long, value_name = "DIR", default_value = "target/demo")]
+    pub(crate) out: PathBuf,
+    /// Writes the records to FILE instead of results.json in the output directory
+    #[arg(long, value_name = "FILE")]
+    pub(crate) json: Option<PathBuf>,
+    /// How often a back end is killed and started again, one host's after the other's
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(crate) restarts: u32,
+    /// Joins the hosts by VXLAN over loopback UDP even where namespaces are allowed
+    #[arg(long)]
+    pub(crate) vxlan: bool,
+    /// Leaves the measurements out: exchange and restart only
+    #[arg(long)]
+    pub(crate) no_perf: bool,
+}
+
+/// Which back end, and as whom.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct AttachArgs {
+    /// The back end's socket [default: /run/myrixen/myrixen.sock]
+    #[arg(long, value_name = "PATH", env = "MYRIXEN_SOCKET")]
+    pub(crate) socket: Option<PathBuf>,
+    /// The name of the board to attach as [default: given by the back end]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) board: Option<String>,
+    /// The partition to attach to [default: the back end's]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) partition: Option<String>,
+}
+
+/// The operator's socket of a daemon.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct ControlArgs {
+    /// The daemon's operator socket
+    #[arg(long, value_name = "PATH", env = "MYRIXEN_CONTROL", default_value = myrixen_control::Client::DEFAULT_PATH)]
+    pub(crate) control: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct InfoArgs {
+    #[command(flatten)]
+    pub(crate) attach: AttachArgs,
+    #[command(flatten)]
+    pub(crate) control: ControlArgs,
+    /// Prints what the daemon said as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CountersArgs {
+    #[command(flatten)]
+    pub(crate) control: ControlArgs,
+    /// Prints the Prometheus text format
+    #[arg(long, conflicts_with = "watch")]
+    pub(crate) prometheus: bool,
+    /// Prints again every SECONDS, with the change since the last time
+    #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "1", value_parser = parse_seconds)]
+    pub(crate) watch: Option<Duration>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DecodeArgs {
+    /// A capture in pcap format; - is standard input
+    pub(crate) file: PathBuf,
+    /// The dialect of the recorded hosts: compat, native or native:MTU [default: guessed from the frames]
+    #[arg(long)]
+    pub(crate) dialect: Option<Dialect>,
+    /// Prints every field, one a line
+    #[arg(short, long)]
+    pub(crate) verbose: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum PerfCommand {
+    /// Answers the other perf commands: run it at the far end
+    Serve(ServeArgs),
+    /// Half of the time from a message to its answer, by size
+    Pingpong(PerfArgs),
+    /// Bandwidth one way, by size
+    Stream(PerfArgs),
+    /// Messages a second one way, by size
+    Rate(PerfArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ServeArgs {
+    #[command(flatten)]
+    pub(crate) attach: AttachArgs,
+    /// The endpoint number to open [default: any free one]
+    #[arg(long, value_name = "N")]
+    pub(crate) endpoint: Option<u8>,
+    /// The key that clients have to give
+    #[arg(long, default_value_t = DEFAULT_KEY)]
+    pub(crate) key: u32,
+    /// Opens no direct channels: guests of this host are reached through the back end
+    #[arg(long)]
+    pub(crate) no_direct: bool,
+}
+
+/// What `perf` endpoints are opened with unless told otherwise, so that nothing else connects by mistake.
+pub(crate) const DEFAULT_KEY: u32 = 0x7065_7266;
+
+#[derive(Debug, Args)]
+pub(crate) struct PerfArgs {
+    /// Who answers, as `myrixen perf serve` printed it: BOARD:ENDPOINT, BOARD a name or a MAC address
+    pub(crate) target: String,
+    #[command(flatten)]
+    pub(crate) attach: AttachArgs,
+    /// Message sizes, with commas between them; k and m are binary [default: a range up to 4m]
+    #[arg(long, value_name = "SIZES", value_delimiter = ',', value_parser = parse_message_size)]
+    pub(crate) sizes: Vec<u64>,
+    /// What both ends do while there is nothing to do
+    #[arg(long, value_enum, default_value_t = Wait::Sleep)]
+    pub(crate) wait: Wait,
+    /// How long each size is measured, in seconds
+    #[arg(long, default_value = "1", value_parser = parse_seconds)]
+    pub(crate) seconds: Duration,
+    /// The key that the server was started with
+    #[arg(long, default_value_t = DEFAULT_KEY)]
+    pub(crate) key: u32,
+    /// Opens no direct channel: a guest of this host is reached through the back end
+    #[arg(long)]
+    pub(crate) no_direct: bool,
+    /// Writes the records to FILE as a JSON array
+    #[arg(long, value_name = "FILE")]
+    pub(crate) json: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum DemoPart {
+    /// One host's back end
+    Daemon {
+        /// Its configuration.
+        #[arg(long)]
+        config: PathBuf,
+    },
+    /// One guest, driven through its standard input
+    Guest(GuestArgs),
+    /// Removes DIR when its standard input ends, however the demo ends
+    Janitor { directory: PathBuf },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct GuestArgs {
+    /// The back end's socket.
+    #[arg(long)]
+    pub(crate) socket: PathBuf,
+    /// The name of the guest's board.
+    #[arg(long)]
+    pub(crate) board: String,
+    /// The guest's number in the demo.
+    #[arg(long)]
+    pub(crate) number: u16,
+}
+
+/// The longest message that `perf` measures, in bytes: more would only measure the same again.
+const LARGEST: u64 = 1 << 30;
+
+fn parse_message_size(text: &str) -> Result<u64, String> {
+    let size = parse_size(text)?;
+    if size > LARGEST {
+        return Err(format!(
+            "{text:?} is more than 1g, the largest message measured"
+        ));
+    }
+    Ok(size)
+}
+
+fn parse_seconds(text: &str) -> Result<Duration, String> {
+    let seconds: f64 = text
+        .parse()
+        .map_err(|_| format!("{text:?} is not a number of seconds"))?;
+    if !(0.001..=86_400.0).contains(&seconds) {
+        return Err(format!("{text:?} is not between 0.001 and 86400 seconds"));
+    }
+    Ok(Duration::from_secs_f64(seconds))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_definition_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_visible_command_says_what_it_is_for() {
+        fn check(command: &clap::Command) {
+            for sub in command.get_subcommands().filter(|sub| !sub.is_hide_set()) {
+                assert!(sub.get_about().is_some(), "{}", sub.get_name());
+                for arg in sub.get_arguments() {
+                    let told = arg.get_help().is_some() || arg.is_hide_set();
+                    assert!(told, "{} {}", sub.get_name(), arg.get_id());
+                }
+                check(sub);
+            }
+        }
+        check(&Cli::command());
+    }
+
+    #[test]
+    fn sizes_and_seconds_are_checked() {
+        let parse = |args: &[&str]| Cli::try_parse_from([&["myrixen"], args].concat());
+        let cli = parse(&["perf", "pingpong", "b:0:3", "--sizes", "0,8,4k,1m"]).unwrap();
+        let Command::Perf(PerfCommand::Pingpong(args)) = cli.command else {
+            panic!("not a ping-pong");
+        };
+        assert_eq!(args.sizes, [0, 8, 4096, 1 << 20]);
+        assert!(parse(&["perf", "pingpong", "b:0:3", "--sizes", "2g"]).is_err());
+        assert!(parse(&["perf", "rate", "b:0:3", "--seconds", "0"]).is_err());
+        assert!(parse(&["counters", "--watch"]).is_ok());
+        assert!(parse(&["counters", "--watch", "--prometheus"]).is_err());
+    }
+}

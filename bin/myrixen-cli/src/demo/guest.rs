@@ -1,0 +1,235 @@
+//! A guest of the demo: a program that uses the fabric like any other, driven through its standard input.
+
+use std::io::{BufRead as _, Write as _};
+use std::sync::mpsc::{Receiver, TryRecvError, channel};
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use myrixen::{Endpoint, EndpointOptions, Fabric, PathKind, Peer};
+
+use super::protocol::{Command, GuestPlace, Plan, Report, Which};
+use super::{exchange, stream};
+use crate::cli::GuestArgs;
+use crate::measure::{self, Client, Label, Served};
+use crate::record::{Path, Wait};
+
+/// What the demo's guests have to show each other to connect.
+const KEY: u32 = 0x6465_6d6f;
+
+/// How long a connect may take: boards may still be finding each other.
+const CONNECT: Duration = Duration::from_secs(10);
+
+/// How long a partner may say nothing before its messages fail. Longer than any restart, shorter than the demo.
+const GIVE_UP: Duration = Duration::from_secs(30);
+
+/// How often a serving guest looks for [`Command::Halt`].
+const GLANCE: Duration = Duration::from_millis(50);
+
+/// Another guest, over both of our endpoints.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Partner {
+    pub(crate) number: u16,
+    pub(crate) main: Peer,
+    pub(crate) switched: Peer,
+    /// It is reached over a direct channel by the main endpoint.
+    pub(crate) direct: bool,
+}
+
+/// This guest: its endpoints and its partners.
+pub(crate) struct Guest {
+    pub(crate) number: u16,
+    pub(crate) main: Endpoint,
+    switched: Endpoint,
+    pub(crate) partners: Vec<Partner>,
+    /// What the coordinator says; disconnected when it is gone.
+    pub(crate) commands: Receiver<Command>,
+    _fabric: Fabric,
+}
+
+/// Runs a guest until its standard input ends. Errors are told to the coordinator too.
+pub(crate) fn run(args: &GuestArgs) -> anyhow::Result<()> {
+    super::die_with_parent()?;
+    let done = attach(args).and_then(|mut guest| guest.obey());
+    if let Err(error) = &done {
+        say(&Report::Failed {
+            why: format!("{error:#}"),
+        })?;
+    }
+    done
+}
+
+/// Says something to the coordinator.
+pub(crate) fn say(report: &Report) -> anyhow::Result<()> {
+    let mut line = serde_json::to_vec(report)?;
+    line.push(b'\n');
+    let mut out = std::io::stdout().lock();
+    out.write_all(&line)
+        .and_then(|()| out.flush())
+        .context("the coordinator is gone")
+}
+
+fn attach(args: &GuestArgs) -> anyhow::Result<Guest> {
+    let fabric = Fabric::builder()
+        .socket(&args.socket)
+        .board_name(&args.board)
+        .connect()?;
+    let options = EndpointOptions::default()
+        .key(KEY)
+        .wait(Wait::Sleep.of_library())
+        .give_up(GIVE_UP);
+    let main = fabric.open(options.clone())?;
+    let switched = fabric.open(options.direct(false))?;
+    say(&Report::Ready {
+        guest: GuestPlace {
+            number: args.number,
+            main: main.address().into(),
+            switched: switched.address().into(),
+        },
+    })?;
+    let (number, commands) = (args.number, hear());
+    Ok(Guest {
+        number,
+        main,
+        switched,
+        partners: Vec::new(),
+        commands,
+        _fabric: fabric,
+    })
+}
+
+/// Commands as they come on standard input, read by a thread of its own.
+fn hear() -> Receiver<Command> {
+    let (tell, commands) = channel();
+    std::thread::spawn(move || {
+        for line in std::io::stdin().lock().lines().map_while(Result::ok) {
+            let Ok(command) = serde_json::from_str(&line) else {
+                // Both ends are the same program: this cannot be answered sensibly.
+                eprintln!("not a command: {line}");
+                return;
+            };
+            if tell.send(command).is_err() {
+                return;
+            }
+        }
+    });
+    commands
+}
+
+impl Guest {
+    fn obey(&mut self) -> anyhow::Result<()> {
+        while let Ok(command) = self.commands.recv() {
+            match command {
+                Command::Connect { guests } => self.connect(&guests)?,
+                Command::Exchange => exchange::run(self)?,
+                Command::Serve { on } => self.serve(on)?,
+                Command::Measure {
+                    on,
+                    with,
+                    path,
+                    link,
+                    wait,
+                    plan,
+                } => {
+                    let label = Label { path, link, wait };
+                    self.measure(on, with, &label, &plan)?;
+                    say(&Report::Halted)?;
+                }
+                Command::Stream { epoch_ns } => stream::run(self, epoch_ns)?,
+                // What was to be halted had ended by itself.
+                Command::Halt => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// True once the coordinator has said [`Command::Halt`] or is gone.
+    pub(crate) fn halted(&self) -> bool {
+        matches!(
+            self.commands.try_recv(),
+            Ok(Command::Halt) | Err(TryRecvError::Disconnected)
+        )
+    }
+
+    fn connect(&mut self, guests: &[GuestPlace]) -> anyhow::Result<()> {
+        let mut paths = Vec::new();
+        for guest in guests.iter().filter(|guest| guest.number != self.number) {
+            let main = self.main.connect(guest.main.address()?, KEY, CONNECT)?;
+            let switched = self
+                .switched
+                .connect(guest.switched.address()?, KEY, CONNECT)?;
+            let direct = matches!(self.main.path(&main), PathKind::Direct { .. });
+            paths.push((
+                guest.number,
+                if direct { Path::Direct } else { Path::Switched },
+            ));
+            self.partners.push(Partner {
+                number: guest.number,
+                main,
+                switched,
+                direct,
+            });
+        }
+        say(&Report::Connected { paths })
+    }
+
+    fn serve(&self, on: Which) -> anyhow::Result<()> {
+        let mut failure = None;
+        measure::serve(
+            self.endpoint(on),
+            GLANCE,
+            || self.halted(),
+            |served| {
+                if let Served::Failed { error } = served {
+                    failure = Some(error);
+                }
+            },
+        )?;
+        match failure {
+            Some(error) => Err(error),
+            None => say(&Report::Halted),
+        }
+    }
+
+    fn endpoint(&self, which: Which) -> &Endpoint {
+        match which {
+            Which::Main => &self.main,
+            Which::Switched => &self.switched,
+        }
+    }
+
+    fn measure(&self, on: Which, with: u16, label: &Label, plan: &Plan) -> anyhow::Result<()> {
+        let Some(partner) = self.partners.iter().find(|partner| partner.number == with) else {
+            bail!("guest {with} is not connected");
+        };
+        let (endpoint, peer) = match on {
+            Which::Main => (&self.main, partner.main),
+            Which::Switched => (&self.switched, partner.switched),
+        };
+        let direct = matches!(endpoint.path(&peer), PathKind::Direct { .. });
+        if direct != (label.path == Path::Direct) {
+            bail!(
+                "messages to guest {with} do not take the {} path that was to be measured",
+                label.path
+            );
+        }
+        let each = Duration::from_millis(plan.each_ms);
+        let mut client = Client::new(endpoint, peer, label.wait);
+        for &size in &plan.pingpong_sizes {
+            say(&Report::Measured {
+                record: label.pingpong(&mut client, size, each)?,
+            })?;
+        }
+        for &size in &plan.stream_sizes {
+            say(&Report::Measured {
+                record: label.stream(&mut client, size, each)?,
+            })?;
+        }
+        for &size in &plan.rate_sizes {
+            say(&Report::Measured {
+                record: label.rate(&mut client, size, each)?,
+            })?;
+        }
+        endpoint.set_wait(Wait::Sleep.of_library());
+        Ok(())
+    }
+}

@@ -1,0 +1,183 @@
+//! The demo's measurements: every path, spinning where there are cores for all who would spin.
+
+use std::time::Duration;
+
+use anyhow::bail;
+
+use super::protocol::{Command, Plan, Report, Which};
+use super::{Demo, PATIENCE};
+use crate::record::{Path, Record, Wait};
+use crate::units;
+
+/// Half round trips are measured at these sizes, in bytes.
+const PINGPONG: [u64; 9] = [0, 8, 64, 512, 4096, 32 << 10, 256 << 10, 1 << 20, 4 << 20];
+/// Bandwidth at these.
+const STREAM: [u64; 6] = [512, 4096, 32 << 10, 256 << 10, 1 << 20, 4 << 20];
+/// Message rate at these.
+const RATE: [u64; 4] = [0, 8, 64, 512];
+
+/// All measurements together take about this long.
+const TOTAL: Duration = Duration::from_secs(24);
+
+/// One path with one way to wait.
+struct Leg {
+    path: Path,
+    wait: Wait,
+    on: Which,
+    /// The measuring and the serving guest, as places in the list: a1, a2, b1, b2.
+    guests: (usize, usize),
+    link: Option<String>,
+}
+
+/// The legs that make sense with so many cores: those who spin need one each (the guests, and the back ends that
+/// have work between them), or they would only measure the scheduler.
+fn legs(cores: usize, link: &str) -> Vec<Leg> {
+    let paths = [
+        (Path::Direct, Which::Main, (0, 1), 2),
+        (Path::Switched, Which::Switched, (0, 1), 3),
+        (Path::Wire, Which::Main, (0, 2), 4),
+    ];
+    let mut legs = Vec::new();
+    for (path, on, guests, busy) in paths {
+        for wait in [Wait::Spin, Wait::Sleep] {
+            if wait == Wait::Sleep || cores >= busy {
+                let link = (path == Path::Wire).then(|| link.to_owned());
+                legs.push(Leg {
+                    path: path.clone(),
+                    wait,
+                    on,
+                    guests,
+                    link,
+                });
+            }
+        }
+    }
+    legs
+}
+
+impl Demo {
+    /// Measures every path.
+    pub(super) fn measure(&mut self) -> anyhow::Result<()> {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let legs = legs(cores, self.site.joint.name());
+        let points = legs.len() * (PINGPONG.len() + STREAM.len() + RATE.len());
+        let each = TOTAL.as_millis() / points as u128;
+        let plan = Plan {
+            pingpong_sizes: PINGPONG.to_vec(),
+            stream_sizes: STREAM.to_vec(),
+            rate_sizes: RATE.to_vec(),
+            each_ms: u64::try_from(each)?,
+        };
+        for leg in legs {
+            let Leg {
+                path,
+                wait,
+                on,
+                guests: (client, server),
+                link,
+            } = leg;
+            self.progress
+                .step(&format!("Measuring the {path} path, {}", wait.manner()));
+            let (client, server) = (&self.guests[client], &self.guests[server]);
+            let with = server.place.number;
+            self.crew.tell(server.member, &Command::Serve { on })?;
+            let plan = plan.clone();
+            let order = Command::Measure {
+                on,
+                with,
+                path,
+                link,
+                wait,
+                plan,
+            };
+            self.crew.tell(client.member, &order)?;
+            let (client, server) = (client.member, server.member);
+            let outcome = self.collect(client)?;
+            self.crew.tell(server, &Command::Halt)?;
+            match self.crew.next(PATIENCE, "a guest stopped serving")? {
+                (member, Report::Halted) if member == server => {}
+                (_, other) => bail!("a guest said {other:?} instead of stopping to serve"),
+            }
+            self.progress.finish(&outcome);
+        }
+        Ok(())
+    }
+
+    /// Takes a leg's results in. Returns the one for the smallest messages, in words.
+    fn collect(&mut self, client: super::Member) -> anyhow::Result<String> {
+        let mut outcome = String::new();
+        loop {
+            match self.crew.next(PATIENCE, "a path was measured")? {
+                (member, Report::Halted) if member == client => return Ok(outcome),
+                (_, Report::Measured { record }) => {
+                    let text = describe(&record);
+                    self.progress.detail(&text);
+                    if outcome.is_empty() {
+                        outcome = text;
+                    }
+                    self.records.push(record);
+                }
+                (_, other) => bail!("a guest said {other:?} during a measurement"),
+            }
+        }
+    }
+}
+
+fn describe(record: &Record) -> String {
+    match record {
+        Record::PingPong(r) => format!(
+            "{} in {} (half round trip)",
+            units::size(r.size),
+            units::nanoseconds(r.half_rtt_ns.p50)
+        ),
+        Record::Stream(r) => {
+            format!(
+                "{} at {} MB/s",
+                units::size(r.size),
+                units::three_figures(r.mb_per_s)
+            )
+        }
+        Record::Rate(r) => {
+            format!(
+                "{}, {} messages/s",
+                units::size(r.size),
+                units::count(r.msgs_per_s)
+            )
+        }
+        Record::Exchange(_) | Record::Restart(_) => String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_path_is_measured_sleeping_and_spinning_only_with_a_core_each() {
+        let kinds = |cores| -> Vec<(Path, Wait)> {
+            legs(cores, "ethernet")
+                .into_iter()
+                .map(|leg| (leg.path, leg.wait))
+                .collect()
+        };
+        for cores in [1, 2, 3, 4] {
+            let legs = kinds(cores);
+            for path in [Path::Direct, Path::Switched, Path::Wire] {
+                assert!(legs.contains(&(path, Wait::Sleep)), "{cores} cores");
+            }
+            assert_eq!(legs.len(), 3 + cores.saturating_sub(1).min(3));
+        }
+        assert!(kinds(2).contains(&(Path::Direct, Wait::Spin)));
+        assert!(!kinds(2).contains(&(Path::Wire, Wait::Spin)));
+    }
+
+    #[test]
+    fn only_the_wire_has_a_link() {
+        for leg in legs(4, "vxlan") {
+            assert_eq!(
+                leg.link.as_deref(),
+                (leg.path == Path::Wire).then_some("vxlan")
+            );
+        }
+    }
+}

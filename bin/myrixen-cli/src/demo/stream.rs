@@ -1,0 +1,297 @@
+//! A guest's part in the restart: a verified stream to and from every other guest, while back ends die.
+//!
+//! Each guest numbers its messages to each partner and keeps several of mixed sizes under way. It also posts
+//! several receives for each partner; those match in the order in which they were posted, so the messages of a
+//! partner, taken in that order, must be numbered 0, 1, 2, ... whatever happened in between.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, bail};
+use myrixen::{Completion, Match};
+
+use super::guest::{Guest, Partner, say};
+use super::protocol::{BIN_MS, Report, Streamed};
+use crate::pattern::{Ledger, Stamp};
+
+/// The top 16 bits of the match information of the stream's messages.
+const DATA: u16 = 0x4d30;
+/// Of the message that ends the stream of one sender, numbered as if it were the next one.
+const END: u16 = 0x4d31;
+/// Bits in which both agree with each other and with nothing else.
+const KIND_MASK: u64 = 0xfffe << 48;
+
+/// Sizes of the stream's messages, in turn: nothing, tiny, small, medium and rendezvous.
+const SIZES: [usize; 8] = [0, 8, 120, 1000, 4096, 20_000, 70_000, 200_000];
+const LARGEST: usize = 200_000;
+
+/// Sends under way and receives posted for each partner.
+const DEPTH: u32 = 6;
+
+/// How long nothing at all may arrive: much longer than a back end takes to come back.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// How often progress is reported and the coordinator is listened to.
+const GLANCE: Duration = Duration::from_millis(20);
+/// How long late duplicates are waited for after the end.
+const LINGER: Duration = Duration::from_millis(100);
+
+/// Bins kept at most: ten minutes.
+const MOST_BINS: u64 = 600_000 / BIN_MS;
+
+/// Marks the context of a send; the rest of it, and all of a receive's, is the partner's place and a count.
+const SEND: u64 = 1 << 63;
+
+/// What goes on with one partner.
+struct Lane {
+    partner: Partner,
+    sent: u32,
+    sending: u32,
+    end_sent: bool,
+    posted: u32,
+    /// The posted receive whose message is next in order.
+    next: u32,
+    /// Messages that are complete before those that were matched earlier.
+    early: BTreeMap<u32, Stamp>,
+    ledger: Ledger,
+    /// How many messages the partner says it has sent, once it has ended.
+    told: Option<u32>,
+    /// All messages before that end are in the books.
+    ended: bool,
+    last_arrival: Option<Instant>,
+    longest_gap: Duration,
+}
+
+struct Streamer<'a> {
+    guest: &'a Guest,
+    lanes: Vec<Lane>,
+    stopping: bool,
+    /// When the bins begin.
+    epoch: Instant,
+    streamed: Streamed,
+    direct: u64,
+    wire: u64,
+}
+
+/// Streams until told to halt, then until everything has arrived.
+pub(crate) fn run(guest: &Guest, epoch_ns: u64) -> anyhow::Result<()> {
+    let since_epoch = super::monotonic_ns().saturating_sub(epoch_ns);
+    let epoch = Instant::now().checked_sub(Duration::from_nanos(since_epoch));
+    let mut streamer = Streamer {
+        guest,
+        lanes: guest
+            .partners
+            .iter()
+            .map(|&partner| Lane::new(partner))
+            .collect(),
+        stopping: false,
+        epoch: epoch.context("the clock has only just begun")?,
+        streamed: Streamed::default(),
+        direct: 0,
+        wire: 0,
+    };
+    streamer.stream()?;
+    let streamed = streamer.close();
+    say(&Report::Streamed { streamed })
+}
+
+impl Lane {
+    fn new(partner: Partner) -> Self {
+        Self {
+            partner,
+            sent: 0,
+            sending: 0,
+            end_sent: false,
+            posted: 0,
+            next: 0,
+            early: BTreeMap::new(),
+            ledger: Ledger::default(),
+            told: None,
+            ended: false,
+            last_arrival: None,
+            longest_gap: Duration::ZERO,
+        }
+    }
+
+    fn is_done(&self) -> bool {
+        self.end_sent && self.sending == 0 && self.ended
+    }
+
+    fn note_gap(&mut self, now: Instant) {
+        if let Some(last) = self.last_arrival.replace(now) {
+            self.longest_gap = self.longest_gap.max(now.duration_since(last));
+        }
+    }
+}
+
+impl Streamer<'_> {
+    fn stream(&mut self) -> anyhow::Result<()> {
+        for place in 0..self.lanes.len() {
+            for _ in 0..DEPTH {
+                self.post(place, vec![0; LARGEST])?;
+            }
+        }
+        let (mut heard, mut glanced) = (Instant::now(), Instant::now());
+        while !self.lanes.iter().all(Lane::is_done) {
+            self.stopping |= glanced.elapsed() >= GLANCE && self.guest.halted();
+            if glanced.elapsed() >= GLANCE {
+                glanced = Instant::now();
+                say(&Report::Streaming {
+                    direct: self.direct,
+                    wire: self.wire,
+                })?;
+            }
+            for place in 0..self.lanes.len() {
+                self.fill(place)?;
+            }
+            match self.guest.main.wait_any(Match::any(), Some(GLANCE)) {
+                Some(done) => {
+                    heard = Instant::now();
+                    self.complete(done)?;
+                }
+                None if heard.elapsed() > PATIENCE => bail!(self.stall()),
+                None => {}
+            }
+        }
+        // A message that is delivered twice would be the next one of its lane.
+        while let Some(done) = self.guest.main.wait_any(Match::any(), Some(LINGER)) {
+            self.complete(done)?;
+        }
+        Ok(())
+    }
+
+    fn stall(&self) -> String {
+        let mut text = format!("nothing arrived and nothing was acknowledged for {PATIENCE:?}:");
+        for lane in &self.lanes {
+            let (number, sent, sending) = (lane.partner.number, lane.sent, lane.sending);
+            let got = lane.ledger.delivered();
+            text.push_str(&format!(
+                " guest {number}: sent {sent}, {sending} pending, received {got};"
+            ));
+        }
+        text
+    }
+
+    fn post(&mut self, place: usize, buffer: Vec<u8>) -> anyhow::Result<()> {
+        let lane = &mut self.lanes[place];
+        let matching = Match::masked(u64::from(DATA) << 48, KIND_MASK).from(&lane.partner.main);
+        let context = (place as u64) << 32 | u64::from(lane.posted);
+        lane.posted += 1;
+        self.guest.main.irecv(matching, buffer)?.queue(context);
+        Ok(())
+    }
+
+    /// Keeps enough sends under way on a lane, and ends it when it is time.
+    fn fill(&mut self, place: usize) -> anyhow::Result<()> {
+        let lane = &mut self.lanes[place];
+        let (main, context) = (&self.guest.main, SEND | (place as u64) << 32);
+        let mut stamp = Stamp {
+            from: self.guest.number,
+            to: lane.partner.number,
+            number: 0,
+        };
+        while !self.stopping && lane.sending < DEPTH {
+            stamp.number = lane.sent;
+            let mut payload = vec![0; SIZES[lane.sent as usize % SIZES.len()]];
+            stamp.fill(&mut payload);
+            main.isend(&lane.partner.main, stamp.bits(DATA), payload)?
+                .queue(context);
+            lane.sent += 1;
+            lane.sending += 1;
+        }
+        if self.stopping && !lane.end_sent {
+            stamp.number = lane.sent;
+            main.isend(&lane.partner.main, stamp.bits(END), Vec::<u8>::new())?
+                .queue(context);
+            lane.sending += 1;
+            lane.end_sent = true;
+        }
+        Ok(())
+    }
+
+    fn complete(&mut self, done: Completion) -> anyhow::Result<()> {
+        let context = done.context;
+        let place = usize::try_from((context & !SEND) >> 32)?;
+        let number = self.lanes[place].partner.number;
+        let ended = done
+            .result()
+            .map_err(|e| anyhow::anyhow!("{e} (partner: guest {number})"))?;
+        let Some(received) = ended else {
+            self.lanes[place].sending -= 1;
+            return Ok(());
+        };
+        let stamp = Stamp::from_bits(received.bits, self.guest.number);
+        let is_end = received.bits >> 48 == u64::from(END);
+        let buffer = done
+            .into_buffer::<Vec<u8>>()
+            .context("a receive lost its buffer")?;
+        if !is_end {
+            let size = SIZES[stamp.number as usize % SIZES.len()];
+            if received.message_len != size {
+                bail!(
+                    "message {} of guest {number} has {} bytes instead of {size}",
+                    stamp.number,
+                    received.message_len
+                );
+            }
+            stamp.verify(&buffer[..received.len])?;
+            self.count(place);
+        }
+        self.order(place, u32::try_from(context & 0xffff_ffff)?, stamp, is_end);
+        if self.lanes[place].told.is_none() {
+            self.post(place, buffer)?;
+        }
+        Ok(())
+    }
+
+    /// Puts messages back into the order in which they were matched, and enters them in the books.
+    fn order(&mut self, place: usize, at: u32, stamp: Stamp, is_end: bool) {
+        let lane = &mut self.lanes[place];
+        if is_end {
+            lane.told = Some(stamp.number);
+        }
+        lane.early.insert(at, stamp);
+        while let Some(stamp) = lane.early.remove(&lane.next) {
+            lane.next += 1;
+            if lane.told == Some(stamp.number) {
+                lane.ended = true;
+            } else {
+                lane.ledger.arrived(stamp.number);
+            }
+        }
+    }
+
+    /// Counts a message that has just arrived for the picture.
+    fn count(&mut self, place: usize) {
+        let now = Instant::now();
+        let lane = &mut self.lanes[place];
+        lane.note_gap(now);
+        let (total, bins) = if lane.partner.direct {
+            (&mut self.direct, &mut self.streamed.direct_bins)
+        } else {
+            (&mut self.wire, &mut self.streamed.wire_bins)
+        };
+        *total += 1;
+        let elapsed = now.duration_since(self.epoch).as_millis();
+        let bin = u64::try_from(elapsed).unwrap_or(u64::MAX) / BIN_MS;
+        let bin = usize::try_from(bin.min(MOST_BINS)).unwrap_or(0);
+        if bins.len() <= bin {
+            bins.resize(bin + 1, 0);
+        }
+        bins[bin] += 1;
+    }
+
+    fn close(mut self) -> Streamed {
+        for lane in &self.lanes {
+            let sent = u64::from(lane.told.unwrap_or(0));
+            self.streamed.tally.add(lane.ledger.close(sent));
+            let gap = u64::try_from(lane.longest_gap.as_nanos()).unwrap_or(u64::MAX);
+            let longest = if lane.partner.direct {
+                &mut self.streamed.direct_gap_ns
+            } else {
+                &mut self.streamed.wire_gap_ns
+            };
+            *longest = gap.max(*longest);
+        }
+        self.streamed
+    }
+}

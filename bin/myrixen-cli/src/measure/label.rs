@@ -1,0 +1,74 @@
+//! Measurements as records.
+
+use std::time::Duration;
+
+use super::Client;
+use crate::record::{Path, PingPong, Rate, Record, Stream, Wait};
+
+/// What the records of a measurement have in common.
+pub(crate) struct Label {
+    pub(crate) path: Path,
+    pub(crate) link: Option<String>,
+    pub(crate) wait: Wait,
+}
+
+impl Label {
+    /// Measures half round trips.
+    pub(crate) fn pingpong(
+        &self,
+        client: &mut Client<'_>,
+        size: u64,
+        time: Duration,
+    ) -> anyhow::Result<Record> {
+        let (half_rtt_ns, iterations) = client.pingpong(size, time)?;
+        let (path, link, wait) = (self.path.clone(), self.link.clone(), self.wait);
+        Ok(Record::PingPong(PingPong {
+            path,
+            size,
+            half_rtt_ns,
+            wait,
+            iterations,
+            link,
+        }))
+    }
+
+    /// Measures bandwidth.
+    pub(crate) fn stream(
+        &self,
+        client: &mut Client<'_>,
+        size: u64,
+        time: Duration,
+    ) -> anyhow::Result<Record> {
+        let flow = client.flow(size, time)?;
+        let (path, link, wait) = (self.path.clone(), self.link.clone(), self.wait);
+        let (mb_per_s, messages) = (flow.mb_per_s(), flow.messages);
+        Ok(Record::Stream(Stream {
+            path,
+            size,
+            mb_per_s,
+            wait,
+            messages,
+            link,
+        }))
+    }
+
+    /// Measures message rate.
+    pub(crate) fn rate(
+        &self,
+        client: &mut Client<'_>,
+        size: u64,
+        time: Duration,
+    ) -> anyhow::Result<Record> {
+        let flow = client.flow(size, time)?;
+        let (path, link, wait) = (self.path.clone(), self.link.clone(), self.wait);
+        let (msgs_per_s, messages) = (flow.msgs_per_s(), flow.messages);
+        Ok(Record::Rate(Rate {
+            path,
+            size,
+            msgs_per_s,
+            wait,
+            messages,
+            link,
+        }))
+    }
+}

@@ -1,0 +1,133 @@
+//! The side that answers: echoes ping-pongs, receives flows.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use myrixen::{Endpoint, Match, Peer};
+
+use super::{Answer, CONTROL_BYTES, Kind, Order, PATIENCE, Test, window};
+use crate::record::Wait;
+
+/// The largest message a server takes part with, in bytes: it holds four of them.
+const LARGEST: u64 = 1 << 30;
+
+/// What happened at a server, for whoever watches it.
+#[derive(Debug)]
+pub(crate) enum Served {
+    /// A client's test has ended well.
+    Test { client: Peer, size: u64, count: u64 },
+    /// A client's test has failed; the server goes on.
+    Failed { error: anyhow::Error },
+}
+
+/// Serves one client after the other, and tells `watch` about each test. Returns when `stop` says so; it is
+/// asked between orders, at least every `pause`.
+pub(crate) fn serve(
+    endpoint: &Endpoint,
+    pause: Duration,
+    mut stop: impl FnMut() -> bool,
+    mut watch: impl FnMut(Served),
+) -> anyhow::Result<()> {
+    let mut order = [0; CONTROL_BYTES];
+    while !stop() {
+        // Between tests a server costs nobody a core, whatever the last client wanted.
+        endpoint.set_wait(Wait::Sleep.of_library());
+        let orders = Kind::Order.of_any_run();
+        let Some(received) = endpoint.recv_timeout(orders, &mut order, pause)? else {
+            continue;
+        };
+        let Some(client) = endpoint.peer(received.source) else {
+            continue; // It has gone since.
+        };
+        match serve_order(endpoint, &client, &order[..received.len]) {
+            Ok(order) => watch(Served::Test {
+                client,
+                size: order.size,
+                count: order.count,
+            }),
+            Err(error) => {
+                // Receives that are still posted for this client end with it.
+                endpoint.disconnect(&client);
+                while endpoint.test_any(Match::any()).is_some() {}
+                watch(Served::Failed { error });
+            }
+        }
+    }
+    Ok(())
+}
+
+fn serve_order(endpoint: &Endpoint, client: &Peer, text: &[u8]) -> anyhow::Result<Order> {
+    let order: Order =
+        serde_json::from_slice(text).context("the order is not one of this version")?;
+    if order.size > LARGEST {
+        let why = format!("messages of {} bytes are more than {LARGEST}", order.size);
+        answer(endpoint, client, &order, &Answer::Refused(why.clone()))?;
+        bail!(why);
+    }
+    endpoint.set_wait(order.wait.of_library());
+    match order.test {
+        Test::PingPong => echo(endpoint, client, &order),
+        Test::Flow => take_in(endpoint, client, &order),
+    }
+    .with_context(|| format!("the test with {} ended early", client.address()))?;
+    Ok(order)
+}
+
+fn answer(
+    endpoint: &Endpoint,
+    client: &Peer,
+    order: &Order,
+    answer: &Answer,
+) -> anyhow::Result<()> {
+    let text = serde_json::to_vec(answer)?;
+    Ok(endpoint.send(client, Kind::Answer.bits(order.run), &text)?)
+}
+
+fn echo(endpoint: &Endpoint, client: &Peer, order: &Order) -> anyhow::Result<()> {
+    let data = Match::exact(Kind::Data.bits(order.run)).from(client);
+    let mut buffer = vec![0; usize::try_from(order.size)?];
+    answer(endpoint, client, order, &Answer::Ready)?;
+    for number in 0..order.count {
+        let Some(received) = endpoint.recv_timeout(data, &mut buffer, PATIENCE)? else {
+            bail!(
+                "message {number} of {} did not come within {PATIENCE:?}",
+                order.count
+            );
+        };
+        endpoint.send(client, Kind::Echo.bits(order.run), &buffer[..received.len])?;
+    }
+    Ok(())
+}
+
+fn take_in(endpoint: &Endpoint, client: &Peer, order: &Order) -> anyhow::Result<()> {
+    let data = Match::exact(Kind::Data.bits(order.run)).from(client);
+    let size = usize::try_from(order.size)?;
+    let mut posted = 0;
+    while posted < order.count.min(window(size) as u64) {
+        endpoint.irecv(data, vec![0_u8; size])?.queue(posted);
+        posted += 1;
+    }
+    answer(endpoint, client, order, &Answer::Ready)?;
+    for number in 0..order.count {
+        let Some(done) = endpoint.wait_any(Match::any(), Some(PATIENCE)) else {
+            bail!(
+                "message {number} of {} did not come within {PATIENCE:?}",
+                order.count
+            );
+        };
+        if let Err(error) = done.result() {
+            bail!(
+                "message {number} of {} was not received: {error}",
+                order.count
+            );
+        }
+        if posted < order.count {
+            let buffer = done
+                .into_buffer::<Vec<u8>>()
+                .unwrap_or_else(|| vec![0; size]);
+            endpoint.irecv(data, buffer)?.queue(posted);
+            posted += 1;
+        }
+    }
+    Ok(endpoint.send(client, Kind::Echo.bits(order.run), &[])?)
+}
