@@ -1,0 +1,733 @@
+//! What programs do with their engines: operations in, events out.
+
+use std::time::Duration;
+
+use mxoe::engine::{
+    ClaimedReceive, Connect, Event, Filter, PartnerId, Receive, RequestId, Send, Space, Status,
+};
+use mxoe::time::Time;
+
+use super::{Pending, World, tell};
+use crate::node::{Asked, Contact, ContactState, Request, token};
+use crate::oracle::{Got, Life, Posting, Sending};
+use crate::payload;
+use crate::scenario::{Drain, GIVE_UP, Give, Happening, MessageId, What};
+use crate::violation::Violation;
+
+/// Both matching spaces.
+const SPACES: [Space; 2] = [Space::Tagged, Space::Plain];
+/// Receives for anything that a draining node keeps posted in each space.
+const DRAIN_DEPTH: usize = 2;
+/// How long after a failed connect it is tried again; doubled each time, up to the second figure.
+const RETRY: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(500));
+/// Flips in a key make it a wrong one.
+const WRONG: u32 = 0x5555_5555;
+
+impl World<'_> {
+    /// A program does what the scenario plans.
+    pub(super) fn act(&mut self, number: usize) -> Result<(), Violation> {
+        let action = &self.scenario.actions[number];
+        let index = action.node;
+        let Some(node) = &mut self.nodes[index] else {
+            return Ok(());
+        };
+        match action.what {
+            What::Send { id, to, .. } => {
+                node.contacts[to].waiting.push_back(id);
+                self.send_waiting(index, to)?;
+            }
+            What::Receive {
+                space,
+                match_info,
+                mask,
+                from,
+                len,
+                give,
+            } => {
+                let known = from.filter(|from| node.contacts[*from].partner.is_some());
+                let posting = Posting {
+                    by: node.life,
+                    space,
+                    match_info,
+                    mask,
+                    from: known,
+                    len,
+                    claimed: false,
+                };
+                self.post(posting, give)?;
+            }
+            What::WrongKey { to } => self.connect(index, to, true)?,
+        }
+        self.drive(index)
+    }
+
+    /// The send of this number, as planned.
+    fn planned_send(
+        &self,
+        id: MessageId,
+    ) -> Option<(usize, Space, u64, u32, mxoe::engine::SendMode)> {
+        self.sends.get(id.0 as usize).and_then(|action| {
+            match self.scenario.actions.get(*action)?.what {
+                What::Send {
+                    to,
+                    space,
+                    match_info,
+                    len,
+                    mode,
+                    ..
+                } => Some((to, space, match_info, len, mode)),
+                _ => None,
+            }
+        })
+    }
+
+    /// Sends what waits for this connection, or asks for the connection.
+    fn send_waiting(&mut self, index: usize, to: usize) -> Result<(), Violation> {
+        loop {
+            let Some(node) = &mut self.nodes[index] else {
+                return Ok(());
+            };
+            let contact = &mut node.contacts[to];
+            let Some(&id) = contact.waiting.front() else {
+                return Ok(());
+            };
+            let partner = match (contact.state, contact.partner) {
+                (ContactState::Known, Some(partner)) => partner,
+                (ContactState::Asking, _) => return Ok(()),
+                _ => return self.connect(index, to, false),
+            };
+            if !self.send(index, partner, id)? {
+                // The connection was lost, and the event that says so is still to come.
+                if let Some(node) = &mut self.nodes[index] {
+                    node.contacts[to].state = ContactState::None;
+                }
+                continue;
+            }
+            if let Some(node) = &mut self.nodes[index] {
+                node.contacts[to].waiting.pop_front();
+            }
+        }
+    }
+
+    /// Gives a message to the engine; false when there is no connection.
+    fn send(&mut self, index: usize, partner: PartnerId, id: MessageId) -> Result<bool, Violation> {
+        let Some((to, space, match_info, len, mode)) = self.planned_send(id) else {
+            return Err(Violation::NeverSent { message: id });
+        };
+        let excused = self.excused(index, to);
+        let Some(node) = &mut self.nodes[index] else {
+            return Ok(true);
+        };
+        let region = node.memory.lend(payload::of_message(u64::from(id.0), len));
+        let token = token::send(id);
+        let send = Send {
+            to: partner,
+            space,
+            match_info,
+            region,
+            len,
+            mode,
+            token,
+        };
+        match node.endpoint.send(self.now, send) {
+            Ok(request) => {
+                let asked = Asked::Send {
+                    message: id,
+                    region,
+                };
+                node.requests.insert(
+                    token,
+                    Request {
+                        id: request,
+                        what: asked,
+                    },
+                );
+                let sending = Sending {
+                    from: node.life,
+                    to,
+                    space,
+                    match_info,
+                    len,
+                    mode,
+                    excused,
+                };
+                self.oracle.sending(id, sending);
+                tell!(
+                    self,
+                    "{index}: sends message {} of {len} bytes to {to}, {match_info:#x} {mode:?}",
+                    id.0
+                );
+                Ok(true)
+            }
+            Err(status) if excused => {
+                tell!(
+                    self,
+                    "{index}: message {} to {to} refused: {status:?}",
+                    id.0
+                );
+                node.memory.take(region)?;
+                Ok(false)
+            }
+            Err(status) => Err(Violation::Refused {
+                node: index,
+                status,
+            }),
+        }
+    }
+
+    /// Whether something happens in this scenario that excuses failures between two nodes.
+    fn excused(&self, a: usize, b: usize) -> bool {
+        let mut cut_since = None;
+        self.scenario
+            .disruptions
+            .iter()
+            .any(|disruption| match &disruption.what {
+                Happening::Dies { node, .. } => *node == a || *node == b,
+                Happening::Links { links, cut }
+                    if links.contains(&(a, b)) || links.contains(&(b, a)) =>
+                {
+                    let since = *cut_since.get_or_insert(disruption.at);
+                    !cut && disruption.at.saturating_sub(since) > GIVE_UP / 3
+                }
+                _ => false,
+            })
+    }
+
+    /// Connects, with the right key or a wrong one.
+    fn connect(&mut self, index: usize, to: usize, wrong: bool) -> Result<(), Violation> {
+        let plan = &self.scenario.nodes[to];
+        let key = if wrong { plan.key ^ WRONG } else { plan.key };
+        self.attempts += 1;
+        let token = token::connect(self.attempts);
+        let Some(node) = &mut self.nodes[index] else {
+            return Ok(());
+        };
+        let connect = Connect {
+            to: plan.address,
+            key,
+            deadline: None,
+            token,
+        };
+        match node.endpoint.connect(self.now, connect) {
+            Ok(request) => {
+                let what = if wrong {
+                    Asked::WrongKey { to }
+                } else {
+                    Asked::Connect { to }
+                };
+                node.requests.insert(token, Request { id: request, what });
+                if !wrong {
+                    node.contacts[to].state = ContactState::Asking;
+                }
+                Ok(())
+            }
+            Err(status) => Err(Violation::Refused {
+                node: index,
+                status,
+            }),
+        }
+    }
+
+    /// Tries to connect once more, if there is still something to send.
+    pub(super) fn retry(&mut self, life: Life, to: usize) -> Result<(), Violation> {
+        let Some(node) = self.nodes[life.node]
+            .as_mut()
+            .filter(|node| node.life == life)
+        else {
+            return Ok(());
+        };
+        if node.contacts[to].state == ContactState::Asking {
+            node.contacts[to].state = ContactState::None;
+        }
+        self.send_waiting(life.node, to)?;
+        self.drive(life.node)
+    }
+
+    /// Posts a receive.
+    fn post(&mut self, posting: Posting, give: Give) -> Result<(), Violation> {
+        let index = posting.by.node;
+        let Some(node) = &mut self.nodes[index] else {
+            return Ok(());
+        };
+        let region = node.memory.buffer(posting.len);
+        let Posting {
+            space,
+            match_info,
+            mask,
+            len,
+            ..
+        } = posting;
+        let source = posting.from.and_then(|from| node.contacts[from].partner);
+        let post = self.oracle.posting(posting);
+        let token = token::receive(post);
+        let receive = Receive {
+            space,
+            match_info,
+            mask,
+            source,
+            region,
+            len,
+            token,
+        };
+        let request = node.endpoint.receive(self.now, receive);
+        let request = request.map_err(|status| Violation::Refused {
+            node: index,
+            status,
+        })?;
+        node.requests.insert(
+            token,
+            Request {
+                id: request,
+                what: Asked::Receive { post, region },
+            },
+        );
+        match give {
+            Give::Time => {}
+            Give::Cancel(after) => {
+                let life = node.life;
+                self.schedule(self.now + after, Pending::Withdraw { life, post });
+            }
+            Give::Deadline(after) => node.endpoint.set_deadline(request, Some(self.now + after)),
+        }
+        tell!(
+            self,
+            "{index}: posts receive {}: {match_info:#x}/{mask:x}, {len} bytes, from {:?}",
+            post.0,
+            posting.from
+        );
+        Ok(())
+    }
+
+    /// A program cancels a receive, if it waits still.
+    pub(super) fn withdraw(
+        &mut self,
+        life: Life,
+        post: crate::scenario::PostId,
+    ) -> Result<(), Violation> {
+        let now = self.now;
+        let Some(node) = self.nodes[life.node]
+            .as_mut()
+            .filter(|node| node.life == life)
+        else {
+            return Ok(());
+        };
+        if let Some(request) = node.requests.get(&token::receive(post)) {
+            let cancelled = node.endpoint.cancel(now, request.id);
+            tell!(
+                self,
+                "{}: cancels receive {}: {cancelled}",
+                life.node,
+                post.0
+            );
+        }
+        self.drive(life.node)
+    }
+
+    /// A node begins to take in what nobody has asked for.
+    pub(super) fn begin_draining(&mut self, index: usize) -> Result<(), Violation> {
+        let Some(node) = &mut self.nodes[index] else {
+            return Ok(());
+        };
+        node.draining = true;
+        if self.scenario.nodes[index].drain == Drain::Anything {
+            for space in SPACES {
+                (0..DRAIN_DEPTH).try_for_each(|_| self.post_anything(index, space))?;
+            }
+        }
+        self.drive(index)
+    }
+
+    fn post_anything(&mut self, index: usize, space: Space) -> Result<(), Violation> {
+        let Some(node) = &self.nodes[index] else {
+            return Ok(());
+        };
+        let len = payload::LONGEST;
+        let anything = Posting {
+            by: node.life,
+            space,
+            match_info: 0,
+            mask: 0,
+            from: None,
+            len,
+            claimed: false,
+        };
+        self.post(anything, Give::Time)
+    }
+
+    /// Takes in unexpected messages by looking at them; tells whether there were any.
+    fn take_unexpected(&mut self, index: usize) -> Result<bool, Violation> {
+        let how = self.scenario.nodes[index].drain;
+        let mut any = false;
+        for space in SPACES {
+            let filter = Filter {
+                space,
+                match_info: 0,
+                mask: 0,
+                source: None,
+            };
+            while let Some(node) = self.nodes[index].as_mut().filter(|node| node.draining) {
+                let Some(found) = node.endpoint.probe(&filter) else {
+                    break;
+                };
+                any = true;
+                let from = node.who(found.source);
+                let exact = Posting {
+                    by: node.life,
+                    space,
+                    match_info: found.match_info,
+                    mask: u64::MAX,
+                    from,
+                    len: found.length,
+                    claimed: how == Drain::Claims,
+                };
+                match how {
+                    Drain::Anything => return Ok(false),
+                    Drain::Probes => self.post(exact, Give::Time)?,
+                    Drain::Claims => self.claim(index, &filter, exact)?,
+                }
+            }
+        }
+        Ok(any)
+    }
+
+    /// Claims the message that was just seen.
+    fn claim(&mut self, index: usize, filter: &Filter, posting: Posting) -> Result<(), Violation> {
+        let now = self.now;
+        let Some(node) = &mut self.nodes[index] else {
+            return Ok(());
+        };
+        let refused = |status| Violation::Refused {
+            node: index,
+            status,
+        };
+        let (id, envelope) = node
+            .endpoint
+            .claim(filter)
+            .ok_or_else(|| refused(Status::BadHandle))?;
+        if envelope.match_info != posting.match_info || envelope.length != posting.len {
+            return Err(refused(Status::BadHandle));
+        }
+        let region = node.memory.buffer(posting.len);
+        let post = self.oracle.posting(posting);
+        let token = token::receive(post);
+        let into = ClaimedReceive {
+            region,
+            len: posting.len,
+            token,
+        };
+        let request = node
+            .endpoint
+            .receive_claimed(now, id, into)
+            .map_err(refused)?;
+        node.requests.insert(
+            token,
+            Request {
+                id: request,
+                what: Asked::Receive { post, region },
+            },
+        );
+        tell!(
+            self,
+            "{index}: claims {:#x}, {} bytes, as receive {}",
+            posting.match_info,
+            posting.len,
+            post.0
+        );
+        Ok(())
+    }
+
+    /// Carries out and reports what an engine says; tells whether it said anything.
+    pub(super) fn handle_events(&mut self, index: usize) -> Result<bool, Violation> {
+        let mut any = false;
+        loop {
+            let Some(node) = &mut self.nodes[index] else {
+                return Ok(any);
+            };
+            let Some(event) = node.endpoint.poll_event() else {
+                break;
+            };
+            any = true;
+            tell!(self, "{index}: {event:?}");
+            self.handle_event(index, event)?;
+        }
+        if !self.finishing {
+            any |= self.take_unexpected(index)?;
+        }
+        Ok(any)
+    }
+
+    fn handle_event(&mut self, index: usize, event: Event) -> Result<(), Violation> {
+        let Some(node) = &mut self.nodes[index] else {
+            return Ok(());
+        };
+        match event {
+            Event::Connected {
+                token,
+                request,
+                partner,
+            } => self.connected(index, token, request, partner),
+            Event::ConnectFailed {
+                token,
+                request,
+                status,
+            } => self.connect_failed(index, token, request, status),
+            Event::PartnerArrived { partner, address } => {
+                let who = self
+                    .scenario
+                    .nodes
+                    .iter()
+                    .position(|plan| plan.address == address);
+                let Some(who) = who else { return Ok(()) };
+                self.met(index, who, partner)
+            }
+            Event::PartnerLost { partner, .. } => {
+                let Some(who) = node.who(partner) else {
+                    return Ok(());
+                };
+                // Whoever is asking gets an answer of its own.
+                if node.contacts[who].state == ContactState::Known {
+                    node.contacts[who].state = ContactState::None;
+                    self.send_waiting(index, who)?;
+                }
+                Ok(())
+            }
+            Event::Sent {
+                token,
+                request,
+                status,
+                length,
+            } => {
+                let Asked::Send { message, region } = self.ended(index, token, request)? else {
+                    return Err(Violation::UnknownToken { node: index, token });
+                };
+                self.give_back(index, region)?;
+                self.oracle.told(message, status, length)
+            }
+            Event::Received { .. } => self.received(index, &event),
+            Event::Cancelled {
+                token,
+                request,
+                status,
+            } => self.cancelled(index, token, request, status),
+            Event::Copy { from, to, len } => node.memory.copy(from, to, len),
+            Event::StoreFreed { id } => node.memory.free(id),
+            Event::Fetch {
+                pull,
+                offer,
+                to,
+                len,
+            } => {
+                let life = node.life;
+                if !node.offers.contains_key(&offer.0) {
+                    return Err(Violation::BadOffer {
+                        node: index,
+                        offer: offer.0,
+                    });
+                }
+                let at = self.now + self.rng.up_to(Duration::from_micros(100));
+                self.schedule(
+                    at,
+                    Pending::Fetched {
+                        life,
+                        pull,
+                        offer: offer.0,
+                        to,
+                        len,
+                    },
+                );
+                Ok(())
+            }
+            Event::OfferFreed { offer } => {
+                let known = node.offers.remove(&offer.0);
+                known.map(|_| ()).ok_or(Violation::BadOffer {
+                    node: index,
+                    offer: offer.0,
+                })
+            }
+            Event::Unexpected { .. } => Ok(()),
+        }
+    }
+
+    /// A request has ended: it must have been in progress, under this name.
+    fn ended(&mut self, index: usize, token: u64, request: RequestId) -> Result<Asked, Violation> {
+        let node = self.nodes[index].as_mut();
+        let known = node.and_then(|node| node.requests.remove(&token));
+        let known = known.filter(|known| known.id == request);
+        known
+            .map(|known| known.what)
+            .ok_or(Violation::UnknownToken { node: index, token })
+    }
+
+    fn give_back(
+        &mut self,
+        index: usize,
+        region: mxoe::engine::RegionId,
+    ) -> Result<Vec<u8>, Violation> {
+        self.nodes[index]
+            .as_mut()
+            .map_or(Ok(Vec::new()), |node| node.memory.take(region))
+    }
+
+    fn received(&mut self, index: usize, event: &Event) -> Result<(), Violation> {
+        let Event::Received {
+            token,
+            request,
+            status,
+            envelope,
+            length,
+        } = *event
+        else {
+            return Ok(());
+        };
+        let Asked::Receive { post, region } = self.ended(index, token, request)? else {
+            return Err(Violation::UnknownToken { node: index, token });
+        };
+        let buffer = self.give_back(index, region)?;
+        let from = self
+            .scenario
+            .nodes
+            .iter()
+            .position(|plan| plan.address == envelope.address);
+        let bytes = buffer.get(..length as usize);
+        let (Some(from), Some(bytes)) = (from, bytes) else {
+            return Err(Violation::Misreported {
+                post,
+                status,
+                length,
+            });
+        };
+        let (space, match_info, length) = (envelope.space, envelope.match_info, envelope.length);
+        self.oracle.got(
+            post,
+            &Got {
+                status,
+                from,
+                space,
+                match_info,
+                length,
+                bytes,
+            },
+        )?;
+        let draining = self.nodes[index].as_ref().is_some_and(|node| node.draining);
+        let anything = self.oracle.is_for_anything(post);
+        if draining
+            && anything
+            && !self.finishing
+            && self.scenario.nodes[index].drain == Drain::Anything
+        {
+            self.post_anything(index, space)?;
+        }
+        Ok(())
+    }
+
+    fn cancelled(
+        &mut self,
+        index: usize,
+        token: u64,
+        request: RequestId,
+        status: Status,
+    ) -> Result<(), Violation> {
+        match self.ended(index, token, request)? {
+            Asked::Receive { post, region } => {
+                self.give_back(index, region)?;
+                self.oracle.withdrawn(post)
+            }
+            Asked::Send { message, region } => {
+                self.give_back(index, region)?;
+                self.oracle.told(message, status, 0)
+            }
+            Asked::Connect { to } => {
+                self.not_connected(index, to);
+                Ok(())
+            }
+            Asked::WrongKey { .. } => Ok(()),
+        }
+    }
+
+    fn connected(
+        &mut self,
+        index: usize,
+        token: u64,
+        request: RequestId,
+        partner: PartnerId,
+    ) -> Result<(), Violation> {
+        match self.ended(index, token, request)? {
+            Asked::Connect { to } => self.met(index, to, partner),
+            Asked::WrongKey { .. } => Err(Violation::WrongKeyAccepted { node: index }),
+            _ => Err(Violation::UnknownToken { node: index, token }),
+        }
+    }
+
+    /// A node can be sent to.
+    fn met(&mut self, index: usize, who: usize, partner: PartnerId) -> Result<(), Violation> {
+        let Some(node) = &mut self.nodes[index] else {
+            return Ok(());
+        };
+        let contact = &mut node.contacts[who];
+        contact.partner = Some(partner);
+        contact.state = ContactState::Known;
+        contact.failures = 0;
+        self.send_waiting(index, who)
+    }
+
+    fn connect_failed(
+        &mut self,
+        index: usize,
+        token: u64,
+        request: RequestId,
+        status: Status,
+    ) -> Result<(), Violation> {
+        let to = match self.ended(index, token, request)? {
+            Asked::Connect { to } => to,
+            // A wrong key must be refused, and for this reason where nothing else happens.
+            Asked::WrongKey { to } if status == Status::BadKey || self.excused(index, to) => {
+                return Ok(());
+            }
+            Asked::WrongKey { to } => return Err(self.no_connection(index, to, status)),
+            _ => return Err(Violation::UnknownToken { node: index, token }),
+        };
+        if !self.excused(index, to) {
+            return Err(self.no_connection(index, to, status));
+        }
+        self.not_connected(index, to);
+        Ok(())
+    }
+
+    fn no_connection(&self, node: usize, to: usize, status: Status) -> Violation {
+        Violation::ConnectFailed {
+            node,
+            to: self.scenario.nodes[to].address,
+            status,
+        }
+    }
+
+    /// A connect has failed: it is tried again later, unless the other node will never be there again.
+    fn not_connected(&mut self, index: usize, to: usize) {
+        let now = self.now;
+        let comes = self.nodes[to].is_some() || self.will_start(to, now);
+        let Some(node) = &mut self.nodes[index] else {
+            return;
+        };
+        let contact: &mut Contact = &mut node.contacts[to];
+        if contact.state == ContactState::Known {
+            return;
+        }
+        contact.failures += 1;
+        if !comes {
+            contact.state = ContactState::None;
+            contact.waiting.clear();
+            return;
+        }
+        contact.state = ContactState::Asking;
+        let pause = RETRY.0 * 2_u32.saturating_pow(contact.failures.min(10));
+        let life = node.life;
+        self.schedule(now + pause.min(RETRY.1), Pending::Retry { life, to });
+    }
+
+    /// Whether a node starts after this time.
+    fn will_start(&self, node: usize, after: Time) -> bool {
+        self.scenario.disruptions.iter().any(|disruption| {
+            disruption.what == Happening::Starts { node } && Time::ZERO + disruption.at >= after
+        })
+    }
+}
