@@ -69,8 +69,6 @@ drop_reasons! {
     ForeignEtherType = "foreign_ethertype",
     /// Receive: a VLAN tag of a kind that is not supported (802.1ad).
     ForeignTag = "foreign_tag",
-    /// Receive: a frame of our own that came back.
-    OwnFrame = "own_frame",
     /// Receive: a datagram whose VXLAN header has no valid VNI (the I flag is not set).
     NoVni = "no_vni",
     /// Receive: a datagram from an address that is not among the remote ends.

@@ -29,6 +29,7 @@ mod sys;
 
 pub mod ethernet;
 pub mod memory;
+pub mod vxlan;
 
 pub use counters::{DropReason, Drops, LinkCounters, Traffic};
 pub use error::LinkError;

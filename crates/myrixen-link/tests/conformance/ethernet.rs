@@ -5,7 +5,7 @@ use myrixen_link::ethernet::{EthernetConfig, EthernetLink};
 use myrixen_link::{DropReason, Link, LinkError, LinkKind, Outgoing, Tag};
 use myrixen_netlab::{Host, Lab, test};
 
-use crate::suite::{Bench, assert_same, collect, conforms, frame, wait};
+use crate::suite::{Bench, collect, conforms, frame, wait};
 
 /// Small rings, so that they are full before long.
 fn small(interface: &str) -> EthernetConfig {
@@ -42,6 +42,7 @@ impl Cabled {
         Bench {
             left: self.link(0),
             right: self.link(1),
+            window: usize::MAX,
             tags: vec![Tag::None, Tag::Vlan(1), Tag::Vlan(100), Tag::Vlan(4094)],
             wrong_tags: vec![Tag::Vlan(0), Tag::Vlan(4095), Tag::Vni(1)],
         }

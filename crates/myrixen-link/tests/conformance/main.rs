@@ -2,6 +2,7 @@
 
 mod ethernet;
 mod suite;
+mod vxlan;
 
 use myrixen_link::{Tag, memory};
 
@@ -15,6 +16,7 @@ fn memory_conforms() {
         Bench {
             left,
             right,
+            window: usize::MAX,
             tags,
             wrong_tags: Vec::new(),
         }
