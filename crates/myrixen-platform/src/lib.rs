@@ -43,6 +43,7 @@ mod handover;
 mod meeting;
 pub mod memory;
 pub mod message;
+mod policy;
 pub mod process;
 mod sys;
 mod waitset;
@@ -53,4 +54,5 @@ pub use meeting::{
     Credentials, DirectEnds, GuestLink, Heard, Identity, LinkState, MAX_QUEUED, MAX_UNANSWERED,
     Meeting, Owner, PeerFault, PortEnd, SetupError,
 };
+pub use policy::{Grant, Names, Policy, Rule, Usage, Wanted, Who};
 pub use waitset::{Interest, Ready, WaitSet, Waker};

@@ -79,6 +79,27 @@ impl Hello {
         header.emit(raw.as_bytes())
     }
 
+    /// The version of the control plane to speak with this guest.
+    ///
+    /// # Errors
+    /// The [`Refusal`] to send when there is none.
+    pub fn agree(&self) -> Result<Version, Refusal> {
+        let ours = Support::OURS.agree(self.ring);
+        match (VERSION.common(self.version), ours) {
+            (Some(version), Ok(_)) => Ok(version),
+            _ => Err(Refusal::new(
+                RefusalReason::Version,
+                format_args!(
+                    "the guest speaks control protocol {} and ring ABI {}, the back end {VERSION} and {}; \
+                     upgrade the older one",
+                    self.version,
+                    self.ring.version,
+                    Support::OURS.version
+                ),
+            )),
+        }
+    }
+
     /// Parses a Hello, and tells how many things were handed over with it.
     ///
     /// # Errors

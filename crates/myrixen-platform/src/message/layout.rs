@@ -99,7 +99,7 @@ impl Header {
         assert!(handed <= HANDED_MASK, "{handed} things handed over at once");
         let raw = RawHeader {
             kind: self.kind.into(),
-            flags: (u16::from(self.answer) * ANSWER | handed << HANDED_SHIFT).into(),
+            flags: ((u16::from(self.answer) * ANSWER) | (handed << HANDED_SHIFT)).into(),
             length: u32::try_from(len).unwrap_or(u32::MAX).into(),
             serial: self.serial.get().into(),
         };

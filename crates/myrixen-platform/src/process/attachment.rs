@@ -183,7 +183,7 @@ impl Attachment {
     pub fn send_request(&self, request: &Request) -> Result<Serial, RequestError> {
         let mut inner = self.lock();
         self.pump(&mut inner);
-        self.send(&mut inner, request, |request| Waiting::Asked(request))
+        self.send(&mut inner, request, Waiting::Asked)
     }
 
     fn send(

@@ -42,6 +42,9 @@ pub struct ProcessLink {
     wants_room: bool,
 }
 
+/// Bytes and descriptors from the socket.
+type Packet = (Vec<u8>, Vec<OwnedFd>);
+
 /// A message on its way, and what goes before it on the socket.
 #[derive(Debug)]
 struct Outgoing {
@@ -163,7 +166,7 @@ impl ProcessLink {
     }
 
     /// A packet, or `None`: nothing there, or the guest has left and `state` says so.
-    fn receive(&mut self) -> Result<Option<(Vec<u8>, Vec<OwnedFd>)>, PeerFault> {
+    fn receive(&mut self) -> Result<Option<Packet>, PeerFault> {
         match self.socket.receive()? {
             Received::Packet(bytes, fds) => Ok(Some((bytes, fds))),
             Received::Nothing => Ok(None),
