@@ -160,7 +160,6 @@ pub(crate) const STEPS: &[Step] = &[
                 "-p",
                 "myrixen-ring",
                 "--lib",
-                "loom",
             ],
             // A folder of its own, or the flag would have everything else compiled again.
             env: &[
