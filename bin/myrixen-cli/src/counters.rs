@@ -8,26 +8,20 @@ use myrixen_control::{Client, DropCounts, PortCounters, Reply, Request, Snapshot
 
 use crate::cli::CountersArgs;
 use crate::info;
+use crate::output;
 use crate::report::table::{align_figures, plain_table};
 
 /// Prints the counters as the arguments say.
 pub(crate) fn run(args: &CountersArgs) -> anyhow::Result<()> {
     if args.prometheus {
         return match Client::connect(&args.control.control)?.ask(&Request::Metrics)? {
-            Reply::Metrics(text) => {
-                print!("{text}");
-                Ok(())
-            }
+            Reply::Metrics(text) => output::print(&text),
             Reply::Refused(why) => bail!("the daemon refused to tell: {why}"),
             other => bail!("the daemon answered something else: {other:?}"),
         };
     }
     let Some(pause) = args.watch else {
-        print!(
-            "{}",
-            describe(&flatten(&info::snapshot(&args.control)?), None)
-        );
-        return Ok(());
+        return output::print(&describe(&flatten(&info::snapshot(&args.control)?), None));
     };
     watch(args, pause)
 }
@@ -35,14 +29,14 @@ pub(crate) fn run(args: &CountersArgs) -> anyhow::Result<()> {
 /// Prints the counters again and again until interrupted. A daemon that is started again is asked again.
 fn watch(args: &CountersArgs, pause: Duration) -> anyhow::Result<()> {
     let mut before = flatten(&info::snapshot(&args.control)?);
-    print!("{}", describe(&before, None));
+    output::print(&describe(&before, None))?;
     loop {
         std::thread::sleep(pause);
         match info::snapshot(&args.control) {
             Ok(snapshot) => {
                 let now = flatten(&snapshot);
                 // Home and clear on a terminal would fight with scrolling back: a blank line divides.
-                print!("\n{}", describe(&now, Some((&before, pause))));
+                output::print(&format!("\n{}", describe(&now, Some((&before, pause)))))?;
                 before = now;
             }
             Err(error) => eprintln!("{error:#}"),

@@ -7,6 +7,7 @@ use anyhow::Context as _;
 use clap::CommandFactory as _;
 
 use crate::cli::Cli;
+use crate::output;
 
 /// Writes one manual page for the command and one for each visible subcommand to `directory`.
 pub(crate) fn write_man_pages(directory: &Path) -> anyhow::Result<()> {
@@ -16,8 +17,10 @@ pub(crate) fn write_man_pages(directory: &Path) -> anyhow::Result<()> {
     // Fills in the names with their parents: `myrixen-perf-serve`.
     command.build();
     let count = write_pages(&command, "myrixen", directory).with_context(doing)?;
-    println!("{count} manual pages written to {}", directory.display());
-    Ok(())
+    output::print(&format!(
+        "{count} manual pages written to {}\n",
+        directory.display()
+    ))
 }
 
 fn write_pages(command: &clap::Command, name: &str, directory: &Path) -> io::Result<usize> {
@@ -36,8 +39,10 @@ fn write_pages(command: &clap::Command, name: &str, directory: &Path) -> io::Res
 }
 
 /// Prints a completion script for `shell`.
-pub(crate) fn print_completions(shell: clap_complete::Shell) {
-    clap_complete::generate(shell, &mut Cli::command(), "myrixen", &mut io::stdout());
+pub(crate) fn print_completions(shell: clap_complete::Shell) -> anyhow::Result<()> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "myrixen", &mut script);
+    output::print(&String::from_utf8(script)?)
 }
 
 #[cfg(test)]

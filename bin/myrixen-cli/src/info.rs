@@ -7,6 +7,7 @@ use myrixen::Fabric;
 use myrixen_control::{Client, ClientError, Reply, Request, Snapshot};
 
 use crate::cli::{ControlArgs, InfoArgs};
+use crate::output;
 use crate::perf;
 use crate::report::table::plain_table;
 
@@ -14,12 +15,10 @@ use crate::report::table::plain_table;
 pub(crate) fn run(args: &InfoArgs) -> anyhow::Result<()> {
     let unreachable = match snapshot(&args.control) {
         Ok(snapshot) if args.json => {
-            println!("{}", serde_json::to_string_pretty(&snapshot)?);
-            return Ok(());
+            return output::print(&format!("{}\n", serde_json::to_string_pretty(&snapshot)?));
         }
         Ok(snapshot) => {
-            print!("{}", describe(&snapshot));
-            return Ok(());
+            return output::print(&describe(&snapshot));
         }
         Err(error) => error,
     };
@@ -33,9 +32,8 @@ pub(crate) fn run(args: &InfoArgs) -> anyhow::Result<()> {
     }
     let fabric = perf::join(&args.attach)
         .with_context(|| format!("the daemon cannot be asked either: {unreachable:#}"))?;
-    print!("{}", describe_fabric(&fabric)?);
-    println!("\n(as a guest sees it; {unreachable:#})");
-    Ok(())
+    let seen = describe_fabric(&fabric)?;
+    output::print(&format!("{seen}\n(as a guest sees it; {unreachable:#})\n"))
 }
 
 /// Everything the daemon says about itself.

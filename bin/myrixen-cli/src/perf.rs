@@ -8,6 +8,7 @@ use myrixen::{Board, Endpoint, EndpointOptions, Fabric, PathKind, Peer};
 
 use crate::cli::{AttachArgs, PerfArgs, PerfCommand, ServeArgs};
 use crate::measure::{self, Client, Label, Served};
+use crate::output;
 use crate::progress::Progress;
 use crate::record::{self, Path, Record, Wait};
 use crate::report::table;
@@ -90,8 +91,9 @@ fn serve(args: &ServeArgs) -> anyhow::Result<()> {
     }
     let endpoint = fabric.open(options)?;
     let (name, number) = (fabric.board().name, endpoint.address().endpoint);
-    println!("serving at {name}:{number}; measure from elsewhere with");
-    println!("    myrixen perf pingpong {name}:{number}");
+    output::print(&format!(
+        "serving at {name}:{number}; measure from elsewhere with\n    myrixen perf pingpong {name}:{number}\n"
+    ))?;
     measure::serve(
         &endpoint,
         PAUSE,
@@ -157,7 +159,7 @@ fn measure(test: Test, sizes: &[u64], args: &PerfArgs) -> anyhow::Result<()> {
         });
     }
     progress.finish("");
-    println!("{}", table::details(&records));
+    output::print(&format!("{}\n", table::details(&records)))?;
     match &args.json {
         Some(file) => record::write(file, &records),
         None => Ok(()),

@@ -62,7 +62,7 @@ impl Progress {
         if self.terminal {
             draw("");
         }
-        eprintln!("{at:5.1}s  {name}{outcome} ({took:.1} s)");
+        tell(&format!("{at:5.1}s  {name}{outcome} ({took:.1} s)"));
     }
 
     /// A line that stays.
@@ -70,7 +70,7 @@ impl Progress {
         if self.terminal {
             draw("");
         }
-        eprintln!("        {text}");
+        tell(&format!("        {text}"));
         self.drawn = None;
     }
 }
@@ -82,6 +82,11 @@ impl Drop for Progress {
             draw("");
         }
     }
+}
+
+/// Writes a line that stays. A terminal that is gone needs no progress.
+fn tell(line: &str) {
+    let _ = writeln!(std::io::stderr(), "{line}");
 }
 
 /// Replaces the terminal's current line; what does not fit is cut, so that it stays one line.

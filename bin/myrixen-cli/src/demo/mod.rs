@@ -23,6 +23,7 @@ use self::crew::{Crew, Member};
 use self::hosts::{Joint, Site};
 use self::protocol::{Command, GuestPlace, Report};
 use crate::cli::DemoArgs;
+use crate::output;
 use crate::progress::Progress;
 use crate::record::{self, Exchange, Record};
 use crate::report::{html, table};
@@ -196,11 +197,14 @@ impl Demo {
         let html = html::page(&about(&self.site.joint, begun), &self.records);
         std::fs::write(&page, html).with_context(|| format!("cannot write {}", page.display()))?;
         drop(self.progress);
+        let mut text = String::from("\n");
         if !args.no_perf {
-            println!("\n{}", table::summary(&self.records));
+            text = format!("\n{}\n\n", table::summary(&self.records));
         }
-        println!("\n{}", table::verdicts(&self.records));
-        println!("Plots: {}\nRecords: {}", show(&page), show(&json));
+        let (verdicts, page, json) = (table::verdicts(&self.records), show(&page), show(&json));
+        output::print(&format!(
+            "{text}{verdicts}\nPlots: {page}\nRecords: {json}\n"
+        ))?;
         for record in &self.records {
             if let Record::Restart(restart) = record
                 && !restart.is_clean()
