@@ -71,6 +71,11 @@ impl DropCounts {
         *cell = cell.wrapping_add(1);
     }
 
+    /// Says how many were dropped for `reason`.
+    pub fn set(&mut self, reason: DropReason, count: u64) {
+        self.0[reason.index()] = count;
+    }
+
     /// How many were dropped for `reason`.
     pub fn get(&self, reason: DropReason) -> u64 {
         self.0[reason.index()]

@@ -159,6 +159,21 @@ fn workers(text: &mut Text, snapshot: &Snapshot) {
             ));
         }
     }
+    let name = "myrixen_worker_drops_total";
+    text.family(
+        name,
+        "counter",
+        "Frames between workers dropped, by reason.",
+    );
+    for (number, worker) in snapshot.status.workers.iter().enumerate() {
+        drops(
+            text,
+            name,
+            &format!("worker=\"{number}\""),
+            &worker.drops,
+            false,
+        );
+    }
 }
 
 fn guests(text: &mut Text, guests: &[Guest]) {

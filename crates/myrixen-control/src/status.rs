@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use mxoe::addr::NicAddr;
 use serde::{Deserialize, Serialize};
 
-use crate::counters::{GuestCounters, PortCounters, UplinkCounters};
+use crate::counters::{DropCounts, GuestCounters, PortCounters, UplinkCounters};
 use crate::text;
 
 /// The daemon as a whole.
@@ -56,8 +56,10 @@ pub struct WorkerStatus {
     pub busy_turns: u64,
     /// How often it slept.
     pub sleeps: u64,
-    /// How often it rang a guest's doorbell.
+    /// How often it rang a doorbell.
     pub bells: u64,
+    /// Frames from other workers that it dropped, by reason.
+    pub drops: DropCounts,
 }
 
 /// One partition.

@@ -1,0 +1,117 @@
+//! What the control side keeps of one guest.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use mxoe::addr::{Address, NicAddr};
+use mxoe::time::Time;
+use myrixen_control::{GuestCounters, PortCounters};
+use myrixen_platform::message::GuestLimits;
+use myrixen_platform::{GuestLink, Identity, Owner};
+
+use crate::boards::BoardKey;
+use crate::ids::{GuestId, PartitionId, PortId, WorkerId};
+use crate::meter::PortMeter;
+
+/// A guest that has arrived.
+pub(super) struct Guest {
+    pub(super) id: GuestId,
+    pub(super) link: Box<dyn GuestLink>,
+    pub(super) since: Time,
+    /// `None` until it has been welcomed.
+    pub(super) seat: Option<Seat>,
+    requests: u64,
+    refusals: u64,
+}
+
+/// What a guest was given.
+#[derive(Debug)]
+pub(super) struct Seat {
+    pub(super) nic: NicAddr,
+    pub(super) board: String,
+    pub(super) partition: PartitionId,
+    pub(super) uid: u32,
+    /// All its ports are with one worker, so that they share one turn.
+    pub(super) worker: WorkerId,
+    pub(super) limits: GuestLimits,
+    pub(super) ports: BTreeMap<u8, Port>,
+    /// Its direct channels: its own endpoint, and the other end.
+    pub(super) directs: BTreeSet<(u8, Address)>,
+    /// Channels of an earlier back end whose other end is not here yet, and until when it may come.
+    pub(super) adopted: BTreeMap<(u8, Address), Time>,
+    /// What the ports that were closed had counted.
+    closed: PortCounters,
+}
+
+/// An open port.
+#[derive(Debug)]
+pub(super) struct Port {
+    pub(super) id: PortId,
+    pub(super) meter: Arc<PortMeter>,
+}
+
+impl Guest {
+    pub(super) fn new(id: GuestId, link: Box<dyn GuestLink>, now: Time) -> Self {
+        Self {
+            id,
+            link,
+            since: now,
+            seat: None,
+            requests: 0,
+            refusals: 0,
+        }
+    }
+
+    /// Counts a request.
+    pub(super) fn asked(&mut self, refused: bool) {
+        self.requests += 1;
+        self.refusals += u64::from(refused);
+    }
+
+    pub(super) fn counters(&self) -> GuestCounters {
+        let mut ports = PortCounters::default();
+        if let Some(seat) = &self.seat {
+            ports = seat.closed;
+            for port in seat.ports.values() {
+                ports.add(&port.meter.read());
+            }
+        }
+        GuestCounters {
+            ports,
+            requests: self.requests,
+            refusals: self.refusals,
+        }
+    }
+}
+
+impl Seat {
+    pub(super) fn new(nic: NicAddr, key: BoardKey, worker: WorkerId, limits: GuestLimits) -> Self {
+        Self {
+            nic,
+            board: key.name,
+            partition: key.partition,
+            uid: key.uid,
+            worker,
+            limits,
+            ports: BTreeMap::new(),
+            directs: BTreeSet::new(),
+            adopted: BTreeMap::new(),
+            closed: PortCounters::default(),
+        }
+    }
+
+    /// Forgets a port, keeping what it counted.
+    pub(super) fn close(&mut self, endpoint: u8) -> Option<Port> {
+        let port = self.ports.remove(&endpoint)?;
+        self.closed.add(&port.meter.read());
+        Some(port)
+    }
+}
+
+/// The user a guest belongs to; `None` for owners of a later platform, which this one does not know.
+pub(super) fn user(identity: &Identity) -> Option<u32> {
+    match identity.owner() {
+        Owner::User(uid) => Some(uid),
+        _ => None,
+    }
+}

@@ -1,0 +1,348 @@
+//! What attached guests ask, but for direct channels.
+
+use std::sync::Arc;
+
+use mxoe::addr::{Address, EndpointId, NicAddr};
+use mxoe::time::Time;
+use myrixen_platform::message::{
+    BOARDS_PER_REPLY, Board, FailReason, Failure, Mac, Name, Place, Query, Reply, Request, Serial,
+};
+use myrixen_platform::{Handover, SetupError};
+use myrixen_ring::{Capacity, Layout, Terms};
+
+use super::Control;
+use super::guest::{Port, Seat};
+use crate::ids::{GuestId, PartitionId};
+use crate::meter::PortMeter;
+use crate::switch::NewPort;
+use crate::worker::Command;
+
+/// An answer, and what goes with it.
+pub(super) type Answer = Result<(Reply, Handover), Failure>;
+
+pub(super) fn done() -> Answer {
+    Ok((Reply::Done, Handover::none()))
+}
+
+pub(super) fn fail<T>(reason: FailReason, text: impl std::fmt::Display) -> Result<T, Failure> {
+    Err(Failure::new(reason, text))
+}
+
+impl Control {
+    /// Answers one request of a guest.
+    pub(super) fn answer_guest(
+        &mut self,
+        now: Time,
+        id: GuestId,
+        serial: Serial,
+        request: Request,
+    ) {
+        let answer = if self.guests.get(&id).is_some_and(|g| g.seat.is_some()) {
+            self.decide(now, id, request)
+        } else {
+            fail(FailReason::Invalid, "not attached")
+        };
+        let refused = answer.is_err();
+        let (reply, with) =
+            answer.unwrap_or_else(|failure| (Reply::Failed(failure), Handover::none()));
+        let Some(guest) = self.guests.get_mut(&id) else {
+            return;
+        };
+        guest.asked(refused);
+        if let Err(fault) = guest.link.reply(serial, &reply, with) {
+            self.expel(now, id, &fault);
+        }
+    }
+
+    fn decide(&mut self, now: Time, id: GuestId, request: Request) -> Answer {
+        match request {
+            Request::OpenPort {
+                endpoint,
+                forward,
+                backward,
+            } => self.open_port(id, endpoint, forward, backward),
+            Request::ClosePort { endpoint } => self.close_port(id, endpoint),
+            Request::Resolve(query) => self.resolve(id, &query),
+            Request::ListBoards { from } => self.list_boards(id, from),
+            Request::OpenDirect {
+                endpoint,
+                to,
+                forward,
+                backward,
+            } => {
+                let layout = self.layout(id, forward, backward)?;
+                self.open_direct(now, id, endpoint, super::address(to), layout)
+            }
+            Request::CloseDirect { endpoint, to } => {
+                self.close_direct(now, id, endpoint, super::address(to))
+            }
+            Request::AdoptDirect { endpoint, to } => {
+                self.adopt_direct(now, id, endpoint, super::address(to))
+            }
+            Request::Unknown { kind } => fail(
+                FailReason::Unsupported,
+                format_args!("request of unknown kind {kind:#06x}"),
+            ),
+        }
+    }
+
+    pub(super) fn seat(&self, id: GuestId) -> Result<&Seat, Failure> {
+        match self.guests.get(&id).and_then(|g| g.seat.as_ref()) {
+            Some(seat) => Ok(seat),
+            None => fail(FailReason::Invalid, "not attached"),
+        }
+    }
+
+    /// The layout of a queue pair as a guest wants it, within the limit.
+    fn layout(&self, id: GuestId, forward: u32, backward: u32) -> Result<Layout, Failure> {
+        let limit = self.seat(id)?.limits.ring_bytes;
+        if forward > limit || backward > limit {
+            let most = forward.max(backward);
+            let text = format!("a ring of {most} bytes, the policy's `ring_bytes` allows {limit}");
+            return fail(FailReason::Limit, text);
+        }
+        let capacity =
+            |bytes| Capacity::new(bytes).or_else(|error| fail(FailReason::Invalid, error));
+        Ok(Layout::new(capacity(forward)?, capacity(backward)?))
+    }
+
+    fn open_port(
+        &mut self,
+        id: GuestId,
+        wanted: Option<u8>,
+        forward: u32,
+        backward: u32,
+    ) -> Answer {
+        let layout = self.layout(id, forward, backward)?;
+        let seat = self.seat(id)?;
+        let (partition, nic, worker) = (seat.partition, seat.nic, seat.worker);
+        self.check_port_limits(id)?;
+        self.check_frames_fit(partition, &layout)?;
+        let endpoint = self.free_endpoint(nic, wanted)?;
+        let (port_id, quota) = (self.new_port_id(), self.limits.quota);
+        let Some(guest) = self.guests.get_mut(&id) else {
+            return fail(FailReason::Invalid, "not attached");
+        };
+        let terms = Terms {
+            layout,
+            support: guest.link.support(),
+        };
+        let (end, with) = guest.link.make_port(&terms).map_err(setup_failure)?;
+        let meter = Arc::new(PortMeter::default());
+        if let Some(seat) = &mut guest.seat {
+            seat.ports.insert(
+                endpoint,
+                Port {
+                    id: port_id,
+                    meter: Arc::clone(&meter),
+                },
+            );
+        }
+        let address = Address::new(nic, EndpointId::new(endpoint));
+        let port = NewPort {
+            id: port_id,
+            guest: id,
+            partition,
+            address,
+            pair: end.pair,
+            ringer: end.ringer,
+            waiter: end.waiter,
+            meter,
+            quota,
+        };
+        // Before the answer: whoever hears of the port afterwards finds it open.
+        self.tell(worker, Command::AddPort(Box::new(port)));
+        for other in self.worker_ids().filter(|&w| w != worker) {
+            self.tell(other, Command::PortElsewhere(partition, address, worker));
+        }
+        self.endpoint_came(address);
+        Ok((Reply::Port { endpoint, terms }, with))
+    }
+
+    fn check_port_limits(&self, id: GuestId) -> Result<(), Failure> {
+        let seat = self.seat(id)?;
+        let most = seat.limits.ports;
+        if seat.ports.len() >= usize::from(most) {
+            let text = format!("{most} ports are open, the policy's `ports` allows no more");
+            return fail(FailReason::Limit, text);
+        }
+        let (open, limit) = (self.open_ports(), self.limits.ports);
+        if open >= limit {
+            let text = format!("{open} ports are open on this host, `limits.ports` allows {limit}");
+            return fail(FailReason::Limit, text);
+        }
+        if self.draining.is_some() {
+            return fail(FailReason::Draining, "the back end is about to stop");
+        }
+        Ok(())
+    }
+
+    /// Both rings must hold the partition's largest frame, or such frames could never pass.
+    fn check_frames_fit(&self, partition: PartitionId, layout: &Layout) -> Result<(), Failure> {
+        let config = self.partitions.get(usize::from(partition.get()));
+        let frame = config.map_or(0, |p| p.dialect.max_frame()) as usize;
+        match layout
+            .capacities()
+            .iter()
+            .find(|c| c.largest_frame() < frame)
+        {
+            None => Ok(()),
+            Some(small) => {
+                let bytes = small.bytes();
+                let text = format!("a ring of {bytes} bytes is too small for frames of {frame}");
+                fail(FailReason::Invalid, text)
+            }
+        }
+    }
+
+    /// The endpoint number wanted, or the lowest that is free on the board.
+    fn free_endpoint(&self, nic: NicAddr, wanted: Option<u8>) -> Result<u8, Failure> {
+        let taken = |endpoint: u8| {
+            self.owner(Address::new(nic, EndpointId::new(endpoint)))
+                .is_some()
+        };
+        match wanted {
+            Some(number) if taken(number) => fail(
+                FailReason::InUse,
+                format_args!("endpoint {number} of the board is in use"),
+            ),
+            Some(number) => Ok(number),
+            None => (0..=u8::MAX).find(|&number| !taken(number)).map_or_else(
+                || {
+                    fail(
+                        FailReason::Limit,
+                        "all 256 endpoints of the board are in use",
+                    )
+                },
+                Ok,
+            ),
+        }
+    }
+
+    /// The guest that has an endpoint open.
+    pub(super) fn owner(&self, at: Address) -> Option<GuestId> {
+        let board = self.boards.get(at.nic)?;
+        let has = |id: &&GuestId| {
+            let seat = self.guests.get(id).and_then(|g| g.seat.as_ref());
+            seat.is_some_and(|s| s.ports.contains_key(&at.endpoint.get()))
+        };
+        board.guests.iter().find(has).copied()
+    }
+
+    fn close_port(&mut self, id: GuestId, endpoint: u8) -> Answer {
+        let Some(seat) = self.guests.get_mut(&id).and_then(|g| g.seat.as_mut()) else {
+            return fail(FailReason::Invalid, "not attached");
+        };
+        let (partition, nic) = (seat.partition, seat.nic);
+        let Some(port) = seat.close(endpoint) else {
+            return fail(
+                FailReason::NotFound,
+                format_args!("endpoint {endpoint} is not open"),
+            );
+        };
+        let at = Address::new(nic, EndpointId::new(endpoint));
+        for worker in self.worker_ids() {
+            self.tell(worker, Command::RemovePort(port.id, partition, at));
+        }
+        // Partners learn it from the nacks that the switch gives from now on, in step with their frames; a notice
+        // might overtake the endpoint's next opening.
+        self.forget_endpoint(id, endpoint);
+        done()
+    }
+
+    fn resolve(&self, id: GuestId, query: &Query) -> Answer {
+        let partition = self.seat(id)?.partition;
+        let found = match query {
+            Query::Mac(mac) => self.board_by_mac(partition, NicAddr::new(mac.bytes())),
+            Query::Name(name) => {
+                let plain = name.as_str();
+                let full = if plain.contains(':') {
+                    plain.into()
+                } else {
+                    format!("{plain}:0")
+                };
+                self.board_by_name(partition, &full)
+            }
+        };
+        match found {
+            Some(board) => Ok((Reply::Board(board), Handover::none())),
+            None => fail(
+                FailReason::NotFound,
+                "no such board has been heard of in this partition",
+            ),
+        }
+    }
+
+    fn board_by_mac(&self, partition: PartitionId, nic: NicAddr) -> Option<Board> {
+        if let Some(board) = self.boards.get(nic) {
+            let here = board.key.partition == partition;
+            return here.then(|| local(nic, &board.key.name));
+        }
+        let peer = self.discovery.peers().find(self.segment(partition)?, nic)?;
+        Some(remote(nic, peer.name.as_deref()))
+    }
+
+    fn board_by_name(&self, partition: PartitionId, name: &str) -> Option<Board> {
+        if let Some(board) = self.boards.find(partition, name) {
+            return Some(local(board.nic, name));
+        }
+        let segment = self.segment(partition)?;
+        let mut peers = self.discovery.peers().iter();
+        let peer = peers.find(|p| p.segment == segment && p.name.as_deref() == Some(name))?;
+        Some(remote(peer.nic, Some(name)))
+    }
+
+    /// The boards of the guest's partition: first those of this host, then those of others, from a place on.
+    fn list_boards(&self, id: GuestId, from: u32) -> Answer {
+        let partition = self.seat(id)?.partition;
+        let segment = self.segment(partition);
+        let here = self.boards.iter().filter(|b| b.key.partition == partition);
+        let here = here.map(|b| local(b.nic, &b.key.name));
+        let peers = self
+            .discovery
+            .peers()
+            .iter()
+            .filter(|p| Some(p.segment) == segment);
+        let all = here.chain(peers.map(|p| remote(p.nic, p.name.as_deref())));
+        let from = usize::try_from(from).unwrap_or(usize::MAX);
+        let mut boards: Vec<Board> = all.skip(from).take(BOARDS_PER_REPLY + 1).collect();
+        let more = boards.len() > BOARDS_PER_REPLY;
+        boards.truncate(BOARDS_PER_REPLY);
+        let next = u32::try_from(from.saturating_add(boards.len()))
+            .ok()
+            .filter(|_| more);
+        Ok((Reply::Boards { boards, next }, Handover::none()))
+    }
+}
+
+fn local(nic: NicAddr, name: &str) -> Board {
+    Board {
+        mac: Mac::new(nic.octets()),
+        place: Place::Local,
+        name: Name::new(name).ok(),
+    }
+}
+
+/// A name from the wire may hold what a control message cannot, such as blanks.
+fn remote(nic: NicAddr, name: Option<&str>) -> Board {
+    let name = name.and_then(|n| Name::new(n).ok());
+    Board {
+        mac: Mac::new(nic.octets()),
+        place: Place::Remote,
+        name,
+    }
+}
+
+pub(super) fn setup_failure(error: SetupError) -> Failure {
+    let reason = match error {
+        SetupError::Ring(_) => FailReason::Invalid,
+        SetupError::NoDirectPath => FailReason::NoDirectPath,
+        SetupError::System { .. } => FailReason::Limit,
+        _ => FailReason::Internal,
+    };
+    let mut text = error.to_string();
+    if let Some(cause) = std::error::Error::source(&error) {
+        text = format!("{text}: {cause}");
+    }
+    Failure::new(reason, text)
+}

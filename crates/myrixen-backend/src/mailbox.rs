@@ -1,0 +1,98 @@
+//! A queue between the control side and a worker: many writers, one reader that sleeps elsewhere.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use myrixen_platform::Waker;
+
+#[derive(Debug)]
+struct Shared<T> {
+    queue: Mutex<VecDeque<T>>,
+    /// Set with the lock held whenever the queue may hold something, so that a busy reader looks at one word.
+    filled: AtomicBool,
+    waker: Waker,
+    capacity: usize,
+}
+
+/// The writing end.
+#[derive(Debug)]
+pub(crate) struct Outbox<T>(Arc<Shared<T>>);
+
+impl<T> Clone for Outbox<T> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+/// The reading end.
+#[derive(Debug)]
+pub(crate) struct Inbox<T>(Arc<Shared<T>>);
+
+/// A mailbox that holds at most `capacity` items and wakes its reader by `waker`.
+pub(crate) fn mailbox<T>(capacity: usize, waker: Waker) -> (Outbox<T>, Inbox<T>) {
+    let shared = Arc::new(Shared {
+        queue: Mutex::new(VecDeque::new()),
+        filled: AtomicBool::new(false),
+        waker,
+        capacity,
+    });
+    (Outbox(Arc::clone(&shared)), Inbox(shared))
+}
+
+impl<T> Outbox<T> {
+    /// Adds an item and wakes the reader; gives it back when the mailbox is full.
+    pub(crate) fn send(&self, item: T) -> Result<(), T> {
+        {
+            let mut queue = self.0.queue.lock().unwrap_or_else(PoisonError::into_inner);
+            if queue.len() >= self.0.capacity {
+                return Err(item);
+            }
+            queue.push_back(item);
+            self.0.filled.store(true, Ordering::Release); // pairs with: look
+        }
+        self.0.waker.wake();
+        Ok(())
+    }
+}
+
+impl<T> Inbox<T> {
+    /// Whether there may be something.
+    pub(crate) fn has_mail(&self) -> bool {
+        self.0.filled.load(Ordering::Acquire) // look
+    }
+
+    /// The next item. Costs one load when there is none.
+    pub(crate) fn take(&mut self) -> Option<T> {
+        if !self.has_mail() {
+            return None;
+        }
+        let mut queue = self.0.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        let item = queue.pop_front();
+        if queue.is_empty() {
+            self.0.filled.store(false, Ordering::Relaxed); // under the lock
+        }
+        item
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use myrixen_platform::WaitSet;
+
+    #[test]
+    fn what_is_sent_arrives_in_order_and_wakes_the_reader() {
+        let set = WaitSet::new().unwrap();
+        let (outbox, mut inbox) = mailbox(2, set.waker());
+        let writer = std::thread::spawn(move || (outbox.send(1), outbox.send(2), outbox.send(3)));
+        // Ends only by the waker.
+        set.wait(None, &mut Vec::new()).unwrap();
+        assert_eq!(writer.join().unwrap(), (Ok(()), Ok(()), Err(3)));
+        assert_eq!(
+            (inbox.take(), inbox.take(), inbox.take()),
+            (Some(1), Some(2), None)
+        );
+        assert!(!inbox.has_mail());
+    }
+}

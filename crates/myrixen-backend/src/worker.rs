@@ -1,0 +1,356 @@
+//! A worker: a switch, the uplinks it owns, and how it waits.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
+use std::time::Duration;
+
+use mxoe::addr::{Address, NicAddr};
+use mxoe::time::Time;
+use myrixen_link::{Interest as LinkInterest, Outgoing, Tag};
+use myrixen_platform::{Drained, Interest, Ready, WaitSet, Waker};
+
+use crate::clock::Clock;
+use crate::ids::{PartitionId, PortId, UplinkId, WorkerId};
+use crate::mailbox::Inbox;
+use crate::meter::WorkerMeter;
+use crate::switch::{NewPort, Switch, Uplink};
+
+/// What the control side tells a worker.
+pub(crate) enum Command {
+    /// A board of this host came.
+    AddBoard(PartitionId, NicAddr),
+    /// It went.
+    RemoveBoard(PartitionId, NicAddr),
+    /// A port is this worker's.
+    AddPort(Box<NewPort>),
+    /// A port of another worker was opened.
+    PortElsewhere(PartitionId, Address, WorkerId),
+    /// A port was closed, whosoever it was.
+    RemovePort(PortId, PartitionId, Address),
+    /// A discovery frame is to be sent.
+    Say(UplinkId, Tag, Vec<u8>),
+    /// The addresses of the boards that an uplink serves.
+    Addresses(UplinkId, Vec<NicAddr>),
+    /// The end.
+    Stop,
+}
+
+/// What a turn came to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Activity {
+    /// Frames that were looked at.
+    pub frames: usize,
+    /// The back end is shutting down: the worker need not be driven any more.
+    pub stopped: bool,
+}
+
+impl Activity {
+    /// Whether anything happened.
+    #[must_use]
+    pub fn is_busy(&self) -> bool {
+        self.frames > 0
+    }
+}
+
+/// What to do after [`Worker::prepare_sleep`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rest {
+    /// There is something to do: take another turn.
+    Awake,
+    /// Sleep until [`Worker`]'s descriptor is readable, at most until this time.
+    Until(Time),
+    /// Sleep until [`Worker`]'s descriptor is readable.
+    Asleep,
+}
+
+const PORT: u64 = 1 << 32;
+const UPLINK: u64 = 2 << 32;
+const PEER: u64 = 3 << 32;
+
+/// A frame that waits for an uplink is offered again after this time, whatever the uplink says: a link that
+/// forgets to ask for room must not stop a guest for ever.
+const RETRY: Duration = Duration::from_millis(10);
+
+/// Turns between two looks at what the links count.
+const COUNTERS_EVERY: u64 = 1 << 12;
+
+/// One worker of a back end. It owns its ports and uplinks alone and is driven by one thread: its own
+/// ([`Worker::run`]), or one that has other things to do ([`Worker::turn`]).
+pub struct Worker {
+    switch: Switch,
+    uplinks: Vec<Option<Uplink>>,
+    commands: Inbox<Command>,
+    wait: WaitSet,
+    ready: Vec<Ready>,
+    /// The bells of ports that are in the wait set, by key.
+    bells: BTreeMap<usize, myrixen_platform::Waiter>,
+    meter: Arc<WorkerMeter>,
+    turns: u64,
+    stopped: bool,
+}
+
+impl std::fmt::Debug for Worker {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Worker")
+            .field("ports", &self.bells.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Worker {
+    pub(crate) fn new(
+        switch: Switch,
+        uplinks: Vec<Option<Uplink>>,
+        commands: Inbox<Command>,
+        wait: WaitSet,
+        meter: Arc<WorkerMeter>,
+    ) -> io::Result<Self> {
+        for (peer, end) in switch.mesh_ends().enumerate() {
+            wait.add_bell(&end.waiter, PEER | peer as u64)?;
+        }
+        Ok(Self {
+            switch,
+            uplinks,
+            commands,
+            wait,
+            ready: Vec::with_capacity(64),
+            bells: BTreeMap::new(),
+            meter,
+            turns: 0,
+            stopped: false,
+        })
+    }
+
+    /// One round: what arrived on the uplinks, what other workers have, then each guest its share. Never blocks, and
+    /// its work is bounded whatever the guests do.
+    pub fn turn(&mut self, now: Time) -> Activity {
+        self.take_commands(now);
+        let mut frames = 0;
+        for uplink in self.uplinks.iter_mut().flatten() {
+            frames += self.switch.receive(now, uplink);
+        }
+        frames += self.switch.take_from_workers(&mut self.uplinks);
+        self.switch.ring_bells();
+        for _ in 0..self.switch.guests() {
+            let served = self.switch.serve_next(now, &mut self.uplinks);
+            if served.frames > 0 {
+                // At once: who sleeps should not wait for the others' turns.
+                self.switch.ring_bells();
+            }
+            frames += served.frames;
+        }
+        for uplink in self.uplinks.iter_mut().flatten() {
+            uplink.flush_if_dirty();
+        }
+        self.account(frames);
+        Activity {
+            frames,
+            stopped: self.stopped,
+        }
+    }
+
+    fn account(&mut self, frames: usize) {
+        self.turns += 1;
+        self.meter.turns.add(1);
+        if frames > 0 {
+            self.meter.busy_turns.add(1);
+        }
+        if self.turns % COUNTERS_EVERY == 0 {
+            self.publish_counters();
+        }
+    }
+
+    fn publish_counters(&self) {
+        for uplink in self.uplinks.iter().flatten() {
+            uplink.publish_counters();
+        }
+    }
+
+    fn take_commands(&mut self, now: Time) {
+        while let Some(command) = self.commands.take() {
+            match command {
+                Command::AddBoard(partition, nic) => self.switch.add_board(partition, nic),
+                Command::RemoveBoard(partition, nic) => self.switch.remove_board(partition, nic),
+                Command::AddPort(port) => self.add_port(now, *port),
+                Command::PortElsewhere(partition, at, worker) => {
+                    self.switch.set_elsewhere(partition, at, worker);
+                }
+                Command::RemovePort(port, partition, at) => self.remove_port(port, partition, at),
+                Command::Say(uplink, tag, frame) => self.say(uplink, tag, &frame),
+                Command::Addresses(uplink, nics) => {
+                    if let Some(uplink) = self.uplink(uplink) {
+                        uplink.set_addresses(&nics);
+                    }
+                }
+                Command::Stop => self.stopped = true,
+            }
+        }
+    }
+
+    fn add_port(&mut self, now: Time, port: NewPort) {
+        let waiter = port.waiter.clone();
+        let key = self.switch.add_port(now, port);
+        match self.wait.add_bell(&waiter, PORT | key as u64) {
+            Ok(()) => {
+                self.bells.insert(key, waiter);
+            }
+            Err(error) => {
+                // It is served while the worker is awake, and whenever somebody else wakes it.
+                tracing::warn!(%error, "cannot watch a guest's doorbell");
+            }
+        }
+    }
+
+    fn remove_port(&mut self, port: PortId, partition: PartitionId, at: Address) {
+        match self.switch.remove_port(port) {
+            Some((key, _)) => {
+                if let Some(waiter) = self.bells.remove(&key) {
+                    self.wait.remove_bell(&waiter);
+                }
+            }
+            None => self.switch.set_closed(partition, at),
+        }
+    }
+
+    fn say(&mut self, uplink: UplinkId, tag: Tag, frame: &[u8]) {
+        if let Some(uplink) = self.uplink(uplink) {
+            uplink.say(&Outgoing::bytes(frame, tag));
+        }
+    }
+
+    fn uplink(&mut self, id: UplinkId) -> Option<&mut Uplink> {
+        self.uplinks.get_mut(usize::from(id.get()))?.as_mut()
+    }
+
+    /// Says in all rings that the worker is about to sleep, after which whoever has something for it rings.
+    /// The caller then waits for the worker's descriptor ([`AsFd`]) in a way of its own, calls
+    /// [`Worker::wake_up`], and takes the next turn.
+    pub fn prepare_sleep(&mut self) -> Rest {
+        let mut until = None;
+        if self.stopped || self.commands.has_mail() || !self.switch.prepare_sleep(&mut until) {
+            return Rest::Awake;
+        }
+        self.watch_uplinks();
+        self.publish_counters();
+        self.meter.sleeps.add(1);
+        until.map_or(Rest::Asleep, Rest::Until)
+    }
+
+    /// Keeps the wait set in step with what the links ask for.
+    fn watch_uplinks(&mut self) {
+        for (place, uplink) in self.uplinks.iter_mut().enumerate() {
+            let Some(uplink) = uplink else { continue };
+            let token = UPLINK | place as u64;
+            if let Err(error) = uplink.watch(&self.wait, token) {
+                tracing::warn!(%error, "cannot watch an uplink");
+            }
+        }
+    }
+
+    /// Takes the bells that rang out of the way.
+    pub fn wake_up(&mut self) {
+        let mut ready = std::mem::take(&mut self.ready);
+        // What is ready is all there is to know; it cannot fail but for want of memory, and then
+        // the next turn looks at everything anyway.
+        let _ = self.wait.wait(Some(Duration::ZERO), &mut ready);
+        self.hear(&ready);
+        self.ready = ready;
+    }
+
+    fn hear(&mut self, ready: &[Ready]) {
+        for event in ready {
+            let place = usize::try_from(event.token & u64::from(u32::MAX)).unwrap_or(usize::MAX);
+            match event.token >> 32 {
+                1 => self.hear_port(place),
+                3 => {
+                    if let Some(end) = self.switch.mesh_ends().nth(place) {
+                        end.waiter.drain();
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn hear_port(&mut self, key: usize) {
+        let Some(waiter) = self.bells.get(&key) else {
+            return;
+        };
+        if waiter.drain() == Drained::HungUp {
+            // The guest is gone; the control side will say so. A bell that is hung up stays ready, so it
+            // would keep us awake.
+            if let Some(waiter) = self.bells.remove(&key) {
+                self.wait.remove_bell(&waiter);
+            }
+        }
+    }
+
+    /// Sleeps until there is something to do, at most until `limit`.
+    ///
+    /// # Errors
+    /// The kernel has no memory to wait with.
+    pub fn sleep(&mut self, clock: &Clock, limit: Option<Time>) -> io::Result<()> {
+        let until = match self.prepare_sleep() {
+            Rest::Awake => return Ok(()),
+            Rest::Until(time) => Some(limit.map_or(time, |l| l.min(time))),
+            Rest::Asleep => limit,
+        };
+        let mut timeout = until.map(|time| time.since(clock.now()));
+        if self.switch.is_blocked() {
+            timeout = Some(timeout.map_or(RETRY, |t| t.min(RETRY)));
+        }
+        let mut ready = std::mem::take(&mut self.ready);
+        let result = self.wait.wait(timeout, &mut ready);
+        self.hear(&ready);
+        self.ready = ready;
+        result
+    }
+
+    /// Serves until the back end shuts down: turns while there is something to do, looks on for `poll` after the last
+    /// frame, and then sleeps.
+    ///
+    /// # Errors
+    /// The kernel has no memory to wait with.
+    pub fn run(mut self, clock: &Clock, poll: Duration) -> io::Result<()> {
+        let mut last_frame = clock.now();
+        loop {
+            let now = clock.now();
+            let activity = self.turn(now);
+            if activity.stopped {
+                return Ok(());
+            }
+            if activity.is_busy() {
+                last_frame = now;
+            } else if now.since(last_frame) < poll {
+                // With more threads than cores whoever has something to say needs ours.
+                std::thread::yield_now();
+            } else {
+                self.sleep(clock, None)?;
+                last_frame = clock.now();
+            }
+        }
+    }
+
+    /// Wakes the worker from any thread.
+    #[must_use]
+    pub fn waker(&self) -> Waker {
+        self.wait.waker()
+    }
+}
+
+impl AsFd for Worker {
+    /// Readable when there is something to do, once [`Worker::prepare_sleep`] has said to rest.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.wait.as_fd()
+    }
+}
+
+/// As the platform's wait set wants it.
+pub(crate) fn interest(of: LinkInterest) -> Interest {
+    match of {
+        LinkInterest::Read => Interest::Read,
+        LinkInterest::ReadWrite => Interest::ReadWrite,
+    }
+}
