@@ -2,7 +2,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use myrixen_shm::{Access, Pages};
+use myrixen_shm::{Access, Pages, Pool};
 use zerocopy::byteorder::little_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
@@ -75,17 +75,29 @@ pub(crate) enum Item {
     /// The waiting end of a bell.
     Waiter(Waiter),
     /// A guest's pool: shared memory that others can only read.
-    Pool(PoolFd),
+    Pool(SharedPool),
 }
 
-/// A guest's pool as others see it.
+/// A guest's pool as others see it: they can read it.
 #[derive(Debug)]
-pub(crate) struct PoolFd {
+pub struct SharedPool {
     pub(crate) fd: OwnedFd,
     pub(crate) len: u64,
 }
 
-impl PoolFd {
+impl SharedPool {
+    /// Shares a pool.
+    ///
+    /// # Errors
+    /// When descriptors are used up.
+    pub fn new(pool: &Pool) -> std::io::Result<Self> {
+        let len = u64::try_from(pool.len()).map_err(std::io::Error::other)?;
+        Ok(Self {
+            fd: pool.fd().try_clone_to_owned()?,
+            len,
+        })
+    }
+
     pub(crate) fn try_clone(&self) -> std::io::Result<Self> {
         Ok(Self {
             fd: self.fd.try_clone()?,
@@ -260,7 +272,7 @@ impl RawItem {
                 Item::Ringer(Ringer::from_pipe(write, keep).map_err(unusable)?)
             }
             WAITER => Item::Waiter(Waiter::from_pipe(next("a waiter")?).map_err(unusable)?),
-            POOL => Item::Pool(PoolFd {
+            POOL => Item::Pool(SharedPool {
                 fd: next("a pool")?,
                 len,
             }),

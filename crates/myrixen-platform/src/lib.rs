@@ -49,7 +49,7 @@ mod sys;
 mod waitset;
 
 pub use bell::{BellKind, Drained, Ringer, Waiter};
-pub use handover::{Handover, HandoverError};
+pub use handover::{Handover, HandoverError, SharedPool};
 pub use meeting::{
     Credentials, DirectEnds, GuestLink, Heard, Identity, LinkState, MAX_QUEUED, MAX_UNANSWERED,
     Meeting, Owner, PeerFault, PortEnd, SetupError,

@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use myrixen_ring::{Support, Terms};
-use myrixen_shm::Pool;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::net::connect;
 
@@ -15,7 +14,7 @@ use super::control::Control;
 use super::error::AttachError;
 use super::socket::{Received, Sent, Socket};
 use super::{handles, listener};
-use crate::handover::{Handover, Item, PoolFd, Tag};
+use crate::handover::{Handover, Item, SharedPool, Tag};
 use crate::memory;
 use crate::message::{Greeting, Hello, MessageError, Serial, Ticket, VERSION, Welcome, Wish};
 use crate::waitset::timespec;
@@ -32,7 +31,8 @@ pub struct HelloOptions {
     pub offer_memory: bool,
     /// How long [`Attachment::connect`] waits for the back end.
     pub timeout: Duration,
-    pool: Option<PoolFd>,
+    /// What direct partners may read of ours, never write.
+    pub pool: Option<SharedPool>,
 }
 
 impl Default for HelloOptions {
@@ -49,19 +49,6 @@ impl Default for HelloOptions {
 }
 
 impl HelloOptions {
-    /// Lets direct partners read this pool.
-    ///
-    /// # Errors
-    /// When descriptors are used up.
-    pub fn share_pool(&mut self, pool: &Pool) -> io::Result<()> {
-        let len = u64::try_from(pool.len()).map_err(io::Error::other)?;
-        self.pool = Some(PoolFd {
-            fd: pool.fd().try_clone_to_owned()?,
-            len,
-        });
-        Ok(())
-    }
-
     fn hello(&self) -> io::Result<Hello> {
         Ok(Hello {
             version: VERSION,

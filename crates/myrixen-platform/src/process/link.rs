@@ -10,7 +10,7 @@ use myrixen_shm::Pages;
 use super::control::{self, Control};
 use super::socket::{Received, Sent, Socket};
 use crate::bell;
-use crate::handover::{Handover, HandoverError, Item, PoolFd, Tag};
+use crate::handover::{Handover, HandoverError, Item, SharedPool, Tag};
 use crate::meeting::{
     DirectEnds, GuestLink, Heard, Identity, LinkState, MAX_QUEUED, MAX_UNANSWERED, PeerFault,
     PortEnd, SetupError,
@@ -29,7 +29,7 @@ pub struct ProcessLink {
     state: LinkState,
     support: Support,
     memory: Option<MemoryProbe>,
-    pool: Option<PoolFd>,
+    pool: Option<SharedPool>,
     /// A Hello whose pool has not come yet.
     hello: Option<Hello>,
     control: Option<Control>,
@@ -436,7 +436,7 @@ impl GuestLink for ProcessLink {
     }
 
     fn share_pool(&self) -> io::Result<Option<Handover>> {
-        let pool = self.pool.as_ref().map(PoolFd::try_clone).transpose()?;
+        let pool = self.pool.as_ref().map(SharedPool::try_clone).transpose()?;
         Ok(pool.map(|pool| Handover {
             items: vec![Item::Pool(pool)],
         }))
