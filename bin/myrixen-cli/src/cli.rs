@@ -81,7 +81,7 @@ pub(crate) struct AttachArgs {
     /// The back end's socket [default: /run/myrixen/myrixen.sock]
     #[arg(long, value_name = "PATH", env = "MYRIXEN_SOCKET")]
     pub(crate) socket: Option<PathBuf>,
-    /// The name of the board to attach as [default: given by the back end]
+    /// The board to attach as: NAME or NAME:NUMBER [default: given by the back end]
     #[arg(long, value_name = "NAME")]
     pub(crate) board: Option<String>,
     /// The partition to attach to [default: the back end's]

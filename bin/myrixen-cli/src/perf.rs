@@ -73,7 +73,7 @@ pub(crate) fn join(attach: &AttachArgs) -> anyhow::Result<Fabric> {
         builder = builder.socket(socket);
     }
     if let Some(board) = &attach.board {
-        builder = builder.board_name(board);
+        builder = builder.board_name(board_name(board));
     }
     if let Some(partition) = &attach.partition {
         builder = builder.partition(partition);
@@ -221,20 +221,23 @@ impl Target {
         if let Ok(nic) = self.board.parse::<NicAddr>() {
             return Ok(Address::new(nic, self.endpoint));
         }
-        let board = match fabric.lookup(&self.board) {
-            // The first board of a host is often meant by the host's name.
-            Err(_) if !self.board.contains(':') => fabric.lookup(&format!("{}:0", self.board)),
-            found => found,
-        };
-        match board {
-            Ok(board) => Ok(Address::new(board.nic, self.endpoint)),
+        match fabric.lookup(&board_name(&self.board)) {
+            Ok(nic) => Ok(Address::new(nic, self.endpoint)),
             Err(error) => {
                 let known = fabric.boards().unwrap_or_default();
                 let names: Vec<String> = known.iter().map(name).collect();
-                let hint = format!("boards that are known: {}", names.join(", "));
-                bail!(anyhow::Error::new(error).context(hint))
+                bail!("{error} (boards that are known: {})", names.join(", "))
             }
         }
+    }
+}
+
+/// The full name of a board: the first one of a host is meant by the host's name.
+fn board_name(name: &str) -> String {
+    if name.contains(':') {
+        name.to_owned()
+    } else {
+        format!("{name}:0")
     }
 }
 
@@ -256,6 +259,8 @@ mod tests {
         };
         assert_eq!(target("b:0:3"), expected("b:0", 3));
         assert_eq!(target("b:7"), expected("b", 7));
+        assert_eq!(board_name(&target("b:7").board), "b:0");
+        assert_eq!(board_name(&target("b:1:7").board), "b:1");
         assert_eq!(
             target("02:00:00:00:00:0a:255"),
             expected("02:00:00:00:00:0a", 255)

@@ -175,7 +175,12 @@ impl Site {
         let mut command = Command::new(&self.program);
         command.args(["demo-part", "guest", "--socket"]);
         command.arg(self.directory(host).join("myrixen.sock"));
-        command.args(["--board", name, "--number", &number.to_string()]);
+        command.args([
+            "--board",
+            &format!("{name}:0"),
+            "--number",
+            &number.to_string(),
+        ]);
         crew.hire(&format!("guest {name}"), &mut command, |command| {
             self.spawn(host, command)
         })
