@@ -258,13 +258,18 @@ pub trait GuestLink: Send {
     /// [`PeerFault`]: drop the link.
     fn notify(&mut self, notice: &Notice, with: Handover) -> Result<(), PeerFault>;
 
-    /// Makes a queue pair between the back end and the guest; the second part goes with [`Reply::Port`].
+    /// Makes a queue pair between the back end and the guest, for its unanswered `request` (where the guest brings the pages, they came with
+    /// it); the second part goes with [`Reply::Port`].
     ///
     /// # Errors
     /// [`SetupError`]: tell the guest.
-    fn make_port(&mut self, terms: &Terms) -> Result<(PortEnd, Handover), SetupError>;
+    fn make_port(
+        &mut self,
+        request: Serial,
+        terms: &Terms,
+    ) -> Result<(PortEnd, Handover), SetupError>;
 
-    /// Makes a direct channel from this guest, its front end, to `back`. `layout` is within what both may have;
+    /// Makes a direct channel from this guest, its front end, to `back`, for this guest's unanswered `request`. `layout` is within what both may have;
     /// each is also handed the other's pool, if it has one. The parts go with [`Reply::Direct`] and [`Notice::DirectOffered`].
     /// Whether the two may talk at all is for the caller to check. Afterwards the back end holds nothing of the channel.
     ///
@@ -272,6 +277,7 @@ pub trait GuestLink: Send {
     /// [`SetupError`]: tell the guest.
     fn make_direct(
         &mut self,
+        request: Serial,
         back: &mut dyn GuestLink,
         layout: myrixen_ring::Layout,
     ) -> Result<DirectEnds, SetupError>;

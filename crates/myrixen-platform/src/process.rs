@@ -13,6 +13,8 @@ mod handshake;
 mod link;
 mod listener;
 mod socket;
+#[cfg(test)]
+mod tests;
 
 pub use attachment::{Answer, Attachment, MAX_IN_FLIGHT, News};
 pub use embedded::{Connector, EmbeddedMeeting, embedded};

@@ -165,7 +165,7 @@ fn serve(
             ),
             "{request:?}"
         );
-        let (port, handover) = link.make_port(&terms()).unwrap();
+        let (port, handover) = link.make_port(serial, &terms()).unwrap();
         link.reply(
             serial,
             &Reply::Port {
@@ -182,7 +182,7 @@ fn serve(
         let Request::OpenDirect { to, .. } = request else {
             panic!("{request:?}")
         };
-        let ends = link.make_direct(partner, terms().layout).unwrap();
+        let ends = link.make_direct(serial, partner, terms().layout).unwrap();
         let from = PortAddress {
             mac: mac(2),
             endpoint: 1,
@@ -314,7 +314,7 @@ fn back_end(socket: &str) {
     let mut ports = Vec::new();
     loop {
         let (serial, _) = host.hear_request(&mut *link);
-        let (port, handover) = link.make_port(&terms()).unwrap();
+        let (port, handover) = link.make_port(serial, &terms()).unwrap();
         link.reply(
             serial,
             &Reply::Port {

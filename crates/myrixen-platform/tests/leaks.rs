@@ -76,13 +76,13 @@ fn life(ending: usize) {
             };
             front.attachment.send_request(&request).unwrap();
             let (serial, _) = host.hear_request(&mut *front.link);
-            let (_end, handover) = front.link.make_port(&port.terms).unwrap();
+            let (_end, handover) = front.link.make_port(serial, &port.terms).unwrap();
             let reply = myrixen_platform::message::Reply::Port {
                 endpoint: 1,
                 terms: port.terms,
             };
             front.link.reply(serial, &reply, handover).unwrap();
-            let _never_sent = front.link.make_port(&port.terms).unwrap();
+            let _never_sent = front.link.make_port(serial, &port.terms).unwrap();
         }
         // The guests first.
         2 => drop((front.attachment, back.attachment)),

@@ -101,9 +101,8 @@ impl AttachError {
             | Self::NotRunning { .. }
             | Self::HungUp { .. }
             | Self::TimedOut { .. } => true,
-            Self::System { source, .. } => source.kind() == io::ErrorKind::WouldBlock,
             Self::Refused { refusal, .. } => refusal.reason.is_transient(),
-            Self::Permission { .. } | Self::Protocol { .. } => false,
+            Self::Permission { .. } | Self::System { .. } | Self::Protocol { .. } => false,
         }
     }
 }

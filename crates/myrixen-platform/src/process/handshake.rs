@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use myrixen_ring::{Support, Terms};
 use rustix::event::{PollFd, PollFlags, poll};
-use rustix::net::connect;
+use rustix::net::{connect, sockopt};
 
 use super::attachment::Attachment;
 use super::control::Control;
@@ -79,20 +79,28 @@ pub struct Handshake {
 }
 
 impl Handshake {
-    /// Connects to the back end that listens on `path` (`@name`: an abstract name) and says Hello.
+    /// Connects to the back end that listens on `path` (`@name`: an abstract name) and says Hello. It waits only while more guests
+    /// queue there than the back end has taken in, `options.timeout` at most.
     ///
     /// # Errors
     /// [`AttachError`] says what failed and what helps.
     pub fn start(path: impl AsRef<Path>, options: HelloOptions) -> Result<Self, AttachError> {
         let path = path.as_ref();
-        let connected = || {
+        let connected = |options: HelloOptions| {
             let fd = listener::open()?;
-            // Should the back end's backlog be full, connect would block for as long as it takes.
-            rustix::io::ioctl_fionbio(&fd, true)?;
+            // For when the back end's backlog is full: connect waits this long, and then says EAGAIN.
+            sockopt::set_socket_timeout(&fd, sockopt::Timeout::Send, Some(options.timeout))?;
             connect(&fd, &listener::address(path)?)?;
             Self::say_hello(Socket::new(fd)?, path, options)
         };
-        connected().map_err(|err| AttachError::system(path, err))
+        let timeout = options.timeout;
+        connected(options).map_err(|err| match err.kind() {
+            io::ErrorKind::WouldBlock => AttachError::TimedOut {
+                socket: path.to_owned(),
+                after: timeout,
+            },
+            _ => AttachError::system(path, err),
+        })
     }
 
     /// Says Hello over a socket that was made for it, such as one inherited from a parent process: a connected Unix

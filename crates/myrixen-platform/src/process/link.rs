@@ -269,6 +269,28 @@ fn pages_item(fd: OwnedFd, terms: &Terms) -> Item {
     Item::Pages { fd, offset: 0, len }
 }
 
+/// A queue pair to a guest, and its bells.
+fn make_port(terms: &Terms) -> Result<(PortEnd, Handover), SetupError> {
+    let (fd, pages) = make_pages(terms)?;
+    let pair = QueuePair::join(pages, terms, Side::Back)?;
+    let (their_ringer, waiter) = make_bell()?;
+    let (ringer, their_waiter) = make_bell()?;
+    let pages = pages_item(fd, terms);
+    let items = vec![
+        pages,
+        Item::Ringer(their_ringer),
+        Item::Waiter(their_waiter),
+    ];
+    Ok((
+        PortEnd {
+            pair,
+            ringer,
+            waiter,
+        },
+        Handover { items },
+    ))
+}
+
 impl GuestLink for ProcessLink {
     fn identity(&self) -> &Identity {
         &self.identity
@@ -333,7 +355,7 @@ impl GuestLink for ProcessLink {
                 waiter,
             },
             handover,
-        ) = self.make_port(&terms).map_err(setup)?;
+        ) = make_port(&terms).map_err(setup)?;
         if let Some((set, token)) = &self.watch {
             set.add_bell(&waiter, *token)?;
         }
@@ -382,29 +404,17 @@ impl GuestLink for ProcessLink {
         })
     }
 
-    fn make_port(&mut self, terms: &Terms) -> Result<(PortEnd, Handover), SetupError> {
-        let (fd, pages) = make_pages(terms)?;
-        let pair = QueuePair::join(pages, terms, Side::Back)?;
-        let (their_ringer, waiter) = make_bell()?;
-        let (ringer, their_waiter) = make_bell()?;
-        let pages = pages_item(fd, terms);
-        let items = vec![
-            pages,
-            Item::Ringer(their_ringer),
-            Item::Waiter(their_waiter),
-        ];
-        Ok((
-            PortEnd {
-                pair,
-                ringer,
-                waiter,
-            },
-            Handover { items },
-        ))
+    fn make_port(
+        &mut self,
+        _request: Serial,
+        terms: &Terms,
+    ) -> Result<(PortEnd, Handover), SetupError> {
+        make_port(terms)
     }
 
     fn make_direct(
         &mut self,
+        _request: Serial,
         back: &mut dyn GuestLink,
         layout: Layout,
     ) -> Result<DirectEnds, SetupError> {

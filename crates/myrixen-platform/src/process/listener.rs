@@ -126,6 +126,8 @@ fn remove_stale(path: &Path, address: &SocketAddrUnix) -> io::Result<()> {
         other => other?,
     };
     let probe = open()?;
+    // A listener whose backlog is full is alive as well.
+    rustix::io::ioctl_fionbio(&probe, true)?;
     match connect(&probe, address) {
         Err(Errno::CONNREFUSED) => {}
         // Of the wrong kind: somebody else's.

@@ -95,14 +95,21 @@ impl Socket {
         let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(MAX_FDS))];
         let mut control = RecvAncillaryBuffer::new(&mut space);
         let flags = RecvFlags::DONTWAIT | RecvFlags::CMSG_CLOEXEC;
-        let received = rustix::io::retry_on_intr(|| {
-            recvmsg(
+        // CONNRESET: the other end has closed without reading all we sent. It is reported once, ahead of what the other
+        // end may have sent before, such as a refusal.
+        let mut reset = false;
+        let received = loop {
+            match recvmsg(
                 &self.fd,
                 &mut [IoSliceMut::new(&mut bytes)],
                 &mut control,
                 flags,
-            )
-        });
+            ) {
+                Err(Errno::INTR) => {}
+                Err(Errno::CONNRESET) if !reset => reset = true,
+                received => break received,
+            }
+        };
         let message = match received {
             Ok(message) => message,
             Err(Errno::AGAIN) => return Ok(Received::Nothing),

@@ -152,7 +152,7 @@ impl Guest {
         let asked = self.attachment.send_request(&request).unwrap();
         let (serial, heard) = host.hear_request(&mut *self.link);
         assert_eq!(heard, request);
-        let (end, handover) = self.link.make_port(&terms()).unwrap();
+        let (end, handover) = self.link.make_port(serial, &terms()).unwrap();
         self.link
             .reply(
                 serial,
@@ -212,7 +212,7 @@ pub(crate) fn direct(
     let (serial, _) = host.hear_request(&mut *front.link);
     let ends = front
         .link
-        .make_direct(&mut *back.link, terms().layout)
+        .make_direct(serial, &mut *back.link, terms().layout)
         .unwrap();
     let offer = Notice::DirectOffered {
         endpoint: 2,
@@ -399,7 +399,7 @@ pub(crate) fn what_a_guest_does_not_read_waits_for_it<F: Fixture>() {
     let mut ends = Vec::new();
     for n in 0..u8::try_from(count).unwrap() {
         let (serial, _) = host.hear_request(&mut *guest.link);
-        let (end, handover) = guest.link.make_port(&terms()).unwrap();
+        let (end, handover) = guest.link.make_port(serial, &terms()).unwrap();
         guest
             .link
             .reply(
@@ -472,7 +472,7 @@ pub(crate) fn an_unanswered_request_ends_and_is_undone<F: Fixture>() {
         .unwrap_err();
     assert!(matches!(err, RequestError::TimedOut(_)), "{err}");
     let (serial, _) = host.hear_request(&mut *guest.link);
-    let (end, handover) = guest.link.make_port(&terms()).unwrap();
+    let (end, handover) = guest.link.make_port(serial, &terms()).unwrap();
     guest
         .link
         .reply(
