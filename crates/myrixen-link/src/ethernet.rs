@@ -83,8 +83,10 @@ pub struct EthernetLink {
     socket: OwnedFd,
     index: u32,
     info: LinkInfo,
-    /// Frames have been put into the ring since the kernel was told.
+    /// Frames are in the ring that the kernel has not taken.
     unsent: bool,
+    /// The last frame offered found no room.
+    starved: bool,
     state: State,
     /// The caller has asked what to sleep on since the socket was last asked for an error.
     slept: Cell<bool>,
@@ -142,6 +144,7 @@ impl EthernetLink {
             index,
             info,
             unsent: false,
+            starved: false,
             state,
             slept: Cell::new(false),
             hears: BTreeSet::new(),
@@ -380,6 +383,7 @@ impl Link for EthernetLink {
             }
         }
         let Some(slot) = self.transmit.free_slot() else {
+            self.starved = true;
             self.counters.full += 1;
             return Err(LinkError::Full);
         };
@@ -389,6 +393,7 @@ impl Link for EthernetLink {
         let len = frame.len().max(SHORTEST) + if vlan.is_some() { 4 } else { 0 };
         slot.send(len, |out| write_frame(frame, vlan, out));
         self.unsent = true;
+        self.starved = false;
         self.counters.transmitted.count(frame.len());
         Ok(())
     }
@@ -448,7 +453,7 @@ impl Link for EthernetLink {
     fn readiness(&self) -> (BorrowedFd<'_>, Interest) {
         self.slept.set(true);
         // Nothing can be sent while the interface is down: waiting for room would not wait.
-        let wants_room = self.unsent && self.state == State::Up;
+        let wants_room = (self.unsent || self.starved) && self.state == State::Up;
         let interest = if wants_room {
             Interest::ReadWrite
         } else {

@@ -28,7 +28,9 @@ mod link;
 mod sys;
 
 pub mod ethernet;
+pub mod fault;
 pub mod memory;
+pub mod pcap;
 pub mod vxlan;
 
 pub use counters::{DropReason, Drops, LinkCounters, Traffic};

@@ -5,7 +5,7 @@ use myrixen_link::ethernet::{EthernetConfig, EthernetLink};
 use myrixen_link::{DropReason, Link, LinkError, LinkKind, Outgoing, Tag};
 use myrixen_netlab::{Host, Lab, test};
 
-use crate::suite::{Bench, collect, conforms, frame, wait};
+use crate::suite::{self, Bench, collect, conforms, frame, wait};
 
 /// Small rings, so that they are full before long.
 fn small(interface: &str) -> EthernetConfig {
@@ -138,6 +138,8 @@ fn an_outage_is_reported_once_and_the_link_works_again() {
         let first = left.receive(8, &mut |_| ()).unwrap_err();
         assert!(matches!(first, LinkError::Down { .. }), "{first}");
         assert_eq!(left.receive(8, &mut |_| ()).unwrap(), 0);
+        // A sleeper is not woken again and again.
+        assert!(!suite::is_ready(&left));
         let refused = left
             .transmit(&Outgoing::bytes(&sent, Tag::None))
             .unwrap_err();

@@ -4,21 +4,40 @@ mod ethernet;
 mod suite;
 mod vxlan;
 
-use myrixen_link::{Tag, memory};
+use myrixen_link::fault::{FaultConfig, FaultLink};
+use myrixen_link::pcap::RecordingLink;
+use myrixen_link::{Link, Tag, memory};
 
 use suite::{Bench, conforms};
 
+/// A pair in memory, each end wrapped.
+fn wrapped<L: Link>(mut wrap: impl FnMut(memory::MemoryLink) -> L) -> Bench<L> {
+    let (left, right) = memory::pair(9014, 256).unwrap();
+    Bench {
+        left: wrap(left),
+        right: wrap(right),
+        window: usize::MAX,
+        tags: vec![Tag::None, Tag::Vlan(7), Tag::Vni(7)],
+        wrong_tags: Vec::new(),
+    }
+}
+
 #[test]
 fn memory_conforms() {
-    conforms(|| {
-        let (left, right) = memory::pair(9014, 256).unwrap();
-        let tags = vec![Tag::None, Tag::Vlan(7), Tag::Vni(7)];
-        Bench {
-            left,
-            right,
-            window: usize::MAX,
-            tags,
-            wrong_tags: Vec::new(),
-        }
-    });
+    conforms(|| wrapped(|link| link));
+}
+
+#[test]
+fn a_recording_link_conforms() {
+    conforms(|| wrapped(|link| RecordingLink::new(link, std::io::sink()).unwrap()));
+}
+
+#[test]
+fn a_fault_link_without_faults_conforms() {
+    conforms(|| wrapped(|link| FaultLink::new(link, &FaultConfig::default()).unwrap()));
+}
+
+#[test]
+fn a_boxed_link_conforms() {
+    conforms(|| wrapped(|link| -> Box<dyn Link> { Box::new(link) }));
 }
