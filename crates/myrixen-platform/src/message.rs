@@ -5,6 +5,17 @@
 //! undoes `parse`. The version rule (`docs/control-plane.md`, "Versions"): a message that is longer than
 //! known is accepted and the rest ignored, an unknown request is answered `Unsupported`, an unknown notice is ignored.
 
+// Peers' bytes are read here.
+#![cfg_attr(
+    not(test),
+    warn(
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects,
+        clippy::unwrap_used,
+        clippy::panic
+    )
+)]
+
 mod hello;
 mod layout;
 mod notice;

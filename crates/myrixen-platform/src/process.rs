@@ -4,6 +4,12 @@
 //! ring*, a queue pair whose records are messages; descriptors follow on the socket, just before the message they belong to. The hang-up
 //! of the socket is the death of the other side. Nothing here leaves a name in any file system but the listener's own.
 
+// Peers' bytes are read here.
+#![cfg_attr(
+    not(test),
+    warn(clippy::indexing_slicing, clippy::unwrap_used, clippy::panic)
+)]
+
 mod attachment;
 mod control;
 mod embedded;

@@ -93,7 +93,7 @@ impl Header {
     /// When the body is longer than a message may be, or more than 15 things are handed over:
     /// both are mistakes of this library.
     pub(crate) fn emit(&self, body: &[u8]) -> Vec<u8> {
-        let len = size_of::<RawHeader>() + body.len();
+        let len = HEADER_BYTES.saturating_add(body.len());
         assert!(len <= MAX_MESSAGE, "control message of {len} bytes");
         let handed = u16::from(self.handed);
         assert!(handed <= HANDED_MASK, "{handed} things handed over at once");
@@ -118,7 +118,7 @@ where
     let truncated = MessageError::Truncated {
         kind,
         have: message.len(),
-        need: size_of::<RawHeader>() + size_of::<T>(),
+        need: HEADER_BYTES.saturating_add(size_of::<T>()),
     };
     let body = message.get(size_of::<RawHeader>()..).ok_or(truncated)?;
     T::ref_from_prefix(body).map_err(|_| truncated)

@@ -208,7 +208,7 @@ impl Text {
     pub fn new(text: &str) -> Self {
         let mut fit = String::with_capacity(text.len().min(TEXT_BYTES));
         for c in text.chars() {
-            if fit.len() + c.len_utf8() > TEXT_BYTES {
+            if fit.len().saturating_add(c.len_utf8()) > TEXT_BYTES {
                 break;
             }
             fit.push(if c.is_control() { ' ' } else { c });

@@ -469,3 +469,21 @@ impl Drop for ProcessLink {
         self.unwatch();
     }
 }
+
+#[cfg(test)]
+impl ProcessLink {
+    /// Says something foul: this message, with that handed over under another number.
+    pub(super) fn force(&mut self, bytes: &[u8], handover: Handover, serial: Serial) {
+        let tag = Tag {
+            serial,
+            answer: true,
+        };
+        let sent = self
+            .socket
+            .send(&handover.emit(tag), &handover.fds())
+            .unwrap();
+        assert_eq!(sent, Sent::Yes);
+        let control = self.control.as_mut().expect("the guest was welcomed");
+        assert!(control.give(bytes).unwrap());
+    }
+}
