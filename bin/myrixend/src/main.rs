@@ -1,3 +1,15 @@
-//! The MyriXen daemon.
+//! The MyriXen daemon: see the library.
 
-fn main() {}
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    match myrixend::run(&myrixend::Args::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("myrixend: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -2,8 +2,9 @@
 
 use std::collections::HashMap;
 use std::io;
+use std::ops::Deref;
 use std::sync::mpsc::channel;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -88,9 +89,74 @@ pub enum StartError {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Backend {
-    orders: Outbox<Order>,
+    handle: Handle,
     threads: Vec<JoinHandle<()>>,
     clock: Clock,
+}
+
+/// A way to talk to a running back end from any thread.
+#[derive(Clone)]
+pub struct Handle {
+    orders: Outbox<Order>,
+    finished: Arc<(Mutex<bool>, Condvar)>,
+}
+
+impl std::fmt::Debug for Handle {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Handle").finish_non_exhaustive()
+    }
+}
+
+impl Handle {
+    /// Asks as an operator would; `None` when the back end has stopped.
+    #[must_use]
+    pub fn ask(&self, request: Request) -> Option<Reply> {
+        let (answer, reply) = channel();
+        self.orders.send(Order::Ask(request, answer)).ok()?;
+        reply.recv().ok()
+    }
+
+    /// Replaces the rules about who may attach as what. Guests that are attached stay.
+    pub fn set_policy(&self, policy: Policy) {
+        let _ = self.orders.send(Order::Policy(Box::new(policy)));
+    }
+
+    /// Tells all guests that the back end is about to stop, takes no more, and stops when all have left, after
+    /// `grace` at the latest. Does not wait: see [`Backend::join`].
+    pub fn drain(&self, grace: Duration) {
+        let _ = self.orders.send(Order::Drain(grace));
+    }
+
+    /// Has it stop at once, without waiting for it. Guests notice that their back end is gone, and look for the
+    /// next one.
+    pub fn halt(&self) {
+        let _ = self.orders.send(Order::Stop);
+    }
+
+    /// Waits until the control side has stopped; the workers then do so too.
+    pub fn wait_finished(&self) {
+        let (finished, changed) = &*self.finished;
+        let mut is_finished = finished.lock().unwrap_or_else(PoisonError::into_inner);
+        while !*is_finished {
+            is_finished = changed
+                .wait(is_finished)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    fn set_finished(&self) {
+        let (finished, changed) = &*self.finished;
+        *finished.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        changed.notify_all();
+    }
+}
+
+impl Deref for Backend {
+    type Target = Handle;
+
+    fn deref(&self) -> &Handle {
+        &self.handle
+    }
 }
 
 impl std::fmt::Debug for Backend {
@@ -136,8 +202,12 @@ impl Backend {
         config.check()?;
         let clock = Clock::new();
         let (control, orders, workers) = build(config, meetings, clock)?;
-        let mut backend = Self {
+        let handle = Handle {
             orders,
+            finished: Arc::default(),
+        };
+        let mut backend = Self {
+            handle: handle.clone(),
             threads: Vec::new(),
             clock,
         };
@@ -145,6 +215,7 @@ impl Backend {
             if let Err(error) = control.run() {
                 tracing::error!(%error, "the control side stopped");
             }
+            handle.set_finished();
         };
         backend.spawn("myrixen-control".into(), serve)?;
         Ok((backend, workers))
@@ -172,23 +243,10 @@ impl Backend {
         self.clock
     }
 
-    /// Asks as an operator would; `None` when the back end has stopped.
+    /// A way to talk to it that can be cloned and sent to other threads.
     #[must_use]
-    pub fn ask(&self, request: Request) -> Option<Reply> {
-        let (answer, reply) = channel();
-        self.orders.send(Order::Ask(request, answer)).ok()?;
-        reply.recv().ok()
-    }
-
-    /// Replaces the rules about who may attach as what. Guests that are attached stay.
-    pub fn set_policy(&self, policy: Policy) {
-        let _ = self.orders.send(Order::Policy(Box::new(policy)));
-    }
-
-    /// Tells all guests that the back end is about to stop, takes no more, and stops when all have left, after
-    /// `grace` at the latest. Does not wait: see [`Backend::join`].
-    pub fn drain(&self, grace: Duration) {
-        let _ = self.orders.send(Order::Drain(grace));
+    pub fn handle(&self) -> Handle {
+        self.handle.clone()
     }
 
     /// Whether the back end has stopped.
@@ -218,7 +276,7 @@ impl Backend {
 
 impl Drop for Backend {
     fn drop(&mut self) {
-        let _ = self.orders.send(Order::Stop);
+        self.halt();
         self.join_all();
     }
 }

@@ -24,7 +24,7 @@ mod switch;
 pub mod ticket;
 mod worker;
 
-pub use backend::{Backend, StartError};
+pub use backend::{Backend, Handle, StartError};
 pub use clock::Clock;
 pub use config::{BackendConfig, ConfigError, HostConfig, Limits, PartitionConfig, UplinkConfig};
 pub use quota::Quota;

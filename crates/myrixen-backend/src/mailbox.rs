@@ -2,17 +2,24 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use myrixen_platform::Waker;
 
 #[derive(Debug)]
 struct Shared<T> {
-    queue: Mutex<VecDeque<T>>,
+    /// `None` when nobody reads any more.
+    queue: Mutex<Option<VecDeque<T>>>,
     /// Set with the lock held whenever the queue may hold something, so that a busy reader looks at one word.
     filled: AtomicBool,
     waker: Waker,
     capacity: usize,
+}
+
+impl<T> Shared<T> {
+    fn lock(&self) -> MutexGuard<'_, Option<VecDeque<T>>> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// The writing end.
@@ -32,7 +39,7 @@ pub(crate) struct Inbox<T>(Arc<Shared<T>>);
 /// A mailbox that holds at most `capacity` items and wakes its reader by `waker`.
 pub(crate) fn mailbox<T>(capacity: usize, waker: Waker) -> (Outbox<T>, Inbox<T>) {
     let shared = Arc::new(Shared {
-        queue: Mutex::new(VecDeque::new()),
+        queue: Mutex::new(Some(VecDeque::new())),
         filled: AtomicBool::new(false),
         waker,
         capacity,
@@ -41,13 +48,13 @@ pub(crate) fn mailbox<T>(capacity: usize, waker: Waker) -> (Outbox<T>, Inbox<T>)
 }
 
 impl<T> Outbox<T> {
-    /// Adds an item and wakes the reader; gives it back when the mailbox is full.
+    /// Adds an item and wakes the reader; gives it back when the mailbox is full or its reader is gone.
     pub(crate) fn send(&self, item: T) -> Result<(), T> {
         {
-            let mut queue = self.0.queue.lock().unwrap_or_else(PoisonError::into_inner);
-            if queue.len() >= self.0.capacity {
+            let mut queue = self.0.lock();
+            let Some(queue) = queue.as_mut().filter(|q| q.len() < self.0.capacity) else {
                 return Err(item);
-            }
+            };
             queue.push_back(item);
             self.0.filled.store(true, Ordering::Release); // pairs with: look
         }
@@ -67,12 +74,21 @@ impl<T> Inbox<T> {
         if !self.has_mail() {
             return None;
         }
-        let mut queue = self.0.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut queue = self.0.lock();
+        let queue = queue.as_mut()?;
         let item = queue.pop_front();
         if queue.is_empty() {
             self.0.filled.store(false, Ordering::Relaxed); // under the lock
         }
         item
+    }
+}
+
+impl<T> Drop for Inbox<T> {
+    /// What was not read is dropped, so that whoever waits for an answer to it does not wait for ever.
+    fn drop(&mut self) {
+        let unread = self.0.lock().take();
+        drop(unread);
     }
 }
 
@@ -94,5 +110,16 @@ mod tests {
             (Some(1), Some(2), None)
         );
         assert!(!inbox.has_mail());
+    }
+
+    #[test]
+    fn nothing_is_left_with_a_reader_that_is_gone() {
+        let set = WaitSet::new().unwrap();
+        let (outbox, inbox) = mailbox(2, set.waker());
+        let item = Arc::new(());
+        assert!(outbox.send(Arc::clone(&item)).is_ok());
+        drop(inbox);
+        assert_eq!(Arc::strong_count(&item), 1);
+        assert!(outbox.send(item).is_err());
     }
 }

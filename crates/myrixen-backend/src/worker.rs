@@ -227,8 +227,8 @@ impl Worker {
     /// Says in all rings that the worker is about to sleep, after which whoever has something for it rings.
     /// The caller then waits for the worker's descriptor ([`AsFd`]) in a way of its own, calls
     /// [`Worker::wake_up`], and takes the next turn.
-    pub fn prepare_sleep(&mut self) -> Rest {
-        let mut until = None;
+    pub fn prepare_sleep(&mut self, now: Time) -> Rest {
+        let mut until = self.switch.is_blocked().then(|| now + RETRY);
         if self.stopped || self.commands.has_mail() || !self.switch.prepare_sleep(&mut until) {
             return Rest::Awake;
         }
@@ -292,15 +292,12 @@ impl Worker {
     /// # Errors
     /// The kernel has no memory to wait with.
     pub fn sleep(&mut self, clock: &Clock, limit: Option<Time>) -> io::Result<()> {
-        let until = match self.prepare_sleep() {
+        let until = match self.prepare_sleep(clock.now()) {
             Rest::Awake => return Ok(()),
             Rest::Until(time) => Some(limit.map_or(time, |l| l.min(time))),
             Rest::Asleep => limit,
         };
-        let mut timeout = until.map(|time| time.since(clock.now()));
-        if self.switch.is_blocked() {
-            timeout = Some(timeout.map_or(RETRY, |t| t.min(RETRY)));
-        }
+        let timeout = until.map(|time| time.since(clock.now()));
         let mut ready = std::mem::take(&mut self.ready);
         let result = self.wait.wait(timeout, &mut ready);
         self.hear(&ready);

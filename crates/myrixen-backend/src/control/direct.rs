@@ -4,7 +4,7 @@
 use mxoe::addr::{Address, EndpointId};
 use mxoe::time::Time;
 use myrixen_platform::Handover;
-use myrixen_platform::message::{FailReason, Notice, Reply};
+use myrixen_platform::message::{FailReason, Notice, Reply, Serial};
 use myrixen_ring::Layout;
 
 use super::guest::Seat;
@@ -16,8 +16,7 @@ impl Control {
     /// A channel from an endpoint of one guest to that of another of the same partition.
     pub(super) fn open_direct(
         &mut self,
-        now: Time,
-        id: GuestId,
+        (id, serial): (GuestId, Serial),
         endpoint: u8,
         to: Address,
         layout: Layout,
@@ -61,13 +60,12 @@ impl Control {
                 return fail(FailReason::Limit, text);
             }
         }
-        self.broker(now, (id, ours), (other, to), layout)
+        self.broker((id, serial, ours), (other, to), layout)
     }
 
     fn broker(
         &mut self,
-        now: Time,
-        (front_id, ours): (GuestId, Address),
+        (front_id, serial, ours): (GuestId, Serial, Address),
         (back_id, to): (GuestId, Address),
         layout: Layout,
     ) -> Answer {
@@ -77,7 +75,7 @@ impl Control {
         };
         let made = match self.guests.get_mut(&back_id) {
             None => fail(FailReason::NotFound, "the other guest has gone"),
-            Some(back) => match front.link.make_direct(back.link.as_mut(), layout) {
+            Some(back) => match front.link.make_direct(serial, back.link.as_mut(), layout) {
                 Err(error) => Err(setup_failure(error)),
                 Ok(ends) => {
                     let peer = back.link.as_peer(port_address(to), ends.terms);
@@ -98,13 +96,7 @@ impl Control {
     }
 
     /// One end closes a channel: the other is told.
-    pub(super) fn close_direct(
-        &mut self,
-        now: Time,
-        id: GuestId,
-        endpoint: u8,
-        to: Address,
-    ) -> Answer {
+    pub(super) fn close_direct(&mut self, id: GuestId, endpoint: u8, to: Address) -> Answer {
         let Some(seat) = self.guests.get_mut(&id).and_then(|g| g.seat.as_mut()) else {
             return fail(FailReason::Invalid, "not attached");
         };

@@ -38,7 +38,7 @@ impl Control {
         request: Request,
     ) {
         let answer = if self.guests.get(&id).is_some_and(|g| g.seat.is_some()) {
-            self.decide(now, id, request)
+            self.decide(now, id, serial, request)
         } else {
             fail(FailReason::Invalid, "not attached")
         };
@@ -54,13 +54,13 @@ impl Control {
         }
     }
 
-    fn decide(&mut self, now: Time, id: GuestId, request: Request) -> Answer {
+    fn decide(&mut self, now: Time, id: GuestId, serial: Serial, request: Request) -> Answer {
         match request {
             Request::OpenPort {
                 endpoint,
                 forward,
                 backward,
-            } => self.open_port(id, endpoint, forward, backward),
+            } => self.open_port(id, serial, endpoint, forward, backward),
             Request::ClosePort { endpoint } => self.close_port(id, endpoint),
             Request::Resolve(query) => self.resolve(id, &query),
             Request::ListBoards { from } => self.list_boards(id, from),
@@ -71,10 +71,10 @@ impl Control {
                 backward,
             } => {
                 let layout = self.layout(id, forward, backward)?;
-                self.open_direct(now, id, endpoint, super::address(to), layout)
+                self.open_direct((id, serial), endpoint, super::address(to), layout)
             }
             Request::CloseDirect { endpoint, to } => {
-                self.close_direct(now, id, endpoint, super::address(to))
+                self.close_direct(id, endpoint, super::address(to))
             }
             Request::AdoptDirect { endpoint, to } => {
                 self.adopt_direct(now, id, endpoint, super::address(to))
@@ -109,6 +109,7 @@ impl Control {
     fn open_port(
         &mut self,
         id: GuestId,
+        serial: Serial,
         wanted: Option<u8>,
         forward: u32,
         backward: u32,
@@ -127,7 +128,10 @@ impl Control {
             layout,
             support: guest.link.support(),
         };
-        let (end, with) = guest.link.make_port(&terms).map_err(setup_failure)?;
+        let (end, with) = guest
+            .link
+            .make_port(serial, &terms)
+            .map_err(setup_failure)?;
         let meter = Arc::new(PortMeter::default());
         if let Some(seat) = &mut guest.seat {
             seat.ports.insert(

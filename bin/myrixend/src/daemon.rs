@@ -1,0 +1,250 @@
+//! Opening everything a configuration names, and running a back end on it.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use mxoe::frame::{Dialect, Mtu};
+use myrixen_backend::boards::FixedBoard;
+use myrixen_backend::ids::{PartitionId, UplinkId};
+use myrixen_backend::secret::Secret;
+use myrixen_backend::{Backend, BackendConfig, HostConfig, Limits, PartitionConfig, UplinkConfig};
+use myrixen_link::Link;
+use myrixen_link::ethernet::{EthernetConfig, EthernetLink};
+use myrixen_link::fault::FaultLink;
+use myrixen_link::vxlan::{VxlanConfig, VxlanLink};
+use myrixen_platform::process::Listener;
+
+use crate::config::{Config, Partition, Uplink, UplinkKind};
+use crate::remotes::{Reloadable, Remotes};
+
+/// A running daemon: a back end with its sockets. Dropping it stops it.
+#[derive(Debug)]
+pub struct Daemon {
+    backend: Backend,
+    config: Config,
+    /// Of each uplink; unused where it is no tunnel.
+    remotes: Vec<Remotes>,
+    operator_socket: PathBuf,
+}
+
+impl Daemon {
+    /// Opens the uplinks and the sockets that `config` names, and starts the back end. When it returns,
+    /// guests can attach.
+    ///
+    /// # Errors
+    /// What could not be opened, and what helps.
+    pub fn start(config: Config) -> anyhow::Result<Self> {
+        let remotes: Vec<Remotes> = config.uplinks.iter().map(|_| Remotes::default()).collect();
+        let mut uplinks = Vec::new();
+        for (uplink, remotes) in config.uplinks.iter().zip(&remotes) {
+            let link =
+                open(uplink, remotes).with_context(|| format!("uplink {:?}", uplink.name))?;
+            uplinks.push(UplinkConfig {
+                name: uplink.name.clone(),
+                link,
+            });
+        }
+        let partitions = config
+            .partitions
+            .iter()
+            .map(|partition| partition_config(partition, &uplinks))
+            .collect::<anyhow::Result<_>>()?;
+        let secret = Secret::load_or_create(&config.host.state_dir)?;
+        let listener = guests_socket(&config)?;
+        let operator = operators_socket(&config.host.control, config.host.control_mode)?;
+        let backend_config = BackendConfig {
+            host: HostConfig {
+                name: config.host.name.clone(),
+                id: config.host.id.clone().into_bytes(),
+                secret,
+            },
+            partitions,
+            uplinks,
+            boards: config.boards.iter().map(fixed_board).collect(),
+            policy: config.policy.clone(),
+            limits: Limits {
+                ports: config.limits.ports,
+                peers: config.limits.peers,
+                quota: config.limits.quota,
+            },
+            workers: config.workers.count,
+            poll: config.workers.poll,
+            operator: Some(operator),
+        };
+        let backend = Backend::start(backend_config, vec![Box::new(listener)])?;
+        let operator_socket = config.host.control.clone();
+        Ok(Self {
+            backend,
+            config,
+            remotes,
+            operator_socket,
+        })
+    }
+
+    /// The back end.
+    #[must_use]
+    pub fn backend(&self) -> &Backend {
+        &self.backend
+    }
+
+    /// Takes over what can be changed while guests are attached: the policy, the remote ends of tunnels. Gives the
+    /// settings that differ and need a restart; the log is the caller's.
+    pub fn reload(&mut self, new: Config) -> Vec<&'static str> {
+        if new.policy != self.config.policy {
+            self.backend.set_policy(new.policy.clone());
+            self.config.policy = new.policy.clone();
+            tracing::info!("policy changed: it holds for guests that attach from now on");
+        }
+        for ((old, new), remotes) in self
+            .config
+            .uplinks
+            .iter_mut()
+            .zip(&new.uplinks)
+            .zip(&self.remotes)
+        {
+            if let (
+                UplinkKind::Vxlan { remotes: now, .. },
+                UplinkKind::Vxlan {
+                    remotes: wanted, ..
+                },
+            ) = (&mut old.kind, &new.kind)
+                && now != wanted
+            {
+                remotes.set(wanted.clone());
+                now.clone_from(wanted);
+            }
+        }
+        self.config.log.clone_from(&new.log);
+        let old = &self.config;
+        let differs = [
+            ("host", old.host != new.host),
+            ("limits", old.limits != new.limits),
+            ("workers", old.workers != new.workers),
+            ("uplink", old.uplinks != new.uplinks),
+            ("partition", old.partitions != new.partitions),
+            ("board", old.boards != new.boards),
+        ];
+        differs
+            .into_iter()
+            .filter(|(_, differs)| *differs)
+            .map(|(name, _)| name)
+            .collect()
+    }
+
+    /// Waits until the back end has stopped, which [`Backend::drain`] or an operator brings about.
+    pub fn join(self) {
+        self.backend.join();
+        let _ = fs::remove_file(&self.operator_socket);
+    }
+}
+
+fn open(uplink: &Uplink, remotes: &Remotes) -> anyhow::Result<Box<dyn Link>> {
+    let link: Box<dyn Link> = match &uplink.kind {
+        UplinkKind::Ethernet { interface } => {
+            let mut config = EthernetConfig::new(interface);
+            config.mtu = uplink.mtu;
+            Box::new(EthernetLink::open(&config)?)
+        }
+        UplinkKind::Vxlan {
+            listen,
+            remotes: ends,
+            learn_remotes,
+        } => {
+            let mut config = VxlanConfig::new(*listen, ends.clone());
+            config.mtu = uplink.mtu;
+            config.learned_remotes = *learn_remotes;
+            Box::new(Reloadable::new(VxlanLink::open(&config)?, remotes.clone()))
+        }
+    };
+    Ok(match &uplink.fault {
+        None => link,
+        Some(fault) => Box::new(FaultLink::new(link, fault)?),
+    })
+}
+
+/// A partition with the dialect it will speak: where only `native` is configured, the larger of the two
+/// usual sizes that the uplink carries, so that hosts with equal networks agree without saying so.
+fn partition_config(
+    partition: &Partition,
+    uplinks: &[UplinkConfig],
+) -> anyhow::Result<PartitionConfig> {
+    let uplink = partition
+        .uplink
+        .map(|(place, tag)| (UplinkId::new(place), tag));
+    let mtu = uplink
+        .and_then(|(id, _)| uplinks.get(usize::from(id.get())))
+        .map_or(usize::MAX, |uplink| uplink.link.describe().mtu);
+    let dialect = match partition.dialect {
+        Some(dialect) => dialect,
+        None if mtu >= usize::from(Mtu::DEFAULT.get()) => Dialect::Native { mtu: Mtu::DEFAULT },
+        None if mtu >= usize::from(Mtu::STANDARD.get()) => Dialect::Native { mtu: Mtu::STANDARD },
+        None => bail!(
+            "partition {:?}: its uplink carries frames of {mtu} bytes, less than {}; set its \
+             dialect to native:{mtu} here and on every other host",
+            partition.name,
+            Mtu::STANDARD.get()
+        ),
+    };
+    Ok(PartitionConfig {
+        name: partition.name.clone(),
+        dialect,
+        uplink,
+    })
+}
+
+fn fixed_board(board: &crate::config::Board) -> FixedBoard {
+    FixedBoard {
+        name: board.name.clone(),
+        partition: PartitionId::new(board.partition),
+        nic: board.nic,
+    }
+}
+
+fn make_parent(path: &Path) -> anyhow::Result<()> {
+    match path.parent().filter(|p| !p.as_os_str().is_empty()) {
+        None => Ok(()),
+        Some(parent) => fs::create_dir_all(parent)
+            .with_context(|| format!("cannot make the directory {}", parent.display())),
+    }
+}
+
+fn guests_socket(config: &Config) -> anyhow::Result<Listener> {
+    let path = &config.host.socket;
+    make_parent(path)?;
+    Listener::bind(path, config.host.socket_mode).with_context(|| {
+        format!(
+            "cannot listen for guests at {} (`host.socket`)",
+            path.display()
+        )
+    })
+}
+
+/// Listens for operators. A socket that a dead daemon left behind is replaced.
+fn operators_socket(path: &Path, mode: u32) -> anyhow::Result<UnixListener> {
+    make_parent(path)?;
+    let bind = || -> io::Result<UnixListener> {
+        if fs::symlink_metadata(path).is_ok() {
+            match UnixStream::connect(path) {
+                Err(e) if e.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path)?,
+                _ => return Err(io::ErrorKind::AddrInUse.into()),
+            }
+        }
+        // Until its permissions are set nobody else may connect: the directory of a draft keeps them out.
+        let draft = path.with_extension(format!("{}", std::process::id()));
+        let _ = fs::remove_file(&draft);
+        let listener = UnixListener::bind(&draft)?;
+        fs::set_permissions(&draft, fs::Permissions::from_mode(mode))?;
+        fs::rename(&draft, path)?;
+        Ok(listener)
+    };
+    bind().with_context(|| {
+        format!(
+            "cannot listen for operators at {} (`host.control`)",
+            path.display()
+        )
+    })
+}
