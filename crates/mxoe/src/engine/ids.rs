@@ -86,6 +86,47 @@ handle! {
     /// A request in progress: a send, a receive or a connect. Names nothing once the event that ends it is out.
     RequestId
 }
+
+/// What a request asks for. Each kind has an arena of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RequestKind {
+    Send,
+    Receive,
+    Connect,
+}
+
+impl RequestId {
+    /// The two highest bits of the number tell the kind: no arena gets so large.
+    const KIND_SHIFT: u32 = 30;
+
+    pub(crate) fn new<T>(kind: RequestKind, arena: &Arena<T>, key: Key) -> Self {
+        let kind = match kind {
+            RequestKind::Send => 0,
+            RequestKind::Receive => 1,
+            RequestKind::Connect => 2,
+        };
+        Self {
+            number: key.number() | (kind << Self::KIND_SHIFT),
+            generation: arena.generation(key),
+        }
+    }
+
+    /// The kind; `None` for a number that no request has.
+    pub(crate) fn kind(self) -> Option<RequestKind> {
+        match self.number >> Self::KIND_SHIFT {
+            0 => Some(RequestKind::Send),
+            1 => Some(RequestKind::Receive),
+            2 => Some(RequestKind::Connect),
+            _ => None,
+        }
+    }
+
+    /// The living request in the arena of its kind.
+    pub(crate) fn find_in<T>(self, arena: &Arena<T>) -> Option<Key> {
+        let number = self.number & ((1 << Self::KIND_SHIFT) - 1);
+        arena.find(number, self.generation)
+    }
+}
 handle! {
     /// One remote endpoint that this endpoint has met. Stays the same over restarts of the partner.
     PartnerId

@@ -11,6 +11,7 @@ impl Key {
     pub(crate) const NIL: Self = Self(u32::MAX);
 
     /// The handle with this number.
+    #[cfg(test)]
     pub(crate) const fn new(number: u32) -> Self {
         Self(number)
     }
@@ -102,12 +103,12 @@ impl<T> Arena<T> {
     }
 
     /// The entry, if there is one.
-    pub(crate) fn get(&self, key: Key) -> Option<&T> {
+    pub(crate) fn peek(&self, key: Key) -> Option<&T> {
         self.slots.get(key.place())?.value.as_ref()
     }
 
     /// The entry, if there is one.
-    pub(crate) fn get_mut(&mut self, key: Key) -> Option<&mut T> {
+    pub(crate) fn peek_mut(&mut self, key: Key) -> Option<&mut T> {
         self.slots.get_mut(key.place())?.value.as_mut()
     }
 
@@ -139,13 +140,13 @@ impl<T> Index<Key> for Arena<T> {
     /// # Panics
     /// When no entry has this key: keys are ours, never a peer's.
     fn index(&self, key: Key) -> &T {
-        self.get(key).expect("a key names a living entry")
+        self.peek(key).expect("a key names a living entry")
     }
 }
 
 impl<T> IndexMut<Key> for Arena<T> {
     fn index_mut(&mut self, key: Key) -> &mut T {
-        self.get_mut(key).expect("a key names a living entry")
+        self.peek_mut(key).expect("a key names a living entry")
     }
 }
 

@@ -1,0 +1,187 @@
+//! Acknowledging what has arrived, and hearing acknowledgements (specification, section 6.3; when is ours to choose:
+//! `docs/wire.md`, "Acknowledgements").
+
+use super::Endpoint;
+use super::counters::Ignored;
+use super::ids::PathId;
+use super::timing::after;
+use crate::addr::{Address, NicAddr};
+use crate::frame::{Frame, Liback};
+use crate::matching::arena::Key;
+use crate::time::Time;
+
+/// LIBACKs sent on account of one gap: what makes the sender resend before its time, and one more in case one is lost.
+const GAP_LIBACKS: u8 = 4;
+
+/// LIBACKs that tell a sender whose message was dropped for want of room that there is room.
+const ROOM_LIBACKS: u8 = 3;
+
+impl Endpoint {
+    /// The oldest number not completely received may have moved.
+    pub(super) fn update_complete(&mut self, key: Key) {
+        let receiving = &mut self.partners[key].receiving;
+        let complete = match receiving.open.first() {
+            Some(open) => self.incoming[open].seq,
+            None => receiving.next,
+        };
+        if complete != receiving.complete {
+            receiving.complete = complete;
+            receiving.gap_libacks = 0;
+        }
+    }
+
+    /// Messages of a partner have arrived, `bytes` of payload: an acknowledgement may be owed now.
+    pub(super) fn owe(&mut self, now: Time, key: Key, bytes: u32) {
+        self.update_complete(key);
+        let partner = &mut self.partners[key];
+        let owed = partner.owed_messages();
+        if owed == 0 {
+            return;
+        }
+        let receiving = &mut partner.receiving;
+        receiving.bytes = receiving.bytes.saturating_add(bytes);
+        if receiving.owed.is_none() {
+            receiving.owed = Some(now);
+            self.owed = self.owed.wrapping_add(1);
+            if !receiving.listed {
+                receiving.listed = true;
+                self.owing.push(key);
+            }
+        }
+        let timers = &self.config.timers;
+        if owed >= timers.ack_messages || receiving.bytes >= timers.ack_bytes {
+            self.liback_now(key);
+        } else {
+            self.arm(key);
+        }
+    }
+
+    /// An acknowledgement goes out, or is not owed any more.
+    pub(super) fn settle(&mut self, key: Key) {
+        let receiving = &mut self.partners[key].receiving;
+        receiving.told = receiving.complete;
+        receiving.bytes = 0;
+        if receiving.owed.take().is_some() {
+            self.owed = self.owed.wrapping_sub(1);
+        }
+    }
+
+    /// A LIBACK is to go out at once.
+    pub(super) fn liback_now(&mut self, key: Key) {
+        self.libacks_now(key, 1);
+    }
+
+    fn libacks_now(&mut self, key: Key, count: u8) {
+        let partner = &mut self.partners[key];
+        if partner.session().is_none() {
+            return;
+        }
+        partner.receiving.libacks = partner.receiving.libacks.max(count);
+        self.wake_control(key);
+    }
+
+    /// A message arrived before its turn: the sender learns of the gap at once.
+    pub(super) fn tell_gap(&mut self, key: Key) {
+        let receiving = &mut self.partners[key].receiving;
+        if receiving.gap_libacks < GAP_LIBACKS {
+            receiving.gap_libacks = receiving.gap_libacks.saturating_add(1);
+            self.liback_now(key);
+        }
+    }
+
+    /// The message whose turn it is was dropped for want of room: the sender learns that we are alive, and later
+    /// that there is room.
+    pub(super) fn refuse(&mut self, key: Key) {
+        let receiving = &mut self.partners[key].receiving;
+        if !receiving.refused {
+            receiving.refused = true;
+            self.refused.push(key);
+        }
+        self.liback_now(key);
+    }
+
+    /// There is room in the store again.
+    pub(super) fn room(&mut self) {
+        while let Some(key) = self.refused.pop() {
+            let Some(partner) = self.partners.peek_mut(key) else {
+                continue;
+            };
+            if partner.receiving.refused {
+                partner.receiving.refused = false;
+                self.libacks_now(key, ROOM_LIBACKS);
+            }
+        }
+    }
+
+    /// The next LIBACK for a partner, if one is to go out.
+    pub(super) fn next_liback(&mut self, key: Key) -> Option<Frame> {
+        let partner = &mut self.partners[key];
+        let session = partner.session()?;
+        let receiving = &mut partner.receiving;
+        receiving.libacks = receiving.libacks.checked_sub(1)?;
+        receiving.acknum = receiving.acknum.saturating_add(1);
+        let liback = Liback {
+            to: partner.address.endpoint,
+            from: self.config.address.endpoint,
+            session,
+            seq: receiving.complete,
+            acknum: receiving.acknum,
+        };
+        self.settle(key);
+        self.counters.acks_out = self.counters.acks_out.wrapping_add(1);
+        Some(Frame::Truc(liback))
+    }
+
+    /// An acknowledgement has waited for data to ride on for long enough.
+    pub(super) fn acknowledge_if_due(&mut self, now: Time, key: Key) {
+        let owed = self.partners[key].receiving.owed;
+        if owed.is_some_and(|since| after(since, self.config.timers.ack_delay) <= now) {
+            self.liback_now(key);
+        }
+    }
+
+    /// The driver is about to sleep, or has nothing to send for a while: acknowledges what is owed at once rather than
+    /// after [`Timers::ack_delay`](super::Timers::ack_delay). The frames come with `poll_transmit`.
+    pub fn flush_acks(&mut self, now: Time) {
+        while let Some(key) = self.owing.pop() {
+            let Some(partner) = self.partners.peek_mut(key) else {
+                continue;
+            };
+            partner.receiving.listed = false;
+            if partner.receiving.owed.is_some_and(|since| since <= now) {
+                self.liback_now(key);
+            }
+        }
+    }
+
+    /// A LIBACK has arrived.
+    pub(super) fn on_liback(&mut self, now: Time, path: PathId, from: NicAddr, liback: &Liback) {
+        if liback.to != self.config.address.endpoint {
+            return self.counters.ignore(Ignored::OtherEndpoint);
+        }
+        if liback.session != self.config.session {
+            return self.counters.ignore(Ignored::BadSession);
+        }
+        let Some(key) = self.partner_at(path, Address::new(from, liback.from)) else {
+            return self.counters.ignore(Ignored::UnknownPartner);
+        };
+        let partner = &mut self.partners[key];
+        if partner.session().is_none() {
+            return self.counters.ignore(Ignored::UnknownPartner);
+        }
+        let sending = &mut partner.sending;
+        if !liback.seq.same_session(sending.next) {
+            return self.counters.ignore(Ignored::SessionBits);
+        }
+        if liback.acknum <= sending.acknum {
+            return self.counters.ignore(Ignored::OldAcknowledgement);
+        }
+        sending.acknum = liback.acknum;
+        partner.heard = now;
+        if liback.seq == sending.acked {
+            self.on_repeated_liback(key);
+        } else {
+            self.acknowledge(now, key, liback.seq);
+        }
+    }
+}

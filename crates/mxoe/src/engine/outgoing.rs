@@ -1,0 +1,385 @@
+//! Messages on their way out: queued, numbered, acknowledged, complete.
+
+use super::Endpoint;
+use super::event::{Event, Send, SendMode, Space, Status};
+use super::ids::{RegionId, RequestId, RequestKind};
+use super::partner::{Flow, Partner, Recovery};
+use super::queue::{Links, Queue, Queued};
+use super::timing::after;
+use crate::addr::SeqNo;
+use crate::frame::{Features, Rdma};
+use crate::matching::arena::Key;
+use crate::time::Time;
+
+/// What an outgoing entry is. Which of the ways a message takes is decided when its turn comes, for that depends on
+/// the path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// A message of the program's.
+    Message { mode: SendMode },
+    /// A message of the program's that has a region, and is announced by RNDV.
+    Rendezvous {
+        rdma: Rdma,
+        /// What NOTIFY told.
+        notified: Option<u32>,
+    },
+    /// Tells a sender how its large message went.
+    Notify { rdma: Rdma, length: u32 },
+}
+
+/// Which queue of its partner's an entry is in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// `queued`, or `notifies` for a NOTIFY: without a number.
+    Queued,
+    /// `unacked`: with a number.
+    Unacked,
+    /// `parked`: acknowledged, and still being pulled.
+    Parked,
+}
+
+#[derive(Debug)]
+pub(super) struct Outgoing {
+    pub(super) partner: Key,
+    links: Links,
+    pub(super) stage: Stage,
+    pub(super) kind: Kind,
+    /// Meaningful once it has left `Stage::Queued`.
+    pub(super) seq: SeqNo,
+    /// When it was last sent, as far as it was.
+    pub(super) sent: Time,
+    /// Sent more than once, so that an acknowledgement tells nothing about the round trip.
+    pub(super) resent: bool,
+    /// The next fragment of a MEDIUM that is being cut.
+    pub(super) fragment: u8,
+    pub(super) space: Space,
+    pub(super) match_info: u64,
+    pub(super) region: RegionId,
+    pub(super) len: u32,
+    token: u64,
+    pub(super) deadline: Option<Time>,
+}
+
+impl Queued for Outgoing {
+    fn links(&self) -> &Links {
+        &self.links
+    }
+
+    fn links_mut(&mut self) -> &mut Links {
+        &mut self.links
+    }
+}
+
+impl Outgoing {
+    /// Payload bytes that count against the partner's limit.
+    fn eager_bytes(&self) -> u32 {
+        match self.kind {
+            Kind::Message { .. } => self.len,
+            Kind::Rendezvous { .. } | Kind::Notify { .. } => 0,
+        }
+    }
+
+    fn is_request(&self) -> bool {
+        !matches!(self.kind, Kind::Notify { .. })
+    }
+}
+
+impl Partner {
+    fn queue_of(&mut self, stage: Stage, kind: Kind) -> &mut Queue {
+        match (stage, kind) {
+            (Stage::Queued, Kind::Notify { .. }) => &mut self.sending.notifies,
+            (Stage::Queued, _) => &mut self.sending.queued,
+            (Stage::Unacked, _) => &mut self.sending.unacked,
+            (Stage::Parked, _) => &mut self.sending.parked,
+        }
+    }
+}
+
+impl Endpoint {
+    /// Sends a message. Its request ends with [`Event::Sent`], or [`Event::Cancelled`] if it was never begun.
+    ///
+    /// Messages to one partner arrive in the order of these calls.
+    ///
+    /// # Errors
+    /// [`Status::Closed`], [`Status::BadHandle`], [`Status::NotConnected`], [`Status::NoPlainSpace`].
+    pub fn send(&mut self, now: Time, send: Send) -> Result<RequestId, Status> {
+        if !self.open {
+            return Err(Status::Closed);
+        }
+        let key = send.to.find(&self.partners).ok_or(Status::BadHandle)?;
+        let partner = &self.partners[key];
+        if !partner.is_open() {
+            return Err(Status::NotConnected);
+        }
+        if send.space == Space::Plain && !partner.features.contains(Features::SPACES) {
+            return Err(Status::NoPlainSpace);
+        }
+        let outgoing = self.outgoing.insert(Outgoing {
+            partner: key,
+            links: Links::NONE,
+            stage: Stage::Queued,
+            kind: Kind::Message { mode: send.mode },
+            seq: SeqNo::FIRST,
+            sent: now,
+            resent: false,
+            fragment: 0,
+            space: send.space,
+            match_info: send.match_info,
+            region: send.region,
+            len: send.len,
+            token: send.token,
+            deadline: None,
+        });
+        let queued = &mut self.partners[key].sending.queued;
+        queued.push(&mut self.outgoing, outgoing);
+        self.wake_data(key, Flow::Messages);
+        Ok(RequestId::new(RequestKind::Send, &self.outgoing, outgoing))
+    }
+
+    /// Queues a NOTIFY: so much of the sender's message was transferred.
+    pub(super) fn queue_notify(&mut self, now: Time, key: Key, rdma: Rdma, length: u32) {
+        if self.partners[key].session().is_none() {
+            return;
+        }
+        let outgoing = self.outgoing.insert(Outgoing {
+            partner: key,
+            links: Links::NONE,
+            stage: Stage::Queued,
+            kind: Kind::Notify { rdma, length },
+            seq: SeqNo::FIRST,
+            sent: now,
+            resent: false,
+            fragment: 0,
+            space: Space::Tagged,
+            match_info: 0,
+            region: RegionId(0),
+            len: 0,
+            token: 0,
+            deadline: None,
+        });
+        let notifies = &mut self.partners[key].sending.notifies;
+        notifies.push(&mut self.outgoing, outgoing);
+        self.wake_control(key);
+    }
+
+    /// Moves an entry to another queue of its partner's.
+    fn restage(&mut self, key: Key, stage: Stage) {
+        let Outgoing {
+            partner,
+            stage: former,
+            kind,
+            ..
+        } = self.outgoing[key];
+        let partner = &mut self.partners[partner];
+        partner
+            .queue_of(former, kind)
+            .remove(&mut self.outgoing, key);
+        partner.queue_of(stage, kind).push(&mut self.outgoing, key);
+        self.outgoing[key].stage = stage;
+    }
+
+    /// Whether one more message of `bytes` eager bytes may be under way.
+    pub(super) fn has_window(&self, key: Key, bytes: u32) -> bool {
+        /// How far ahead of a lost message others are kept by the receiver (section 6.2).
+        const EARLY: u32 = 255;
+        let sending = &self.partners[key].sending;
+        let under_way = sending.unacked.len();
+        if under_way == 0 {
+            return true;
+        }
+        let window = match sending.recovery {
+            Recovery::None => sending.window,
+            // More would only be dropped.
+            Recovery::Resending { .. } => sending.window.min(EARLY),
+        };
+        let limit = self.config.limits.unacked_bytes;
+        under_way < window && sending.bytes.saturating_add(bytes) <= limit
+    }
+
+    /// Gives a queued entry its number.
+    pub(super) fn number(&mut self, now: Time, key: Key) {
+        let partner = self.outgoing[key].partner;
+        self.restage(key, Stage::Unacked);
+        let bytes = self.outgoing[key].eager_bytes();
+        let sending = &mut self.partners[partner].sending;
+        let seq = sending.next;
+        if sending.unacked.len() == 1 {
+            // From now on something is waited for.
+            sending.advanced = now;
+            sending.progress = now;
+        }
+        sending.next = seq.next();
+        sending.bytes = sending.bytes.saturating_add(bytes);
+        let outgoing = &mut self.outgoing[key];
+        outgoing.seq = seq;
+        outgoing.sent = now;
+        if outgoing.is_request() {
+            self.counters.messages_out = self.counters.messages_out.wrapping_add(1);
+        }
+    }
+
+    /// The partner has everything before number `value` (section 6.3). Tells whether that was news.
+    pub(super) fn acknowledge(&mut self, now: Time, key: Key, value: SeqNo) -> bool {
+        let sending = &self.partners[key].sending;
+        let under_way = sending.next.distance_from(sending.acked);
+        let count = value.distance_from(sending.acked);
+        if count == 0 || count > under_way {
+            return false;
+        }
+        let mut sample = None;
+        for _ in 0..count {
+            let Some(first) = self.partners[key].sending.unacked.first() else {
+                break;
+            };
+            let outgoing = &self.outgoing[first];
+            sample = (!outgoing.resent).then(|| now.since(outgoing.sent));
+            self.acknowledged(first);
+        }
+        let largest = self.largest_window();
+        let sending = &mut self.partners[key].sending;
+        sending.acked = value;
+        sending.advanced = now;
+        sending.progress = now;
+        sending.in_vain = 0;
+        sending.repeats = 0;
+        sending.window = sending.window.saturating_add(count.into()).min(largest);
+        if let Some(sample) = sample {
+            sending.trips.sample(sample);
+        }
+        self.recover(now, key, count);
+        let sending = &self.partners[key].sending;
+        if !sending.queued.is_empty() {
+            self.wake_data(key, Flow::Messages);
+        }
+        if !self.partners[key].sending.notifies.is_empty() {
+            self.wake_control(key);
+        }
+        true
+    }
+
+    /// One message has been acknowledged.
+    fn acknowledged(&mut self, key: Key) {
+        let outgoing = &self.outgoing[key];
+        let (len, kind) = (outgoing.len, outgoing.kind);
+        match kind {
+            Kind::Rendezvous { notified: None, .. } => {
+                self.uncut(key);
+                self.restage(key, Stage::Parked);
+            }
+            Kind::Rendezvous {
+                notified: Some(length),
+                ..
+            } => self.finish_rendezvous(key, length),
+            Kind::Message { .. } => self.finish_outgoing(key, Status::Success, len),
+            Kind::Notify { .. } => self.finish_outgoing(key, Status::Success, 0),
+        }
+    }
+
+    /// A rendezvous is acknowledged, and its data taken (section 7.3).
+    pub(super) fn finish_rendezvous(&mut self, key: Key, length: u32) {
+        let len = self.outgoing[key].len;
+        let (status, length) = if length < len {
+            (Status::Truncated, length)
+        } else {
+            (Status::Success, len)
+        };
+        self.finish_outgoing(key, status, length);
+    }
+
+    /// The entry is not to be sent (again) any more.
+    fn uncut(&mut self, key: Key) {
+        let partner = self.outgoing[key].partner;
+        let sending = &mut self.partners[partner].sending;
+        if sending.cutting == key {
+            sending.cutting = Key::NIL;
+        }
+        if let Recovery::Resending { cursor, .. } = &mut sending.recovery
+            && *cursor == key
+        {
+            *cursor = Queue::after(&self.outgoing, key).unwrap_or(Key::NIL);
+        }
+    }
+
+    /// Ends an entry, wherever it is, and tells the program if it was the program's.
+    pub(super) fn finish_outgoing(&mut self, key: Key, status: Status, length: u32) {
+        let request = RequestId::new(RequestKind::Send, &self.outgoing, key);
+        if let Some(outgoing) = self.take_outgoing(key)
+            && outgoing.is_request()
+        {
+            self.emit(Event::Sent {
+                token: outgoing.token,
+                request,
+                status,
+                length,
+            });
+        }
+    }
+
+    /// Takes an entry out, with all that refers to it.
+    fn take_outgoing(&mut self, key: Key) -> Option<Outgoing> {
+        if self.outgoing[key].stage == Stage::Unacked {
+            self.uncut(key);
+        }
+        let Outgoing {
+            partner,
+            stage,
+            kind,
+            deadline,
+            ..
+        } = self.outgoing[key];
+        let bytes = self.outgoing[key].eager_bytes();
+        let record = &mut self.partners[partner];
+        record.queue_of(stage, kind).remove(&mut self.outgoing, key);
+        if stage == Stage::Unacked {
+            record.sending.bytes = record.sending.bytes.saturating_sub(bytes);
+        }
+        if let Kind::Rendezvous { rdma, .. } = kind {
+            self.free_region(rdma);
+        }
+        if deadline.is_some() {
+            self.deadlines = self.deadlines.wrapping_sub(1);
+        }
+        self.outgoing.remove(key)
+    }
+
+    /// Takes a message back that was not begun.
+    pub(super) fn cancel_send(&mut self, key: Key, status: Status) -> bool {
+        if self.outgoing[key].stage != Stage::Queued {
+            return false;
+        }
+        let request = RequestId::new(RequestKind::Send, &self.outgoing, key);
+        if let Some(outgoing) = self.take_outgoing(key) {
+            self.emit(Event::Cancelled {
+                token: outgoing.token,
+                request,
+                status,
+            });
+        }
+        true
+    }
+
+    /// A message's deadline has passed.
+    ///
+    /// A message with a number cannot be left out: those behind it would wait for it for ever. So a partner that has not
+    /// acknowledged it in time is given up.
+    pub(super) fn expire_send(&mut self, now: Time, key: Key) {
+        match self.outgoing[key].stage {
+            Stage::Queued => {
+                self.cancel_send(key, Status::Timeout);
+            }
+            Stage::Parked => self.finish_outgoing(key, Status::Timeout, 0),
+            Stage::Unacked => {
+                let partner = self.outgoing[key].partner;
+                self.lose(now, partner, Status::Timeout);
+            }
+        }
+    }
+
+    /// When the oldest message is to be sent again.
+    pub(super) fn resend_due(&self, key: Key) -> Option<Time> {
+        let partner = &self.partners[key];
+        let oldest = partner.sending.unacked.first()?;
+        let since = self.outgoing[oldest].sent.max(partner.sending.progress);
+        Some(after(since, partner.resend_delay(&self.config)))
+    }
+}

@@ -1,0 +1,123 @@
+//! Paths that come, go and are chosen.
+
+use super::Endpoint;
+use super::config::PathProfile;
+use super::event::{Gone, Status};
+use super::ids::PathId;
+use super::partner::{Flow, packed};
+use super::transmit::Path;
+use crate::addr::Address;
+use crate::matching::arena::Key;
+use crate::time::Time;
+
+impl Endpoint {
+    /// Adds a path, or replaces one because what it led through came back: what was in flight on it is due at once.
+    pub fn set_path(&mut self, now: Time, path: PathId, profile: PathProfile) {
+        let place = path.place();
+        if self.paths.len() <= place {
+            self.paths.resize_with(place.saturating_add(1), || None);
+        }
+        let mut fresh = Path::new(profile);
+        if let Some(slot) = self.paths.get_mut(place) {
+            fresh.peer = slot.as_ref().and_then(|former| former.peer);
+            *slot = Some(fresh);
+        }
+        self.drop_jobs_of_path(path);
+        let partners: Vec<Key> = self.partners.keys().collect();
+        for key in partners {
+            if self.partners[key].path == path {
+                self.take_up(now, key, path);
+            }
+        }
+        self.restart_pulls(now, path);
+    }
+
+    /// A path is gone. Partners that were routed over it are reached by `SWITCH` again; what was in flight is due at once.
+    pub fn drop_path(&mut self, now: Time, path: PathId) {
+        let Some(place) = self.paths.get_mut(path.place()) else {
+            return;
+        };
+        if place.take().is_none() {
+            return;
+        }
+        self.routes.retain(|_, route| *route != path);
+        self.drop_jobs_of_path(path);
+        let partners: Vec<Key> = self.partners.keys().collect();
+        for key in partners {
+            if self.partners[key].path == path {
+                self.take_up(now, key, PathId::SWITCH);
+            }
+        }
+        self.restart_pulls(now, path);
+    }
+
+    /// Frames to this address take `path` from now on. Sequence numbers keep the order.
+    ///
+    /// A path other than `SWITCH` belongs to the address it was first chosen for: frames that come by it from
+    /// others are dropped.
+    pub fn route(&mut self, _now: Time, to: Address, path: PathId) {
+        let wanted = packed(to);
+        if path == PathId::SWITCH {
+            self.routes.remove(&wanted);
+        } else {
+            self.routes.insert(wanted, path);
+            if let Some(path) = self.path_mut(path) {
+                path.peer.get_or_insert(to);
+            }
+        }
+        let known = self.by_address.get(&wanted).copied();
+        if let Some(key) = known
+            && self.partners[key].path != path
+        {
+            self.move_to(key, path);
+            self.arm(key);
+        }
+    }
+
+    /// Queues what a partner has on another path. What is in flight stays so.
+    fn move_to(&mut self, key: Key, path: PathId) {
+        let partner = &mut self.partners[key];
+        partner.path = path;
+        partner.in_control = false;
+        partner.messages.queued = false;
+        self.wake_control(key);
+        self.wake_data(key, Flow::Messages);
+    }
+
+    /// The same, where what was in flight is lost.
+    fn take_up(&mut self, now: Time, key: Key, path: PathId) {
+        self.partners[key].replies.queued = false;
+        self.move_to(key, path);
+        self.wake_data(key, Flow::Replies);
+        self.connect_again(key);
+        self.resend_all(now, key);
+        self.arm(key);
+    }
+
+    /// The back end says that an endpoint, or a board with all its endpoints, is gone for good: what is pending to it
+    /// fails with [`Status::PartnerGone`].
+    pub fn peer_gone(&mut self, now: Time, who: Gone) {
+        match who {
+            Gone::Endpoint(address) => {
+                if let Some(&key) = self.by_address.get(&packed(address)) {
+                    self.partner_gone(now, key);
+                }
+            }
+            Gone::Board(nic) => {
+                let partners: Vec<Key> = self.partners.keys().collect();
+                for key in partners {
+                    if self.partners[key].address.nic == nic {
+                        self.partner_gone(now, key);
+                    }
+                }
+            }
+        }
+    }
+
+    fn partner_gone(&mut self, now: Time, key: Key) {
+        self.fail_connects(key, Status::PartnerGone);
+        if self.partners[key].session().is_some() {
+            self.lose(now, key, Status::PartnerGone);
+        }
+    }
+}

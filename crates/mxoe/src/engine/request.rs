@@ -1,0 +1,116 @@
+//! Requests in general: taken back, given deadlines; time passing; the end.
+
+use super::Endpoint;
+use super::event::Status;
+use super::ids::{RequestId, RequestKind};
+use super::timing::Whose;
+use crate::matching::arena::Key;
+use crate::time::Time;
+
+impl Endpoint {
+    /// Takes a request back if nothing has happened for it yet: a receive that has not matched, a send that was not begun, a
+    /// connect. It ends with [`Event::Cancelled`](super::Event::Cancelled) then. Tells whether it does.
+    pub fn cancel(&mut self, _now: Time, request: RequestId) -> bool {
+        match self.find_request(request) {
+            Some((RequestKind::Send, key)) => self.cancel_send(key, Status::Cancelled),
+            Some((RequestKind::Receive, key)) => self.cancel_receive(key, Status::Cancelled),
+            Some((RequestKind::Connect, key)) => self.cancel_connect(key),
+            None => false,
+        }
+    }
+
+    fn find_request(&self, request: RequestId) -> Option<(RequestKind, Key)> {
+        let kind = request.kind()?;
+        let key = match kind {
+            RequestKind::Send => request.find_in(&self.outgoing)?,
+            RequestKind::Receive => request.find_in(&self.receivers)?,
+            RequestKind::Connect => request.find_in(&self.connecting)?,
+        };
+        Some((kind, key))
+    }
+
+    /// Sets or takes away the moment at which the request is to fail with [`Status::Timeout`]. It replaces an earlier one.
+    ///
+    /// A receive that has matched fails although its message is lost with it. A send that is under way and not
+    /// acknowledged cannot fail alone, since nothing behind it could be received: its partner is lost.
+    pub fn set_deadline(&mut self, request: RequestId, deadline: Option<Time>) {
+        let Some((kind, key)) = self.find_request(request) else {
+            return;
+        };
+        let place = match kind {
+            RequestKind::Send => &mut self.outgoing[key].deadline,
+            RequestKind::Receive => &mut self.receivers[key].deadline,
+            RequestKind::Connect => &mut self.connecting[key].deadline,
+        };
+        let former = std::mem::replace(place, deadline);
+        if former.is_some() {
+            self.deadlines = self.deadlines.wrapping_sub(1);
+        }
+        if let Some(due) = deadline {
+            self.deadlines = self.deadlines.wrapping_add(1);
+            self.schedule.add(due, Whose::Request(request));
+        }
+    }
+
+    /// Time has passed. Calling it early or late is harmless.
+    pub fn handle_timeout(&mut self, now: Time) {
+        while let Some((due, whose)) = self.schedule.pop(now) {
+            match whose {
+                Whose::Partner(key) => self.on_partner_timer(now, key, due),
+                Whose::Pull(key) => self.on_pull_timer(now, key, due),
+                Whose::Request(request) => self.on_deadline(now, request, due),
+            }
+        }
+    }
+
+    fn on_deadline(&mut self, now: Time, request: RequestId, due: Time) {
+        let Some((kind, key)) = self.find_request(request) else {
+            return;
+        };
+        match kind {
+            RequestKind::Send if self.outgoing[key].deadline == Some(due) => {
+                self.expire_send(now, key);
+            }
+            RequestKind::Receive if self.receivers[key].deadline == Some(due) => {
+                self.abandon_receive(now, key, Status::Timeout);
+            }
+            RequestKind::Connect if self.connecting[key].deadline == Some(due) => {
+                self.finish_connect(key, Err(Status::Timeout));
+            }
+            // The deadline was moved or taken away.
+            _ => {}
+        }
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) is to be called; `None` for never. It may turn out that nothing
+    /// was due.
+    #[must_use]
+    pub fn next_timeout(&self) -> Option<Time> {
+        self.schedule.next()
+    }
+
+    /// Closes the endpoint: requests end with [`Status::Closed`], further ones are refused, frames that arrive are dropped.
+    /// What acknowledgements are owed go out with the following `poll_transmit` (section 5.4).
+    pub fn close(&mut self, now: Time) {
+        if !self.open {
+            return;
+        }
+        self.flush_acks(now);
+        self.open = false;
+        let partners: Vec<Key> = self.partners.keys().collect();
+        for key in partners {
+            self.fail_connects(key, Status::Closed);
+            self.fail_sending(key, Status::Closed);
+            self.fail_pulls_of(now, key, Status::Closed);
+            self.drop_partial(key, Status::Closed);
+        }
+        let receivers: Vec<Key> = self.receivers.keys().collect();
+        for key in receivers {
+            self.abandon_receive(now, key, Status::Closed);
+        }
+        let incoming: Vec<Key> = self.incoming.keys().collect();
+        for key in incoming {
+            self.drop_incoming(key, Status::Closed);
+        }
+    }
+}

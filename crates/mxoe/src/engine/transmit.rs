@@ -1,0 +1,396 @@
+//! What goes out next on a path.
+//!
+//! First what keeps others going: answers, handshakes, acknowledgements, NOTIFYs, requests for data. Then data, by deficit
+//! round robin over the flows that have some. A partner has two flows, its messages and what it pulls, so that neither
+//! holds the other up.
+
+use std::collections::VecDeque;
+
+use super::Endpoint;
+use super::config::PathProfile;
+use super::counters::Ignored;
+use super::event::{SendMode, Slice, Transmit};
+use super::ids::PathId;
+use super::outgoing::Kind;
+use super::partner::{Flow, Turn};
+use crate::addr::{Address, NicAddr, PeerIndex};
+use crate::frame::{
+    Dialect, EthHead, Features, Frame, Head, Medium, MessageHead, Notify, Rndv, Small, Tiny,
+};
+use crate::matching::Space;
+use crate::matching::arena::Key;
+use crate::time::Time;
+
+/// Bytes that a flow may send in one turn: a few frames, so that turns come often and are not all overhead.
+const QUANTUM: i64 = 16 << 10;
+
+/// A frame that belongs to no partner's state: a rejection, or the reply to a connect request.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Answer {
+    pub(super) to: NicAddr,
+    pub(super) peer_index: PeerIndex,
+    pub(super) frame: Frame,
+}
+
+/// A way that frames take, and what waits for it.
+#[derive(Debug)]
+pub(super) struct Path {
+    pub(super) profile: PathProfile,
+    /// The only one whose frames may come by it.
+    pub(super) peer: Option<Address>,
+    /// The partner whose frame came last, by packed address.
+    pub(super) last_partner: Option<(u64, Key)>,
+    pub(super) answers: VecDeque<Answer>,
+    /// Partners with control frames. May hold some that have none any more.
+    control: VecDeque<Key>,
+    /// Flows with data. May hold some that have none any more.
+    data: VecDeque<(Key, Flow)>,
+    /// Pulls that want to ask for more.
+    pub(super) asking: VecDeque<Key>,
+    /// Bytes that pulls have asked for and that have not arrived.
+    pub(super) outstanding: u64,
+}
+
+impl Path {
+    pub(super) fn new(profile: PathProfile) -> Self {
+        Self {
+            profile,
+            peer: None,
+            last_partner: None,
+            answers: VecDeque::new(),
+            control: VecDeque::new(),
+            data: VecDeque::new(),
+            asking: VecDeque::new(),
+            outstanding: 0,
+        }
+    }
+}
+
+/// A frame's bytes as far as turns are concerned: also an empty one costs something.
+fn cost(transmit: &Transmit) -> i64 {
+    let payload = transmit.payload.map_or(0, |slice| slice.len);
+    i64::from(payload).saturating_add(64)
+}
+
+impl Endpoint {
+    pub(super) fn path(&self, id: PathId) -> Option<&Path> {
+        self.paths.get(id.place())?.as_ref()
+    }
+
+    pub(super) fn path_mut(&mut self, id: PathId) -> Option<&mut Path> {
+        self.paths.get_mut(id.place())?.as_mut()
+    }
+
+    /// A partner has something for the control queue.
+    pub(super) fn wake_control(&mut self, key: Key) {
+        let partner = &mut self.partners[key];
+        if partner.in_control {
+            return;
+        }
+        if let Some(Some(path)) = self.paths.get_mut(partner.path.place()) {
+            partner.in_control = true;
+            path.control.push_back(key);
+        }
+    }
+
+    /// A partner has data for one of its flows.
+    pub(super) fn wake_data(&mut self, key: Key, flow: Flow) {
+        let path = match flow {
+            Flow::Messages => self.partners[key].path,
+            Flow::Replies => match self.partners[key].jobs.first() {
+                Some(job) => self.jobs[job].path,
+                None => return,
+            },
+        };
+        let turn = self.turn(key, flow);
+        if turn.queued {
+            return;
+        }
+        turn.credit = QUANTUM;
+        if let Some(path) = self.path_mut(path) {
+            path.data.push_back((key, flow));
+            self.turn(key, flow).queued = true;
+        }
+    }
+
+    fn turn(&mut self, key: Key, flow: Flow) -> &mut Turn {
+        let partner = &mut self.partners[key];
+        match flow {
+            Flow::Messages => &mut partner.messages,
+            Flow::Replies => &mut partner.replies,
+        }
+    }
+
+    /// Queues an answer for the path its cause came by.
+    pub(super) fn answer(&mut self, path: PathId, answer: Answer) {
+        let limit = self.config.limits.answers;
+        let Some(path) = self.path_mut(path) else {
+            return;
+        };
+        if path.answers.len() >= limit {
+            self.counters.ignore(Ignored::TooManyAnswers);
+            return;
+        }
+        path.answers.push_back(answer);
+    }
+
+    /// The next frame for a path that has room for one; `None` when there is none. What it names is to be gathered
+    /// before the engine is called again.
+    pub fn poll_transmit(&mut self, now: Time, path: PathId) -> Option<Transmit> {
+        self.path(path)?;
+        let transmit = self
+            .next_answer(path)
+            .or_else(|| self.next_control(now, path))
+            .or_else(|| self.next_ask(now, path))
+            .or_else(|| self.next_data(now, path))?;
+        self.counters.frames_out = self.counters.frames_out.wrapping_add(1);
+        if let Some(slice) = transmit.payload {
+            self.counters.bytes_out = self.counters.bytes_out.wrapping_add(slice.len.into());
+        }
+        Some(transmit)
+    }
+
+    fn next_answer(&mut self, id: PathId) -> Option<Transmit> {
+        let source = self.config.address.nic;
+        let path = self.path_mut(id)?;
+        let Answer {
+            to,
+            peer_index,
+            frame,
+        } = path.answers.pop_front()?;
+        let dialect = path.profile.dialect;
+        if matches!(frame, Frame::NackLib(_) | Frame::NackMcp(_)) {
+            self.counters.nacks_out = self.counters.nacks_out.wrapping_add(1);
+        }
+        let eth = EthHead {
+            destination: to,
+            source,
+            peer_index,
+        };
+        Some(transmit(dialect, &eth, &frame))
+    }
+
+    fn next_control(&mut self, now: Time, id: PathId) -> Option<Transmit> {
+        loop {
+            let key = *self.path(id)?.control.front()?;
+            let partner = self.partners.peek_mut(key);
+            if let Some(partner) = partner
+                && partner.in_control
+                && partner.path == id
+            {
+                if let Some(transmit) = self.control_frame(now, id, key) {
+                    return Some(transmit);
+                }
+                self.partners[key].in_control = false;
+            }
+            self.path_mut(id)?.control.pop_front();
+        }
+    }
+
+    /// The next control frame for a partner.
+    fn control_frame(&mut self, now: Time, id: PathId, key: Key) -> Option<Transmit> {
+        let frame = self.next_connect(now, key);
+        if let Some(frame) = frame.or_else(|| self.next_liback(key)) {
+            return self.to_partner(id, key, &frame);
+        }
+        let notify = self.partners[key].sending.notifies.first()?;
+        if !self.has_window(key, 0) {
+            // An acknowledgement will wake it.
+            return None;
+        }
+        self.number(now, notify);
+        self.arm(key);
+        self.message_frame(now, id, notify)
+    }
+
+    /// A frame without payload to a partner.
+    pub(super) fn to_partner(&self, id: PathId, key: Key, frame: &Frame) -> Option<Transmit> {
+        let eth = self.partners[key].eth(self.config.address.nic);
+        Some(transmit(self.path(id)?.profile.dialect, &eth, frame))
+    }
+
+    /// The next frame with data, from the flow whose turn it is.
+    fn next_data(&mut self, now: Time, id: PathId) -> Option<Transmit> {
+        loop {
+            let (key, flow) = *self.path(id)?.data.front()?;
+            if self.partners.peek(key).is_none() || !self.turn(key, flow).queued {
+                self.path_mut(id)?.data.pop_front();
+                continue;
+            }
+            let turn = self.turn(key, flow);
+            if turn.credit <= 0 {
+                turn.credit = turn.credit.saturating_add(QUANTUM);
+                self.path_mut(id)?.data.rotate_left(1);
+                continue;
+            }
+            let transmit = match flow {
+                Flow::Messages => self.next_message(now, id, key),
+                Flow::Replies => self.next_reply(id, key),
+            };
+            if let Some(transmit) = transmit {
+                let turn = self.turn(key, flow);
+                turn.credit = turn.credit.saturating_sub(cost(&transmit));
+                return Some(transmit);
+            }
+            self.path_mut(id)?.data.pop_front();
+            self.turn(key, flow).queued = false;
+            if flow == Flow::Replies {
+                // What it has next may be for another path.
+                self.wake_data(key, flow);
+            }
+        }
+    }
+
+    /// The next frame of a partner's messages: of the one being cut, of one to be sent again, or of the next one.
+    fn next_message(&mut self, now: Time, id: PathId, key: Key) -> Option<Transmit> {
+        let partner = &self.partners[key];
+        if partner.path != id || partner.session().is_none() {
+            return None;
+        }
+        if let Some(cutting) = partner.sending.cutting.some() {
+            return self.message_frame(now, id, cutting);
+        }
+        if let Some(again) = self.next_resend(key) {
+            let outgoing = &mut self.outgoing[again];
+            outgoing.resent = true;
+            outgoing.fragment = 0;
+            self.counters.resends = self.counters.resends.wrapping_add(1);
+            self.arm(key);
+            return self.message_frame(now, id, again);
+        }
+        let next = self.partners[key].sending.queued.first()?;
+        self.begin_message(now, id, next)?;
+        self.arm(key);
+        self.message_frame(now, id, next)
+    }
+
+    /// Gives the next queued message its number, if it may go out now.
+    fn begin_message(&mut self, now: Time, id: PathId, next: Key) -> Option<()> {
+        let outgoing = &self.outgoing[next];
+        let (key, len, kind) = (outgoing.partner, outgoing.len, outgoing.kind);
+        let dialect = self.path(id)?.profile.dialect;
+        let eager = match kind {
+            Kind::Message {
+                mode: SendMode::Standard,
+            } => len <= self.config.eager_max.min(dialect.max_medium()),
+            _ => false,
+        };
+        if !self.has_window(key, if eager { len } else { 0 }) {
+            return None;
+        }
+        if !eager && matches!(kind, Kind::Message { .. }) {
+            let Some(rdma) = self.regions.take(next) else {
+                self.wait_for_region(key);
+                return None;
+            };
+            self.outgoing[next].kind = Kind::Rendezvous {
+                rdma,
+                notified: None,
+            };
+        }
+        self.number(now, next);
+        Some(())
+    }
+
+    /// A frame of a numbered message: the next fragment of a MEDIUM, the only one of all others.
+    pub(super) fn message_frame(&mut self, now: Time, id: PathId, key: Key) -> Option<Transmit> {
+        let profile = self.path(id)?.profile;
+        let outgoing = &mut self.outgoing[key];
+        outgoing.sent = now;
+        let owner = outgoing.partner;
+        let partner = &mut self.partners[owner];
+        let session = partner.session()?;
+        let own = self.config.address;
+        let eth = partner.eth(own.nic);
+        let piggyack = partner.receiving.complete;
+        let head = MessageHead {
+            to: partner.address.endpoint,
+            from: own.endpoint,
+            generation: generation(partner.features, outgoing.space),
+            checksum: 0,
+            seq: outgoing.seq,
+            piggyack,
+            match_info: outgoing.match_info,
+            session,
+        };
+        let (len, region) = (outgoing.len, outgoing.region);
+        let whole = Slice {
+            region,
+            offset: 0,
+            len,
+        };
+        let (frame, slice, offer) = match outgoing.kind {
+            Kind::Notify { rdma, length } => {
+                let notify = Notify {
+                    to: head.to,
+                    from: head.from,
+                    session,
+                    total_length: length,
+                    rdma,
+                    seq: head.seq,
+                    piggyack,
+                };
+                (Frame::Notify(notify), None, None)
+            }
+            Kind::Rendezvous { rdma, .. } => {
+                let rndv = Rndv {
+                    head,
+                    length: len,
+                    rdma,
+                    rdma_offset: 0,
+                };
+                (Frame::Rndv(rndv), None, profile.fetch.then_some(whole))
+            }
+            Kind::Message { .. } => match u8::try_from(len) {
+                Ok(length @ ..=Tiny::MAX) => {
+                    (Frame::Tiny(Tiny { head, length }), Some(whole), None)
+                }
+                Ok(length @ ..=Small::MAX) => {
+                    (Frame::Small(Small { head, length }), Some(whole), None)
+                }
+                _ => {
+                    let medium = Medium {
+                        head,
+                        length: len,
+                        fragment: outgoing.fragment,
+                    };
+                    let range = medium.range(profile.dialect);
+                    let slice = Slice {
+                        region,
+                        offset: range.start,
+                        len: range.end.saturating_sub(range.start),
+                    };
+                    outgoing.fragment = outgoing.fragment.saturating_add(1);
+                    let more = range.end < len;
+                    partner.sending.cutting = if more { key } else { Key::NIL };
+                    (Frame::Medium(medium), Some(slice), None)
+                }
+            },
+        };
+        self.settle(owner);
+        let mut transmit = transmit(profile.dialect, &eth, &frame);
+        transmit.payload = slice.filter(|slice| slice.len > 0);
+        transmit.offer = offer.filter(|slice| slice.len > 0);
+        Some(transmit)
+    }
+}
+
+/// A frame without payload.
+pub(super) fn transmit(dialect: Dialect, eth: &EthHead, frame: &Frame) -> Transmit {
+    let mut head = Head::new();
+    frame.emit(dialect, eth, &mut head);
+    Transmit {
+        to: eth.destination,
+        head,
+        payload: None,
+        offer: None,
+    }
+}
+
+/// Byte 3 of a message: the matching space, towards those who look at it.
+fn generation(features: Features, space: Space) -> u8 {
+    match space {
+        Space::Plain if features.contains(Features::SPACES) => 1,
+        Space::Plain | Space::Tagged => 0,
+    }
+}
