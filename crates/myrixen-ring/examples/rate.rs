@@ -11,6 +11,9 @@ use std::time::Instant;
 use myrixen_ring::{Capacity, Consumer, Kind, Layout, Producer, QueuePair, Side, Support, Terms};
 use myrixen_shm::Pages;
 
+/// Frames between two looks whether the consumer sleeps.
+const BURST: u64 = 16;
+
 /// A frame's worth of bytes on a line of its own, for the yardstick.
 #[repr(align(128))]
 struct Line(AtomicU64);
@@ -137,8 +140,11 @@ fn one_way(size: usize, count: u64) -> Result<f64, Box<dyn std::error::Error>> {
             }
         });
         let frame = vec![1; size];
-        for _ in 0..count {
+        for number in 0..count {
             send(&mut front.producer, &frame);
+            if number % BURST == 0 {
+                assert!(!front.producer.needs_bell());
+            }
         }
     });
     Ok(start.elapsed().as_secs_f64())

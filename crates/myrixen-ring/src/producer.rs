@@ -9,9 +9,13 @@ use crate::layout::{Features, LINE, Ring};
 use crate::memory::Memory;
 use crate::record::{HEADER, Kind, PAD_WORD, STOP, hint_at, lines_of, word};
 
-/// Lines beyond the tail whose header words are zeroed ahead. The line of the next stop is then ours before it is
-/// needed, off the path on which a consumer waits.
+/// Lines beyond the tail whose header words are zeroed ahead after each record. The line of the next stop is then ours
+/// before it is needed, off the path on which a consumer waits.
 const ZERO_AHEAD: u32 = 2;
+
+/// As many lines at most are made ours ahead after a burst, for a next record as long as the last. In the middle of a burst it does
+/// not pay: a consumer close behind fetches these lines ahead as well, and takes them from us again.
+const ZERO_AHEAD_AFTER_BURST: u32 = 16;
 
 /// The writing end of a ring. All positions are ours; `consumed` is the only word of the peer's that matters, and it is checked.
 #[derive(Debug)]
@@ -25,6 +29,8 @@ pub struct Producer<M = Pages> {
     consumed: u32,
     /// Header words known to be 0 from the tail on; at least 1 (the invariant: the word at the tail).
     zeroed: u32,
+    /// Lines of the last record.
+    last: u32,
     /// The number of our last wait for room, and whether it stands in the pages.
     waits: u32,
     starved: bool,
@@ -42,6 +48,7 @@ impl<M: Memory> Producer<M> {
             tail: position,
             consumed: position,
             zeroed: 1,
+            last: 0,
             waits: 0,
             starved: false,
             rung_for: 0,
@@ -151,6 +158,9 @@ impl<M: Memory> Producer<M> {
         let sleep = self.memory.load_u32(self.ring.sleeping, Ordering::Relaxed);
         let due = sleep != 0 && sleep != self.rung_for;
         self.rung_for = sleep;
+        if self.last > 1 {
+            self.zero_ahead(self.last.min(ZERO_AHEAD_AFTER_BURST));
+        }
         due
     }
 
@@ -221,9 +231,9 @@ impl<M: Memory> Producer<M> {
 
     /// Zeroes stops ahead of time, as far as the lines are known to be free.
     #[inline(always)]
-    fn zero_ahead(&mut self) {
+    fn zero_ahead(&mut self, lines: u32) {
         let free = self.free_lines();
-        while self.zeroed <= ZERO_AHEAD && self.zeroed < free {
+        while self.zeroed <= lines && self.zeroed < free {
             let place = self.ring.place(self.tail.wrapping_add(self.zeroed));
             self.memory.store_u64(place, STOP, Ordering::Relaxed);
             self.zeroed += 1;
@@ -367,6 +377,7 @@ impl<M: Memory> Slot<'_, M> {
         }
         producer.tail = end;
         producer.zeroed = zeroed.saturating_sub(whole).max(1);
-        producer.zero_ahead();
+        producer.last = shape.lines;
+        producer.zero_ahead(ZERO_AHEAD);
     }
 }
