@@ -16,7 +16,7 @@ const MAGIC: [u8; 8] = *b"MYRXCTL\0";
 /// What a guest would like to be; `None` leaves it to the back end.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Wish {
-    /// The board's name, without `:0`.
+    /// The board's name, with or without its number (`name` is `name:0`).
     pub board: Option<Name>,
     /// The partition.
     pub partition: Option<Name>,
@@ -168,7 +168,7 @@ pub struct Welcome {
     pub features: u64,
     /// The board's address.
     pub mac: Mac,
-    /// The board's name, without `:0`.
+    /// The board's name as MX shows it, such as `name:0`.
     pub board: Name,
     /// Its partition.
     pub partition: Name,
