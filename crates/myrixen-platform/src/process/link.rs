@@ -366,9 +366,13 @@ impl GuestLink for ProcessLink {
             serial: Serial::new(0),
             answer: true,
         };
-        // The socket is empty as yet: it does not block.
-        self.socket.send(&bytes, &[])?;
-        self.socket.send(&handover.emit(tag), &handover.fds())?;
+        for (bytes, fds) in [(bytes, Vec::new()), (handover.emit(tag), handover.fds())] {
+            // The socket is empty as yet: only a guest that fiddles with it makes it block.
+            if self.socket.send(&bytes, &fds)? == Sent::Blocked {
+                let (queued, limit) = (1, 0);
+                return Err(PeerFault::NotReading { queued, limit });
+            }
+        }
         Ok(())
     }
 

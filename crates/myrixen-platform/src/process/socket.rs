@@ -81,9 +81,12 @@ impl Socket {
         });
         match sent {
             Ok(_) => Ok(Sent::Yes),
-            // TOOMANYREFS: the user has too many descriptors in flight. Like a full socket, that passes when
-            // somebody reads.
-            Err(Errno::AGAIN | Errno::TOOMANYREFS) => Ok(Sent::Blocked),
+            Err(Errno::AGAIN) => Ok(Sent::Blocked),
+            // Waiting for it to pass could not be told from spinning: nothing says when it has.
+            Err(Errno::TOOMANYREFS) => Err(io::Error::other(
+                "too many descriptors of this user are in flight to programs that do not read; a higher \
+                 RLIMIT_NOFILE (`LimitNOFILE=` of the unit) allows more",
+            )),
             Err(Errno::PIPE | Errno::CONNRESET | Errno::NOTCONN) => Ok(Sent::Closed),
             Err(err) => Err(err.into()),
         }
