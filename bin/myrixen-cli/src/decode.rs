@@ -2,12 +2,14 @@
 
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Read, Write};
+use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use mxoe::frame::Dialect;
+use mxoe::frame::{Dialect, ETHER_TYPE};
 use mxoe::text::describe;
 use mxoe::time::Time;
-use myrixen_link::pcap::{PcapReader, Recorded};
+use myrixen_link::Tag;
+use myrixen_link::pcap::{CaptureError, FrameReader, Recorded};
 
 use crate::cli::DecodeArgs;
 
@@ -39,47 +41,65 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
     kind == Some(io::ErrorKind::BrokenPipe)
 }
 
-/// Prints the frames of `capture` and returns how many there were.
+/// Prints the frames of `capture` and returns how many there were. Times count from the first of them.
 fn decode(capture: impl Read, args: &DecodeArgs, out: &mut impl Write) -> anyhow::Result<u64> {
-    let mut frames = PcapReader::new(capture)?;
-    let mut first = Vec::new();
-    let dialect = match args.dialect {
-        Some(dialect) => dialect,
-        None => {
-            while first.len() < GUESS_FROM
-                && let Some(frame) = frames.next().transpose()?
-            {
-                first.push(frame);
-            }
-            let seen = first
-                .iter()
-                .map(|frame| (frame.bytes.as_slice(), frame.len));
-            let guess = Dialect::guess(seen);
-            if guess.is_none() && !first.is_empty() {
-                eprintln!(
-                    "note: nothing in the first frames tells the dialect; --dialect names it ({} assumed)",
-                    Dialect::DEFAULT
-                );
-            }
-            guess.unwrap_or(Dialect::DEFAULT)
-        }
+    let mut frames =
+        FrameReader::new(capture)?.filter(|frame| frame.as_ref().map_or(true, is_mxoe));
+    let (dialect, first) = match args.dialect {
+        Some(dialect) => (dialect, Vec::new()),
+        None => guess(&mut frames)?,
     };
+    let mut begin = None;
     let mut count = 0;
     for frame in first.into_iter().map(Ok).chain(frames) {
-        print(&frame?, dialect, args.verbose, out)?;
+        let frame = frame?;
+        let begin = *begin.get_or_insert(frame.at);
+        print(
+            &frame,
+            frame.at.saturating_sub(begin),
+            dialect,
+            args.verbose,
+            out,
+        )?;
         count += 1;
     }
     Ok(count)
 }
 
+fn is_mxoe(frame: &Recorded) -> bool {
+    frame.bytes.get(12..14) == Some(&ETHER_TYPE.to_be_bytes())
+}
+
+/// The dialect, and the frames that had to be read to guess it.
+fn guess(
+    frames: &mut impl Iterator<Item = Result<Recorded, CaptureError>>,
+) -> anyhow::Result<(Dialect, Vec<Recorded>)> {
+    let first = frames.take(GUESS_FROM).collect::<Result<Vec<_>, _>>()?;
+    let seen = first
+        .iter()
+        .map(|frame| (frame.bytes.as_slice(), frame.len));
+    let guess = Dialect::guess(seen);
+    if guess.is_none() && !first.is_empty() {
+        let assumed = Dialect::DEFAULT;
+        eprintln!(
+            "note: nothing in these frames tells the dialect: {assumed} is assumed; --dialect names it"
+        );
+    }
+    Ok((guess.unwrap_or(Dialect::DEFAULT), first))
+}
+
 fn print(
     frame: &Recorded,
+    at: Duration,
     dialect: Dialect,
     verbose: bool,
     out: &mut impl Write,
 ) -> io::Result<()> {
-    let time = Time::from_nanos(u64::try_from(frame.at.as_nanos()).unwrap_or(u64::MAX));
+    let time = Time::from_nanos(u64::try_from(at.as_nanos()).unwrap_or(u64::MAX));
     let text = describe(dialect, &frame.bytes, frame.len).at(time);
+    if frame.tag != Tag::None {
+        write!(out, "{} ", frame.tag)?;
+    }
     if verbose {
         writeln!(out, "{text:#}")
     } else {

@@ -11,8 +11,10 @@ use anyhow::{Context as _, bail};
 
 use super::protocol::{Command, Report};
 
-/// How many of a process's last lines on standard error are kept for the day it dies.
-const LAST_WORDS: usize = 20;
+/// How many of a process's lines on standard error are kept for the day it dies: the first ones, which tend to
+/// name the cause, and the last.
+const FIRST_WORDS: usize = 8;
+const WORDS: usize = 30;
 
 /// Names a process of a crew.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -204,7 +206,7 @@ impl Crew {
         if words.is_empty() {
             text.push_str(" without a word");
         } else {
-            text.push_str("; its last words:");
+            text.push_str("; its words:");
         }
         for line in words.iter() {
             text.push_str("\n    ");
@@ -246,8 +248,8 @@ fn keep_words(stderr: impl Read, words: &Mutex<VecDeque<String>>) {
 
 fn remember(words: &Mutex<VecDeque<String>>, line: String) {
     let mut words = words.lock().unwrap_or_else(PoisonError::into_inner);
-    if words.len() == LAST_WORDS {
-        words.pop_front();
+    if words.len() == WORDS {
+        words.remove(FIRST_WORDS);
     }
     words.push_back(line);
 }

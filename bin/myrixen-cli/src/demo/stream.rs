@@ -12,7 +12,7 @@ use myrixen::{Completion, Match};
 
 use super::guest::{Guest, Partner, say};
 use super::protocol::{BIN_MS, Report, Streamed};
-use crate::pattern::{Ledger, Stamp};
+use crate::pattern::{Ledger, Stamp, Tally};
 
 /// The top 16 bits of the match information of the stream's messages.
 const DATA: u16 = 0x4d30;
@@ -48,17 +48,52 @@ struct Lane {
     sending: u32,
     end_sent: bool,
     posted: u32,
+    books: Books,
+    last_arrival: Option<Instant>,
+    longest_gap: Duration,
+}
+
+/// What came from one partner, put back into the order in which it was matched: a long message may be complete
+/// after shorter ones that were matched later.
+#[derive(Default)]
+struct Books {
     /// The posted receive whose message is next in order.
     next: u32,
-    /// Messages that are complete before those that were matched earlier.
-    early: BTreeMap<u32, Stamp>,
+    /// Messages that are complete before those that were matched earlier; `None` is the end.
+    early: BTreeMap<u32, Option<u32>>,
     ledger: Ledger,
     /// How many messages the partner says it has sent, once it has ended.
     told: Option<u32>,
-    /// All messages before that end are in the books.
+    /// All messages before that end are entered.
     ended: bool,
-    last_arrival: Option<Instant>,
-    longest_gap: Duration,
+}
+
+impl Books {
+    /// Message `number` has come in posted receive `at`.
+    fn message(&mut self, at: u32, number: u32) {
+        self.enter(at, Some(number));
+    }
+
+    /// The end of the stream, after `count` messages, has come in posted receive `at`.
+    fn end(&mut self, at: u32, count: u32) {
+        self.told = Some(count);
+        self.enter(at, None);
+    }
+
+    fn enter(&mut self, at: u32, what: Option<u32>) {
+        self.early.insert(at, what);
+        while let Some(what) = self.early.remove(&self.next) {
+            self.next += 1;
+            match what {
+                Some(number) => self.ledger.arrived(number),
+                None => self.ended = true,
+            }
+        }
+    }
+
+    fn close(&self) -> Tally {
+        self.ledger.close(u64::from(self.told.unwrap_or(0)))
+    }
 }
 
 struct Streamer<'a> {
@@ -102,18 +137,14 @@ impl Lane {
             sending: 0,
             end_sent: false,
             posted: 0,
-            next: 0,
-            early: BTreeMap::new(),
-            ledger: Ledger::default(),
-            told: None,
-            ended: false,
+            books: Books::default(),
             last_arrival: None,
             longest_gap: Duration::ZERO,
         }
     }
 
     fn is_done(&self) -> bool {
-        self.end_sent && self.sending == 0 && self.ended
+        self.end_sent && self.sending == 0 && self.books.ended
     }
 
     fn note_gap(&mut self, now: Instant) {
@@ -163,7 +194,7 @@ impl Streamer<'_> {
         let mut text = format!("nothing arrived and nothing was acknowledged for {PATIENCE:?}:");
         for lane in &self.lanes {
             let (number, sent, sending) = (lane.partner.number, lane.sent, lane.sending);
-            let got = lane.ledger.delivered();
+            let got = lane.books.ledger.delivered();
             text.push_str(&format!(
                 " guest {number}: sent {sent}, {sending} pending, received {got};"
             ));
@@ -236,28 +267,19 @@ impl Streamer<'_> {
             stamp.verify(&buffer[..received.len])?;
             self.count(place);
         }
-        self.order(place, u32::try_from(context & 0xffff_ffff)?, stamp, is_end);
-        if self.lanes[place].told.is_none() {
+        let (at, books) = (
+            u32::try_from(context & 0xffff_ffff)?,
+            &mut self.lanes[place].books,
+        );
+        if is_end {
+            books.end(at, stamp.number);
+        } else {
+            books.message(at, stamp.number);
+        }
+        if self.lanes[place].books.told.is_none() {
             self.post(place, buffer)?;
         }
         Ok(())
-    }
-
-    /// Puts messages back into the order in which they were matched, and enters them in the books.
-    fn order(&mut self, place: usize, at: u32, stamp: Stamp, is_end: bool) {
-        let lane = &mut self.lanes[place];
-        if is_end {
-            lane.told = Some(stamp.number);
-        }
-        lane.early.insert(at, stamp);
-        while let Some(stamp) = lane.early.remove(&lane.next) {
-            lane.next += 1;
-            if lane.told == Some(stamp.number) {
-                lane.ended = true;
-            } else {
-                lane.ledger.arrived(stamp.number);
-            }
-        }
     }
 
     /// Counts a message that has just arrived for the picture.
@@ -282,8 +304,7 @@ impl Streamer<'_> {
 
     fn close(mut self) -> Streamed {
         for lane in &self.lanes {
-            let sent = u64::from(lane.told.unwrap_or(0));
-            self.streamed.tally.add(lane.ledger.close(sent));
+            self.streamed.tally.add(lane.books.close());
             let gap = u64::try_from(lane.longest_gap.as_nanos()).unwrap_or(u64::MAX);
             let longest = if lane.partner.direct {
                 &mut self.streamed.direct_gap_ns
@@ -293,5 +314,43 @@ impl Streamer<'_> {
             *longest = gap.max(*longest);
         }
         self.streamed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_that_are_complete_early_wait_for_those_matched_before() {
+        let mut books = Books::default();
+        books.message(0, 0);
+        books.message(2, 2);
+        books.end(3, 3);
+        assert!(!books.ended, "message 1 was matched and is still under way");
+        books.message(1, 1);
+        assert!(books.ended);
+        let tally = books.close();
+        assert_eq!((tally.sent, tally.delivered), (3, 3));
+        assert_eq!((tally.lost, tally.duplicated, tally.reordered), (0, 0, 0));
+    }
+
+    #[test]
+    fn messages_matched_in_the_wrong_order_are_told_from_late_ones() {
+        let mut books = Books::default();
+        books.message(0, 1);
+        books.message(1, 0);
+        books.end(2, 2);
+        assert_eq!(books.close().reordered, 1);
+    }
+
+    #[test]
+    fn what_comes_after_the_end_is_a_duplicate() {
+        let mut books = Books::default();
+        books.message(0, 0);
+        books.end(1, 2);
+        books.message(2, 0);
+        let tally = books.close();
+        assert_eq!((tally.lost, tally.duplicated), (1, 1));
     }
 }
