@@ -1,1 +1,77 @@
 //! MX message passing for programs in virtual machines, containers and hosts.
+//!
+//! A program joins the [`Fabric`], opens an [`Endpoint`], connects to others by their [`Address`], and
+//! exchanges messages that are told apart by 64 bits of match information. Where the other end is, on this host
+//! or across the network, makes no difference to the program.
+//!
+//! This crate never speaks to a hypervisor or a network card: it joins an engine (`mxoe`) to the rings that the
+//! back end, or the agent in a virtual machine, hands it. It has no unsafe code.
+//!
+//! ```
+//! use std::time::Duration;
+//! use myrixen::{EndpointOptions, Fabric, Match};
+//!
+//! # fn main() -> myrixen::Result<()> {
+//! let fabric = Fabric::embedded()?;
+//! let server = fabric.open(EndpointOptions::default().key(7))?;
+//! let client = fabric.open(EndpointOptions::default())?;
+//!
+//! let peer = client.connect(server.address(), 7, Duration::from_secs(5))?;
+//! client.send(&peer, 1, b"ping")?;
+//!
+//! let mut buffer = [0; 16];
+//! let got = server.recv(Match::exact(1), &mut buffer)?;
+//! assert_eq!(&buffer[..got.len], b"ping");
+//! # Ok(())
+//! # }
+//! ```
+
+#![forbid(unsafe_code)]
+
+mod address;
+mod adopt;
+mod buffer;
+mod channels;
+mod core;
+#[cfg(feature = "embedded")]
+mod embedded;
+mod ended;
+mod endpoint;
+mod error;
+mod fabric;
+mod future;
+mod handle;
+mod home;
+mod mailbox;
+mod message;
+mod offer;
+mod options;
+mod path;
+mod progress;
+mod queue;
+mod region;
+mod request;
+mod shared;
+mod unexpected;
+
+pub use buffer::{Foreign, RecvBuffer, SendBuffer};
+#[cfg(feature = "embedded")]
+pub use embedded::{Embedded, Inside};
+pub use endpoint::Endpoint;
+pub use error::{Error, Result, Status};
+pub use fabric::{Board, Builder, Fabric, OwnBoard};
+pub use future::RequestFuture;
+pub use handle::{RecvRequest, SendRequest};
+pub use message::{Match, PathKind, Peer, Pending, Received};
+pub use mxoe::addr::{Address, EndpointId, NicAddr};
+pub use mxoe::engine::Counters;
+pub use mxoe::frame::Dialect;
+#[cfg(feature = "embedded")]
+pub use myrixen_link as link;
+pub use myrixen_platform::process::{DEFAULT_SOCKET, SOCKET_VARIABLE};
+pub use myrixen_shm::PoolBuf;
+pub use options::EndpointOptions;
+pub use path::Wait;
+pub use queue::{Completion, Peeked};
+pub use request::Kind;
+pub use unexpected::Unexpected;

@@ -1,0 +1,134 @@
+//! Putting paths into an endpoint, and taking them out, while it works.
+
+use mxoe::addr::Address;
+use mxoe::engine::{Gone, PathId};
+use myrixen_platform::process::DirectHandles;
+
+use crate::error::{Error, Result};
+use crate::path::Path;
+use crate::shared::Shared;
+
+impl Shared {
+    /// Installs the path to the back end: the first time, or when the back end is back. Then everything
+    /// that was in flight on it is sent again.
+    pub(crate) fn set_switch_path(&self, path: Path) -> Result<()> {
+        let at = usize::from(PathId::SWITCH.get());
+        self.bells
+            .add_bell(&path.waiter, at as u64)
+            .map_err(Error::system("could not watch a doorbell"))?;
+        let mut guarded = self.lock();
+        let now = self.now();
+        let core = &mut guarded.core;
+        let profile = path.profile(core.dialect);
+        match core.paths.get_mut(at) {
+            Some(held) => {
+                let former = std::mem::replace(held, path);
+                self.bells.remove_bell(&former.waiter);
+            }
+            None => {
+                let key = core.paths.insert(path);
+                debug_assert_eq!(key, at, "the path to the back end comes first");
+            }
+        }
+        core.engine.set_path(now, PathId::SWITCH, profile);
+        core.events();
+        core.transmit(now);
+        self.leave(guarded);
+        self.rouse();
+        Ok(())
+    }
+
+    /// Whether a direct channel to this peer is wanted and not there.
+    pub(crate) fn wants_direct(&self, peer: Address) -> bool {
+        self.direct
+            && peer != self.address
+            && !self.lock().paths.iter().any(|(_, path)| {
+                path.direct
+                    .as_ref()
+                    .is_some_and(|direct| direct.peer == peer)
+            })
+    }
+
+    /// Uses a direct channel for its peer from now on.
+    pub(crate) fn add_direct(&self, channel: DirectHandles, max_frame: u32) -> Result<()> {
+        let mut guarded = self.lock();
+        let now = self.now();
+        let core = &mut guarded.core;
+        let entry = core.paths.vacant_entry();
+        let at = entry.key();
+        let id = u16::try_from(at)
+            .map(PathId::new)
+            .map_err(|_| Error::Invalid(format!("{at} direct channels are too many")))?;
+        let path = Path::direct(id, channel, max_frame);
+        self.bells
+            .add_bell(&path.waiter, at as u64)
+            .map_err(Error::system("could not watch a doorbell"))?;
+        let profile = path.profile(core.dialect);
+        let peer = path.direct.as_ref().map(|direct| direct.peer);
+        entry.insert(path);
+        core.engine.set_path(now, id, profile);
+        if let Some(peer) = peer {
+            core.engine.route(now, peer, id);
+        }
+        core.transmit(now);
+        self.leave(guarded);
+        self.rouse();
+        Ok(())
+    }
+
+    /// A direct channel is over: its peer is reached through the back end again. Returns who it was.
+    pub(crate) fn drop_direct(&self, id: PathId) -> Option<Address> {
+        let mut guarded = self.lock();
+        let now = self.now();
+        let core = &mut guarded.core;
+        let path = core.paths.try_remove(usize::from(id.get()))?;
+        self.bells.remove_bell(&path.waiter);
+        core.engine.drop_path(now, id);
+        core.events();
+        core.transmit(now);
+        self.leave(guarded);
+        path.direct.map(|direct| direct.peer)
+    }
+
+    /// The number of the direct channel to this peer.
+    pub(crate) fn direct_to(&self, peer: Address) -> Option<PathId> {
+        let guarded = self.lock();
+        guarded.paths.iter().find_map(|(_, path)| {
+            let direct = path.direct.as_ref()?;
+            (direct.peer == peer).then_some(path.id)
+        })
+    }
+
+    /// The other ends of all direct channels.
+    pub(crate) fn direct_peers(&self) -> Vec<Address> {
+        let guarded = self.lock();
+        let directs = guarded
+            .paths
+            .iter()
+            .filter_map(|(_, path)| path.direct.as_ref());
+        directs.map(|direct| direct.peer).collect()
+    }
+
+    /// The path to the back end is dead until the back end is back.
+    pub(crate) fn unplug(&self) {
+        let mut guarded = self.lock();
+        if let Some(path) = guarded
+            .core
+            .paths
+            .get_mut(usize::from(PathId::SWITCH.get()))
+        {
+            path.dead = true;
+            self.bells.remove_bell(&path.waiter);
+        }
+    }
+
+    /// The back end says that somebody is gone for good.
+    pub(crate) fn peer_gone(&self, who: Gone) {
+        let mut guarded = self.lock();
+        let now = self.now();
+        guarded.core.engine.peer_gone(now, who);
+        guarded.core.events();
+        self.leave(guarded);
+        self.rouse();
+    }
+}

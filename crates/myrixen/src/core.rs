@@ -1,0 +1,424 @@
+//! An endpoint's works: the engine, its paths, the memory behind its names. One lock holds it all.
+
+use std::collections::{HashMap, VecDeque};
+use std::task::Waker;
+
+use mxoe::addr::Address;
+use mxoe::engine::{
+    self, Arrival, Event, FetchFailed, PartnerId, PathId, RegionId, Status, Target, Transmit,
+    UnexpectedId,
+};
+use mxoe::frame::{Dialect, HEAD_BYTES};
+use mxoe::time::Time;
+use myrixen_platform::{Drained, Ready};
+use myrixen_ring::{PeerFault, ReserveError};
+use slab::Slab;
+
+use crate::buffer::Memory;
+use crate::offer::{self, Fetch, Guard, Guards, MAX_HINT, Offer, Offers};
+use crate::path::Path;
+use crate::region::{Regions, Store};
+use crate::request::{Ended, Outcome, Requests};
+
+/// Records taken from one path in one visit.
+const RECEIVE_BUDGET: usize = 64;
+/// Bytes of offered data copied in one turn: about 50 us at memory speed.
+const FETCH_STEP: usize = 512 * 1024;
+/// Bytes kept for sends that were reported complete early, per endpoint.
+pub(crate) const RETAINED_CAP: usize = 16 << 20;
+
+/// A message that nobody waited for, to be shown to the program's handler.
+pub(crate) struct Announced {
+    pub(crate) id: UnexpectedId,
+    pub(crate) envelope: engine::Envelope,
+}
+
+/// Something that the control side of the endpoint has to act on, outside the lock.
+pub(crate) enum Note {
+    /// Connected to this partner: perhaps worth a direct channel.
+    Met(Address),
+    /// A path's other end broke the rules or is gone.
+    PathLost(PathId),
+}
+
+/// See the module.
+pub(crate) struct Core {
+    pub(crate) engine: engine::Endpoint,
+    pub(crate) paths: Slab<Path>,
+    pub(crate) regions: Regions,
+    pub(crate) requests: Requests,
+    pub(crate) announced: VecDeque<Announced>,
+    pub(crate) notes: Vec<Note>,
+    pub(crate) wakers: Vec<Waker>,
+    /// Threads that sleep until some request ends.
+    pub(crate) waiters: usize,
+    /// A request has ended since the waiters were last told.
+    pub(crate) ended: bool,
+    pub(crate) dialect: Dialect,
+    /// Messages up to this length go eagerly.
+    pub(crate) eager_max: u32,
+    /// Everybody we are connected to. Peers choose the keys, so the hash is std's keyed one.
+    pub(crate) partners: HashMap<Address, PartnerId>,
+    store: Store,
+    offers: Offers,
+    fetches: VecDeque<Fetch>,
+    guards: Option<Guards>,
+    /// Guards of rendezvous sends in flight, by region.
+    guarded: Vec<(RegionId, Guard)>,
+}
+
+/// What an endpoint starts with.
+pub(crate) struct Start {
+    pub(crate) engine: engine::Endpoint,
+    pub(crate) dialect: Dialect,
+    /// Messages up to this length go eagerly.
+    pub(crate) eager_max: u32,
+    pub(crate) guards: Option<Guards>,
+}
+
+impl Core {
+    pub(crate) fn new(start: Start) -> Self {
+        Self {
+            engine: start.engine,
+            paths: Slab::new(),
+            regions: Regions::default(),
+            requests: Requests::default(),
+            announced: VecDeque::new(),
+            notes: Vec::new(),
+            wakers: Vec::new(),
+            waiters: 0,
+            ended: false,
+            dialect: start.dialect,
+            eager_max: start.eager_max,
+            partners: HashMap::new(),
+            store: Store::default(),
+            offers: Offers::default(),
+            fetches: VecDeque::new(),
+            guards: start.guards,
+            guarded: Vec::new(),
+        }
+    }
+
+    /// Everything that can be done without waiting. True if anything was.
+    pub(crate) fn turn(&mut self, now: Time) -> bool {
+        let mut busy = false;
+        for at in 0..self.paths.capacity() {
+            if self.is_live(at) {
+                busy |= self.receive(now, at);
+            }
+        }
+        busy |= self.fetch(now);
+        if self.engine.next_timeout().is_some_and(|due| due <= now) {
+            self.engine.handle_timeout(now);
+            self.events();
+        }
+        busy | self.transmit(now)
+    }
+
+    fn is_live(&self, at: usize) -> bool {
+        self.paths.get(at).is_some_and(|path| !path.dead)
+    }
+
+    /// Takes what has arrived on a path, within a budget.
+    fn receive(&mut self, now: Time, at: usize) -> bool {
+        let mut taken = 0;
+        while taken < RECEIVE_BUDGET {
+            match self.receive_one(now, at) {
+                Ok(true) => taken += 1,
+                Ok(false) => break,
+                Err(_) => {
+                    self.lose(at);
+                    return true;
+                }
+            }
+        }
+        if taken > 0 {
+            self.paths[at].release();
+        }
+        taken > 0
+    }
+
+    fn receive_one(&mut self, now: Time, at: usize) -> Result<bool, PeerFault> {
+        let path = &mut self.paths[at];
+        let Some(record) = path.consumer.peek()? else {
+            return Ok(false);
+        };
+        let mut head = [0; HEAD_BYTES];
+        let len = record.len();
+        let head = &mut head[..len.min(HEAD_BYTES)];
+        path.consumer.read(&record, 0, head);
+        let offer = match &path.direct {
+            Some(direct) if record.hint_len() > 0 => {
+                let mut hint = [0; MAX_HINT];
+                let hint = &mut hint[..record.hint_len().min(MAX_HINT)];
+                path.consumer.read_hint(&record, hint);
+                Offer::parse(hint, direct.pool.as_ref(), direct.memory)
+                    .and_then(|offer| self.offers.add(offer))
+            }
+            _ => None,
+        };
+        if let Some(from) = path.source(head) {
+            let arrival = Arrival {
+                path: path.id,
+                from,
+                head,
+                len,
+                offer,
+            };
+            // A frame that cannot be read is counted by the engine and goes no further.
+            if let Ok(Some(placement)) = self.engine.handle_frame(now, arrival) {
+                let from = placement.payload.start;
+                let len = placement.payload.len();
+                let path = &self.paths[at];
+                match placement.target {
+                    Target::Region { region, offset } => {
+                        if let Some(memory) = self.regions.get_mut(region) {
+                            path.place(&record, from, memory, offset as usize, len);
+                        }
+                    }
+                    Target::Store { id, size, offset } => {
+                        let entry = self.store.entry(id, size as usize);
+                        if let Some(into) = entry.get_mut(offset as usize..offset as usize + len) {
+                            path.consumer.read(&record, from, into);
+                        }
+                    }
+                }
+            }
+        }
+        self.paths[at].consumer.advance(record);
+        self.events();
+        Ok(true)
+    }
+
+    /// Copies offered data, one step.
+    fn fetch(&mut self, now: Time) -> bool {
+        let Some(mut fetch) = self.fetches.pop_front() else {
+            return false;
+        };
+        let step = (fetch.len - fetch.done).min(FETCH_STEP);
+        let copied = match (self.offers.get(fetch.offer), self.regions.get_mut(fetch.to)) {
+            (Some(offer), Some(memory)) => {
+                let copied = offer.read(memory, fetch.done, step);
+                let last = fetch.done + step == fetch.len;
+                copied && (!last || offer.still_valid())
+            }
+            _ => false,
+        };
+        fetch.done += step;
+        if copied && fetch.done < fetch.len {
+            self.fetches.push_back(fetch);
+            return true;
+        }
+        let result = if copied { Ok(()) } else { Err(FetchFailed) };
+        self.engine.fetched(now, fetch.pull, result);
+        self.events();
+        true
+    }
+
+    /// Sends what the engine wants sent, as far as there is room.
+    pub(crate) fn transmit(&mut self, now: Time) -> bool {
+        let mut busy = false;
+        for at in 0..self.paths.capacity() {
+            if self.is_live(at) {
+                match self.transmit_on(now, at) {
+                    Ok(sent) => busy |= sent,
+                    Err(_) => self.lose(at),
+                }
+            }
+        }
+        busy
+    }
+
+    fn transmit_on(&mut self, now: Time, at: usize) -> Result<bool, ReserveError> {
+        let mut sent = false;
+        while self.paths[at].has_room()? {
+            let Some(transmit) = self.engine.poll_transmit(now, self.paths[at].id) else {
+                break;
+            };
+            let mut hint = [0; MAX_HINT];
+            let hint_len = self.hint_for(at, &transmit, &mut hint);
+            self.paths[at].send(&transmit, &self.regions, &hint[..hint_len])?;
+            sent = true;
+        }
+        if sent {
+            self.paths[at].ring();
+        }
+        Ok(sent)
+    }
+
+    /// The hint for a rendezvous on a channel whose other end can read us.
+    fn hint_for(&mut self, at: usize, transmit: &Transmit, hint: &mut [u8; MAX_HINT]) -> usize {
+        let Some(offer) = transmit.offer else {
+            return 0;
+        };
+        let (Some(direct), Some(guards), Some(memory)) = (
+            &self.paths[at].direct,
+            &mut self.guards,
+            self.regions.get(offer.region),
+        ) else {
+            return 0;
+        };
+        let held = self
+            .guarded
+            .iter()
+            .find(|(region, _)| *region == offer.region);
+        let guard = match held {
+            Some((_, guard)) => *guard,
+            None => match guards.take() {
+                Some(guard) => {
+                    self.guarded.push((offer.region, guard));
+                    guard
+                }
+                None => return 0,
+            },
+        };
+        offer::describe(memory, guards, guard, direct.readable, hint).unwrap_or(0)
+    }
+
+    /// Takes a buffer back from the engine's names. Nobody reads it in place after this.
+    pub(crate) fn reclaim(&mut self, region: RegionId) -> Memory {
+        if let Some(at) = self.guarded.iter().position(|(held, _)| *held == region) {
+            let (_, guard) = self.guarded.swap_remove(at);
+            if let Some(guards) = &mut self.guards {
+                guards.revoke(guard);
+            }
+        }
+        self.regions.remove(region)
+    }
+
+    /// Carries out what the engine reports.
+    pub(crate) fn events(&mut self) {
+        while let Some(event) = self.engine.poll_event() {
+            match event {
+                Event::Connected { token, partner, .. } => {
+                    if let Some(address) = self.engine.address_of(partner) {
+                        self.meet(address, partner);
+                    }
+                    self.end(token, Outcome::Connected(partner));
+                }
+                Event::ConnectFailed { token, status, .. } => {
+                    self.end(token, Outcome::NotConnected(status));
+                }
+                Event::Sent { token, status, .. } => {
+                    // The receiver chose the room: a message that was cut there has been sent.
+                    let status = match status {
+                        Status::Truncated => Status::Success,
+                        other => other,
+                    };
+                    self.end(token, Outcome::Sent(status));
+                }
+                Event::Received {
+                    token,
+                    status,
+                    envelope,
+                    length,
+                    ..
+                } => self.end(
+                    token,
+                    Outcome::Received {
+                        status,
+                        envelope,
+                        length,
+                    },
+                ),
+                Event::Copy { from, to, len } => {
+                    let bytes = self.store.bytes(from);
+                    if let Some(memory) = self.regions.get_mut(to) {
+                        memory.write(0, len as usize, |at, piece| {
+                            if let Some(bytes) = bytes.get(at..at + piece.len()) {
+                                piece.copy_from_slice(bytes);
+                            }
+                        });
+                    }
+                }
+                Event::StoreFreed { id } => self.store.free(id),
+                Event::Fetch {
+                    pull,
+                    offer,
+                    to,
+                    len,
+                } => self.fetches.push_back(Fetch {
+                    pull,
+                    offer,
+                    to,
+                    done: 0,
+                    len: len as usize,
+                }),
+                Event::OfferFreed { offer } => self.offers.remove(offer),
+                Event::Unexpected { id, envelope } => {
+                    self.announced.push_back(Announced { id, envelope });
+                }
+                Event::PartnerArrived { partner, address } => self.meet(address, partner),
+                Event::PartnerLost { address, .. } => {
+                    self.partners.remove(&address);
+                }
+                // Whoever cancels has taken the request out already.
+                Event::Cancelled { .. } => {}
+            }
+        }
+    }
+
+    fn end(&mut self, token: u64, outcome: Outcome) {
+        match self.requests.end(token, outcome) {
+            Ended::Waiting => self.ended = true,
+            Ended::Wake(waker) => self.wakers.push(waker),
+            Ended::Drop(Some(region)) => drop(self.reclaim(region)),
+            Ended::Drop(None) | Ended::Unknown => {}
+        }
+    }
+
+    fn meet(&mut self, address: Address, partner: PartnerId) {
+        self.partners.insert(address, partner);
+        self.notes.push(Note::Met(address));
+    }
+
+    /// Says on every path that we are about to sleep. False if there is something to do.
+    pub(crate) fn prepare_sleep(&mut self, now: Time) -> bool {
+        self.engine.flush_acks(now);
+        self.transmit(now);
+        let mut quiet = self.fetches.is_empty();
+        for at in 0..self.paths.capacity() {
+            if !self.is_live(at) {
+                continue;
+            }
+            match self.paths[at].prepare_sleep() {
+                Ok(may_sleep) => quiet &= may_sleep,
+                Err(_) => {
+                    self.lose(at);
+                    quiet = false;
+                }
+            }
+        }
+        quiet
+    }
+
+    /// Takes `prepare_sleep` back.
+    pub(crate) fn end_sleep(&mut self) {
+        for (_, path) in &mut self.paths {
+            path.end_sleep();
+        }
+    }
+
+    /// The doorbells of these paths rang, or their ringers are gone.
+    pub(crate) fn rung(&mut self, ready: &[Ready]) {
+        for ready in ready {
+            let at = usize::try_from(ready.token).unwrap_or(usize::MAX);
+            let Some(path) = self.paths.get(at) else {
+                continue;
+            };
+            if path.waiter.drain() == Drained::HungUp {
+                self.lose(at);
+            }
+        }
+    }
+
+    /// The other end of a path broke the rules or is gone: the fabric's thread replaces the path or
+    /// takes it away.
+    pub(crate) fn lose(&mut self, at: usize) {
+        let path = &mut self.paths[at];
+        if !std::mem::replace(&mut path.dead, true) {
+            let id = path.id;
+            self.notes.push(Note::PathLost(id));
+        }
+    }
+}

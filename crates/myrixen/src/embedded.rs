@@ -1,0 +1,173 @@
+//! The back end inside the program: for one program alone, for tests, and for hosts without a hypervisor
+//! that drive their network card themselves.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use mxoe::frame::Dialect;
+use myrixen_backend::ids::UplinkId;
+use myrixen_backend::secret::{Secret, random_bytes};
+use myrixen_backend::{Backend, BackendConfig, HostConfig, Limits, PartitionConfig, UplinkConfig};
+use myrixen_link::{Link, Tag};
+use myrixen_platform::Policy;
+use myrixen_platform::message::GuestLimits;
+use myrixen_platform::process::{self, AttachError, Connector};
+
+use crate::error::{Error, Result};
+use crate::fabric::{Builder, Fabric};
+use crate::home::Place;
+
+/// Describes a back end to be run inside this program.
+pub struct Embedded {
+    host: String,
+    dialect: Dialect,
+    poll: Duration,
+    uplink: Option<(String, Box<dyn Link>, Tag)>,
+}
+
+impl Default for Embedded {
+    /// No uplink; native frames of up to 9000 bytes; workers poll for 20 microseconds.
+    fn default() -> Self {
+        Self {
+            host: "embedded".into(),
+            dialect: Dialect::DEFAULT,
+            poll: Duration::from_micros(20),
+            uplink: None,
+        }
+    }
+}
+
+impl Embedded {
+    /// The name of this host: boards without a name of their own are called `name:0`.
+    #[must_use]
+    pub fn host(mut self, name: impl Into<String>) -> Self {
+        self.host = name.into();
+        self
+    }
+
+    /// The layout and size of frames. On an uplink all hosts must use the same.
+    #[must_use]
+    pub fn dialect(mut self, dialect: Dialect) -> Self {
+        self.dialect = dialect;
+        self
+    }
+
+    /// How long the back end looks on after the last frame before it sleeps.
+    #[must_use]
+    pub fn poll(mut self, time: Duration) -> Self {
+        self.poll = time;
+        self
+    }
+
+    /// The way to other hosts.
+    #[must_use]
+    pub fn uplink(mut self, name: impl Into<String>, link: Box<dyn Link>, tag: Tag) -> Self {
+        self.uplink = Some((name.into(), link, tag));
+        self
+    }
+
+    /// Starts it. It runs until the last fabric that joined through it is gone, and this handle.
+    ///
+    /// # Errors
+    /// [`Error::Embedded`].
+    pub fn start(self) -> Result<Inside> {
+        let (meeting, connector) =
+            process::embedded().map_err(Error::system("could not make a meeting place"))?;
+        let random = |error| Error::Embedded(Box::new(error));
+        let (uplinks, way_out) = match self.uplink {
+            Some((name, link, tag)) => (
+                vec![UplinkConfig { name, link }],
+                Some((UplinkId::new(0), tag)),
+            ),
+            None => (Vec::new(), None),
+        };
+        let mut id = [0; 16];
+        random_bytes(&mut id).map_err(random)?;
+        let config = BackendConfig {
+            host: HostConfig {
+                name: self.host,
+                id: id.to_vec(),
+                secret: Secret::random().map_err(random)?,
+            },
+            partitions: vec![PartitionConfig {
+                name: "default".into(),
+                dialect: self.dialect,
+                uplink: way_out,
+            }],
+            uplinks,
+            boards: Vec::new(),
+            policy: Policy::open(GuestLimits {
+                ports: 256,
+                directs: 1024,
+                ring_bytes: 1 << 22,
+            }),
+            limits: Limits::default(),
+            workers: 1,
+            poll: self.poll,
+            operator: None,
+        };
+        let backend = Backend::start(config, vec![Box::new(meeting)])
+            .map_err(|error| Error::Embedded(Box::new(error)))?;
+        Ok(Inside {
+            running: Arc::new(Running {
+                connector: Arc::new(connector),
+                _backend: backend,
+            }),
+        })
+    }
+}
+
+/// A back end that runs inside this program. Every fabric that joins through it is a guest of its own.
+#[derive(Clone)]
+pub struct Inside {
+    running: Arc<Running>,
+}
+
+struct Running {
+    connector: Arc<Connector>,
+    /// Stops when it is dropped.
+    _backend: Backend,
+}
+
+impl Inside {
+    /// Joins as a new guest.
+    ///
+    /// # Errors
+    /// [`Error::Attach`].
+    pub fn join(&self) -> Result<Fabric> {
+        self.join_as(Fabric::builder())
+    }
+
+    /// Joins as the guest that `builder` describes; its socket is not looked at.
+    ///
+    /// # Errors
+    /// [`Error::Attach`].
+    pub fn join_as(&self, builder: Builder) -> Result<Fabric> {
+        let place = Place::Inside(Arc::clone(&self.running.connector));
+        let fabric = builder.join(place)?;
+        Ok(fabric.holding(Arc::clone(&self.running) as Arc<_>))
+    }
+}
+
+impl Fabric {
+    /// A fabric for this program alone: the back end runs inside it, without an uplink.
+    ///
+    /// # Errors
+    /// [`Error::Embedded`].
+    pub fn embedded() -> Result<Self> {
+        Embedded::default().start()?.join()
+    }
+
+    /// Joins the fabric of this machine if a back end runs, else one inside this program.
+    ///
+    /// # Errors
+    /// As [`Fabric::connect`] when there is a back end, and [`Fabric::embedded`] when there is none.
+    pub fn connect_or_embed() -> Result<Self> {
+        match Self::connect() {
+            Err(Error::Attach(AttachError::NoSocket { .. } | AttachError::NotRunning { .. })) => {
+                Self::embedded()
+            }
+            other => other,
+        }
+    }
+}

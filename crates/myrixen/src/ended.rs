@@ -1,0 +1,68 @@
+//! Taking requests out that are over, with their buffers.
+
+use mxoe::time::Time;
+
+use crate::buffer::Memory;
+use crate::core::{Core, RETAINED_CAP};
+use crate::error::{Error, Result, Status};
+use crate::message::Received;
+use crate::request::{Key, Outcome};
+
+impl Core {
+    /// Takes a finished send, or gives the buffer of an eager one back early: a copy stays for resending.
+    pub(crate) fn send_ended(&mut self, key: Key) -> Option<(Status, Memory)> {
+        if let Some((outcome, region)) = self.requests.take(key) {
+            let memory = region.map_or(Memory::Empty, |region| self.reclaim(region));
+            return match outcome {
+                Outcome::Sent(status) => Some((status, memory)),
+                _ => unreachable!("a send ends as a send"),
+            };
+        }
+        let region = self.requests.may_end_early(key, RETAINED_CAP)?;
+        let held = self.regions.get_mut(region)?;
+        let len = held.len();
+        let copy = held.to_owned_copy(len);
+        let memory = std::mem::replace(held, copy);
+        self.requests.ended_early(key, len);
+        Some((Status::Success, memory))
+    }
+
+    /// Takes a finished receive.
+    pub(crate) fn recv_ended(&mut self, key: Key) -> Option<Result<(Memory, Received)>> {
+        let (outcome, region) = self.requests.take(key)?;
+        let memory = region.map_or(Memory::Empty, |region| self.reclaim(region));
+        Some(self.received(&outcome).map(|received| (memory, received)))
+    }
+
+    /// What a receive has brought.
+    pub(crate) fn received(&self, outcome: &Outcome) -> Result<Received> {
+        match *outcome {
+            Outcome::Received {
+                status: Status::Success | Status::Truncated,
+                ref envelope,
+                length,
+            } => Ok(Received {
+                len: length as usize,
+                message_len: envelope.length as usize,
+                bits: envelope.match_info,
+                source: envelope.address,
+            }),
+            Outcome::Received { status, .. } => Err(Error::Failed {
+                what: "receive",
+                status,
+            }),
+            _ => unreachable!("a receive ends as a receive"),
+        }
+    }
+
+    /// Cancels a receive that no message has matched. Gives its buffer back.
+    pub(crate) fn cancel(&mut self, now: Time, key: Key) -> Option<Memory> {
+        let id = self.requests.engine_id(key)?;
+        if self.requests.is_done(key) || !self.engine.cancel(now, id) {
+            return None;
+        }
+        let region = self.requests.region(key);
+        self.requests.withdraw(key);
+        Some(region.map_or(Memory::Empty, |region| self.reclaim(region)))
+    }
+}

@@ -1,0 +1,502 @@
+//! An endpoint: where messages are sent from and received at.
+
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::time::Duration;
+
+use mxoe::addr::Address;
+use mxoe::engine::{self, Connect, Receive, Send as SendArgs, SendMode, Space};
+use myrixen_shm::{lend, lend_ref};
+
+use crate::buffer::{INLINE, Memory, RecvBuffer, SendBuffer};
+use crate::core::RETAINED_CAP;
+use crate::error::{Error, Result, Status};
+use crate::handle::{Raw, RecvRequest, SendRequest};
+use crate::message::{Match, PathKind, Peer, Pending, Received};
+use crate::path::Wait;
+use crate::request::{Kind, New, Outcome};
+use crate::shared::Shared;
+
+/// An MX endpoint. Cheap to clone; all clones are the same endpoint. Threads may share it.
+///
+/// Closed when the last clone and the last request are gone.
+#[derive(Clone)]
+pub struct Endpoint {
+    pub(crate) shared: Arc<Shared>,
+}
+
+impl Endpoint {
+    /// Where this endpoint is.
+    pub fn address(&self) -> Address {
+        self.shared.address
+    }
+
+    /// Changes how waits poll and sleep.
+    pub fn set_wait(&self, wait: Wait) {
+        self.shared.set_wait(wait);
+    }
+
+    /// Connects to an endpoint that was opened with `key`. Connecting again to the same endpoint is
+    /// harmless.
+    ///
+    /// # Errors
+    /// [`Error::ConnectTimeout`], or [`Error::ConnectRefused`] with the reason.
+    pub fn connect(&self, to: Address, key: u32, timeout: Duration) -> Result<Peer> {
+        let mut request = self.start_connect(to, key, timeout)?;
+        match self.shared.wait_for(request.key, None) {
+            Some((outcome, _)) => {
+                request.disarm();
+                Self::connected(to, timeout, &outcome)
+            }
+            None => Err(Error::ConnectTimeout {
+                to,
+                waited: timeout,
+            }),
+        }
+    }
+
+    pub(crate) fn start_connect(&self, to: Address, key: u32, timeout: Duration) -> Result<Raw> {
+        let mut core = self.shared.enter();
+        let now = self.shared.now();
+        let request = core.requests.add(New {
+            kind: Kind::Connect,
+            region: None,
+            bits: 0,
+            may_end_early: false,
+        });
+        let started = core.engine.connect(
+            now,
+            Connect {
+                to,
+                key,
+                deadline: Some(now + timeout),
+                token: request.token(),
+            },
+        );
+        match started {
+            Ok(id) => core.requests.started(request, id),
+            Err(status) => {
+                core.requests.withdraw(request);
+                return Err(Error::ConnectRefused { to, status });
+            }
+        }
+        core.transmit(now);
+        self.shared.leave(core);
+        Ok(Raw::new(&self.shared, request, Kind::Connect))
+    }
+
+    pub(crate) fn connected(to: Address, waited: Duration, outcome: &Outcome) -> Result<Peer> {
+        match *outcome {
+            Outcome::Connected(partner) => Ok(Peer {
+                partner,
+                address: to,
+            }),
+            Outcome::NotConnected(Status::Timeout) => Err(Error::ConnectTimeout { to, waited }),
+            Outcome::NotConnected(status) => Err(Error::ConnectRefused { to, status }),
+            _ => unreachable!("a connect ends as a connect"),
+        }
+    }
+
+    /// The peer at this address, if it is connected (it may have connected to us).
+    pub fn peer(&self, address: Address) -> Option<Peer> {
+        let core = self.shared.enter();
+        let partner = *core.partners.get(&address)?;
+        Some(Peer { partner, address })
+    }
+
+    /// Which way messages to this peer go at the moment.
+    pub fn path(&self, peer: &Peer) -> PathKind {
+        let core = self.shared.enter();
+        core.paths
+            .iter()
+            .find_map(|(_, path)| {
+                let direct = path.direct.as_ref()?;
+                (direct.peer == peer.address).then_some(PathKind::Direct {
+                    reads_memory: direct.readable.memory,
+                })
+            })
+            .unwrap_or(PathKind::Switched)
+    }
+
+    /// Forgets a peer: what is pending to it fails.
+    pub fn disconnect(&self, peer: &Peer) {
+        let mut core = self.shared.enter();
+        let now = self.shared.now();
+        core.engine.disconnect(now, peer.partner);
+        core.events();
+        core.transmit(now);
+        self.shared.leave(core);
+    }
+
+    /// Sends and returns when `payload` can be used again. A message of up to 32 KiB may still be
+    /// under way then; it is delivered while the program goes on.
+    ///
+    /// # Errors
+    /// [`Error::Failed`] with what became of it.
+    pub fn send(&self, to: &Peer, bits: u64, payload: &[u8]) -> Result<()> {
+        if let Some(memory) = Memory::inline(payload) {
+            return self.send_inline(to, bits, memory);
+        }
+        lend_ref(payload, |lent| {
+            let memory = Memory::Lent(lent.clone());
+            let raw = self.start_send(to, bits, memory, payload.len(), SendMode::Standard)?;
+            self.finish_send(raw, None).map(drop)
+        })
+    }
+
+    /// A short message is copied at once and needs no waiting, unless too many are under way.
+    fn send_inline(&self, to: &Peer, bits: u64, memory: Memory) -> Result<()> {
+        let len = memory.len();
+        debug_assert!(len <= INLINE);
+        let mut raw = self.start_send(to, bits, memory, len, SendMode::Standard)?;
+        let mut core = self.shared.enter();
+        if core.requests.may_end_early(raw.key, RETAINED_CAP).is_some() {
+            core.requests.ended_early(raw.key, INLINE);
+            raw.disarm();
+            return Ok(());
+        }
+        drop(core);
+        self.finish_send(raw, None).map(drop)
+    }
+
+    /// Starts a send. The buffer comes back from [`Endpoint::wait_send`].
+    ///
+    /// # Errors
+    /// [`Error::Failed`] if the peer is not connected any more; [`Error::Invalid`] for more than 4 GiB.
+    pub fn isend<B: SendBuffer>(&self, to: &Peer, bits: u64, buffer: B) -> Result<SendRequest<B>> {
+        self.start_typed_send(to, bits, buffer, SendMode::Standard)
+    }
+
+    /// Starts a synchronous send: complete only when the receiver has matched it.
+    ///
+    /// # Errors
+    /// As [`Endpoint::isend`].
+    pub fn issend<B: SendBuffer>(&self, to: &Peer, bits: u64, buffer: B) -> Result<SendRequest<B>> {
+        self.start_typed_send(to, bits, buffer, SendMode::Synchronous)
+    }
+
+    fn start_typed_send<B: SendBuffer>(
+        &self,
+        to: &Peer,
+        bits: u64,
+        buffer: B,
+        mode: SendMode,
+    ) -> Result<SendRequest<B>> {
+        let memory = buffer.into_memory();
+        let len = memory.len();
+        let raw = self.start_send(to, bits, memory, len, mode)?;
+        Ok(SendRequest {
+            raw,
+            buffer: PhantomData,
+        })
+    }
+
+    fn start_send(
+        &self,
+        to: &Peer,
+        bits: u64,
+        memory: Memory,
+        len: usize,
+        mode: SendMode,
+    ) -> Result<Raw> {
+        let len = message_len(len)?;
+        let mut core = self.shared.enter();
+        let now = self.shared.now();
+        let region = core.regions.add(memory);
+        let eager = len <= core.eager_max && mode == SendMode::Standard;
+        let key = core.requests.add(New {
+            kind: Kind::Send,
+            region: Some(region),
+            bits,
+            may_end_early: eager,
+        });
+        let started = core.engine.send(
+            now,
+            SendArgs {
+                to: to.partner,
+                space: Space::Tagged,
+                match_info: bits,
+                region,
+                len,
+                mode,
+                token: key.token(),
+            },
+        );
+        match started {
+            Ok(id) => core.requests.started(key, id),
+            Err(status) => {
+                core.requests.withdraw(key);
+                drop(core.reclaim(region));
+                return Err(Error::Failed {
+                    what: "send",
+                    status,
+                });
+            }
+        }
+        core.transmit(now);
+        self.shared.leave(core);
+        Ok(Raw::new(&self.shared, key, Kind::Send))
+    }
+
+    /// Waits until the buffer can be used again, and gives it back. See [`Endpoint::send`].
+    ///
+    /// # Errors
+    /// [`Error::Failed`] with what became of the message.
+    pub fn wait_send<B: SendBuffer>(&self, mut request: SendRequest<B>) -> Result<B> {
+        let memory = self.finish_send_in_place(&mut request.raw, None)?;
+        Ok(B::from_memory(memory).expect("the memory of a request is the one it was given"))
+    }
+
+    fn finish_send(&self, mut raw: Raw, deadline: Option<Duration>) -> Result<Memory> {
+        self.finish_send_in_place(&mut raw, deadline)
+    }
+
+    fn finish_send_in_place(&self, raw: &mut Raw, timeout: Option<Duration>) -> Result<Memory> {
+        let key = raw.key;
+        let ended = self.shared.drive(timeout, |core, _| core.send_ended(key));
+        let Some(ended) = ended else {
+            return Err(Error::Timeout(timeout.unwrap_or_default()));
+        };
+        raw.disarm();
+        match ended {
+            (Status::Success, memory) => Ok(memory),
+            (status, _) => Err(Error::Failed {
+                what: "send",
+                status,
+            }),
+        }
+    }
+
+    /// The buffer, if the send is complete; the request again, if it is not.
+    ///
+    /// # Errors
+    /// As [`Endpoint::wait_send`].
+    pub fn test_send<B: SendBuffer>(
+        &self,
+        mut request: SendRequest<B>,
+    ) -> Result<Result<B, SendRequest<B>>> {
+        let key = request.raw.key;
+        match self.shared.poll(|core| core.send_ended(key)) {
+            None => Ok(Err(request)),
+            Some((status, memory)) => {
+                request.raw.disarm();
+                if status != Status::Success {
+                    return Err(Error::Failed {
+                        what: "send",
+                        status,
+                    });
+                }
+                Ok(Ok(B::from_memory(memory)
+                    .expect("the memory of a request is the one it was given")))
+            }
+        }
+    }
+
+    /// Receives into the caller's buffer and returns when the message is there.
+    ///
+    /// # Errors
+    /// [`Error::Failed`].
+    pub fn recv(&self, matching: Match, buffer: &mut [u8]) -> Result<Received> {
+        self.recv_within(matching, buffer, None)?
+            .ok_or(Error::Timeout(Duration::ZERO))
+    }
+
+    /// As [`Endpoint::recv`], for at most this long: `None` when the time is over. The receive is
+    /// cancelled then.
+    ///
+    /// # Errors
+    /// [`Error::Failed`].
+    pub fn recv_timeout(
+        &self,
+        matching: Match,
+        buffer: &mut [u8],
+        timeout: Duration,
+    ) -> Result<Option<Received>> {
+        self.recv_within(matching, buffer, Some(timeout))
+    }
+
+    fn recv_within(
+        &self,
+        matching: Match,
+        buffer: &mut [u8],
+        timeout: Option<Duration>,
+    ) -> Result<Option<Received>> {
+        let len = buffer.len();
+        lend(buffer, |lent| {
+            let mut raw = self.start_recv(matching, Memory::Lent(lent.clone()), len)?;
+            if let Some((_, received)) = self.finish_recv(&mut raw, timeout)? {
+                return Ok(Some(received));
+            }
+            let cancelled = self.cancel_raw(&mut raw).is_some();
+            if cancelled {
+                return Ok(None);
+            }
+            // A message has begun to arrive in the buffer: it is ours, so wait for its end.
+            Ok(self
+                .finish_recv(&mut raw, None)?
+                .map(|(_, received)| received))
+        })
+    }
+
+    /// Posts a receive. The buffer comes back from [`Endpoint::wait_recv`]; its length is the room.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for more than 4 GiB of room.
+    pub fn irecv<B: RecvBuffer>(&self, matching: Match, buffer: B) -> Result<RecvRequest<B>> {
+        let memory = buffer.into_memory();
+        let len = memory.len();
+        let raw = self.start_recv(matching, memory, len)?;
+        Ok(RecvRequest {
+            raw,
+            buffer: PhantomData,
+        })
+    }
+
+    fn start_recv(&self, matching: Match, memory: Memory, len: usize) -> Result<Raw> {
+        let len = message_len(len)?;
+        let mut core = self.shared.enter();
+        let now = self.shared.now();
+        let region = core.regions.add(memory);
+        let key = core.requests.add(New {
+            kind: Kind::Receive,
+            region: Some(region),
+            bits: matching.bits,
+            may_end_early: false,
+        });
+        let started = core.engine.receive(
+            now,
+            Receive {
+                space: matching.space,
+                match_info: matching.bits,
+                mask: matching.mask,
+                source: matching.source,
+                region,
+                len,
+                token: key.token(),
+            },
+        );
+        match started {
+            Ok(id) => core.requests.started(key, id),
+            Err(status) => {
+                core.requests.withdraw(key);
+                drop(core.reclaim(region));
+                return Err(Error::Failed {
+                    what: "receive",
+                    status,
+                });
+            }
+        }
+        core.events();
+        core.transmit(now);
+        self.shared.leave(core);
+        Ok(Raw::new(&self.shared, key, Kind::Receive))
+    }
+
+    /// Waits for a message, and gives it and the buffer back.
+    ///
+    /// # Errors
+    /// [`Error::Failed`].
+    pub fn wait_recv<B: RecvBuffer>(&self, mut request: RecvRequest<B>) -> Result<(B, Received)> {
+        let (memory, received) = self
+            .finish_recv(&mut request.raw, None)?
+            .ok_or(Error::Timeout(Duration::ZERO))?;
+        let buffer =
+            B::from_memory(memory).expect("the memory of a request is the one it was given");
+        Ok((buffer, received))
+    }
+
+    fn finish_recv(
+        &self,
+        raw: &mut Raw,
+        timeout: Option<Duration>,
+    ) -> Result<Option<(Memory, Received)>> {
+        let key = raw.key;
+        match self.shared.drive(timeout, |core, _| core.recv_ended(key)) {
+            None => Ok(None),
+            Some(ended) => {
+                raw.disarm();
+                ended.map(Some)
+            }
+        }
+    }
+
+    /// The message and the buffer, if it is there; the request again, if it is not.
+    ///
+    /// # Errors
+    /// [`Error::Failed`].
+    pub fn test_recv<B: RecvBuffer>(
+        &self,
+        mut request: RecvRequest<B>,
+    ) -> Result<Result<(B, Received), RecvRequest<B>>> {
+        let key = request.raw.key;
+        match self.shared.poll(|core| core.recv_ended(key)) {
+            None => Ok(Err(request)),
+            Some(ended) => {
+                request.raw.disarm();
+                let (memory, received) = ended?;
+                let buffer = B::from_memory(memory)
+                    .expect("the memory of a request is the one it was given");
+                Ok(Ok((buffer, received)))
+            }
+        }
+    }
+
+    /// Takes a receive back. `Err` holds the request if a message has already begun to arrive in it.
+    pub fn cancel<B: RecvBuffer>(&self, mut request: RecvRequest<B>) -> Result<B, RecvRequest<B>> {
+        match self.cancel_raw(&mut request.raw) {
+            Some(memory) => Ok(
+                B::from_memory(memory).expect("the memory of a request is the one it was given")
+            ),
+            None => Err(request),
+        }
+    }
+
+    fn cancel_raw(&self, raw: &mut Raw) -> Option<Memory> {
+        let mut core = self.shared.enter();
+        let memory = core.cancel(self.shared.now(), raw.key)?;
+        self.shared.leave(core);
+        raw.disarm();
+        Some(memory)
+    }
+
+    /// The oldest message that fits and that no receive has taken, if there is one.
+    pub fn iprobe(&self, matching: Match) -> Option<Pending> {
+        let filter = matching.filter();
+        self.shared.poll(|core| {
+            core.engine
+                .probe(&filter)
+                .map(|envelope| Pending::from(&envelope))
+        })
+    }
+
+    /// Waits for a message that fits, and leaves it where it is. `None` when the time is over.
+    pub fn probe(&self, matching: Match, timeout: Option<Duration>) -> Option<Pending> {
+        let filter = matching.filter();
+        self.shared.drive(timeout, |core, _| {
+            core.engine
+                .probe(&filter)
+                .map(|envelope| Pending::from(&envelope))
+        })
+    }
+
+    /// Works for the endpoint without waiting: takes what has arrived, sends what is due. Programs that
+    /// never wait may call it; otherwise the progress thread does the same a little later.
+    pub fn progress(&self) {
+        self.shared.poll(|_| None::<()>);
+    }
+
+    /// Requests in flight.
+    pub fn pending_requests(&self) -> usize {
+        self.shared.enter().requests.pending()
+    }
+
+    /// What the endpoint's engine has counted.
+    pub fn counters(&self) -> engine::Counters {
+        self.shared.enter().engine.counters().clone()
+    }
+}
+
+pub(crate) fn message_len(len: usize) -> Result<u32> {
+    u32::try_from(len)
+        .map_err(|_| Error::Invalid(format!("a message of {len} bytes is longer than 4 GiB - 1")))
+}

@@ -1,0 +1,455 @@
+//! A program's connection to the fabric.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
+
+use mxoe::addr::NicAddr;
+use mxoe::engine;
+use mxoe::frame::{Dialect, Mtu};
+use myrixen_platform::WaitSet;
+use myrixen_platform::message::{self, Name, PortAddress, Query, Reply, Request, Welcome, Wish};
+use myrixen_platform::process::{DEFAULT_SOCKET, PortHandles, RequestError, SOCKET_VARIABLE};
+use myrixen_ring::Capacity;
+use myrixen_shm::{Pool, PoolBuf};
+use slab::Slab;
+
+use crate::address::{from_port, to_mac};
+use crate::core::{Core, Note, Start};
+use crate::endpoint::Endpoint;
+use crate::error::{Error, Result};
+use crate::home::{Door, Home, Place};
+use crate::mailbox::Mailbox;
+use crate::offer::Guards;
+use crate::options::EndpointOptions;
+use crate::path::{Parts as PathParts, Path};
+use crate::progress::Progress;
+use crate::shared::{self, Clock, Shared};
+
+/// How long a question to the back end may take, its restart included.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A board of the fabric: a guest's virtual network card, or a machine of the network.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Board {
+    /// Its MAC address.
+    pub nic: NicAddr,
+    /// Its name, `host:0`, once it is known.
+    pub name: Option<String>,
+    /// It is on this host.
+    pub local: bool,
+}
+
+/// What the back end told us about ourselves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OwnBoard {
+    /// Our MAC address.
+    pub nic: NicAddr,
+    /// Our name, `host:0`.
+    pub name: String,
+    /// The partition we are in.
+    pub partition: String,
+    /// The packet layout our partition uses.
+    pub dialect: Dialect,
+    /// The largest frame of our partition, in bytes, Ethernet header included.
+    pub max_frame: u32,
+    /// Endpoints we may open at a time.
+    pub max_endpoints: u16,
+}
+
+impl OwnBoard {
+    pub(crate) fn from_welcome(welcome: &Welcome) -> Self {
+        Self {
+            nic: NicAddr::new(welcome.mac.bytes()),
+            name: welcome.board.as_str().to_owned(),
+            partition: welcome.partition.as_str().to_owned(),
+            dialect: dialect(welcome.profile),
+            max_frame: welcome.profile.mtu,
+            max_endpoints: welcome.limits.ports,
+        }
+    }
+}
+
+fn dialect(profile: message::Profile) -> Dialect {
+    match profile.dialect {
+        message::Dialect::Compat => Dialect::Compat,
+        message::Dialect::Native => Dialect::Native {
+            mtu: u16::try_from(profile.mtu)
+                .ok()
+                .and_then(Mtu::new)
+                .unwrap_or(Mtu::STANDARD),
+        },
+    }
+}
+
+/// Says where and as what to join the fabric.
+#[derive(Clone, Debug)]
+pub struct Builder {
+    socket: Option<PathBuf>,
+    board: Option<String>,
+    partition: Option<String>,
+    pool_bytes: usize,
+    read_in_place: bool,
+}
+
+impl Default for Builder {
+    /// The usual socket, a board of our own in the default partition, up to 1 GiB of shared buffers.
+    fn default() -> Self {
+        Self {
+            socket: None,
+            board: None,
+            partition: None,
+            pool_bytes: 1 << 30,
+            read_in_place: true,
+        }
+    }
+}
+
+impl Builder {
+    /// The back end's socket.
+    #[must_use]
+    pub fn socket(mut self, path: impl Into<PathBuf>) -> Self {
+        self.socket = Some(path.into());
+        self
+    }
+
+    /// The board's name. Programs of one user that give the same name share a board.
+    #[must_use]
+    pub fn board_name(mut self, name: impl Into<String>) -> Self {
+        self.board = Some(name.into());
+        self
+    }
+
+    /// The partition to be in.
+    #[must_use]
+    pub fn partition(mut self, name: impl Into<String>) -> Self {
+        self.partition = Some(name.into());
+        self
+    }
+
+    /// The most memory that [`Fabric::alloc`] can give, in bytes. Costs nothing until it is used.
+    #[must_use]
+    pub fn pool_bytes(mut self, bytes: usize) -> Self {
+        self.pool_bytes = bytes;
+        self
+    }
+
+    /// Whether guests of our partition on this host may read our memory in place where the kernel lets them
+    /// (default: yes). Memory from [`Fabric::alloc`] they can always read.
+    #[must_use]
+    pub fn read_in_place(mut self, allowed: bool) -> Self {
+        self.read_in_place = allowed;
+        self
+    }
+
+    /// Joins the fabric.
+    ///
+    /// # Errors
+    /// [`Error::Attach`] if nobody listens on the socket or we are not let in: it says what helps.
+    pub fn connect(self) -> Result<Fabric> {
+        let path = self.socket.clone().unwrap_or_else(default_socket);
+        self.join(Place::Socket(path))
+    }
+
+    pub(crate) fn join(self, place: Place) -> Result<Fabric> {
+        let name = |text: Option<String>| {
+            text.map(Name::new)
+                .transpose()
+                .map_err(|source| Error::Invalid(source.to_string()))
+        };
+        let mut door = Door {
+            place,
+            wish: Wish {
+                board: name(self.board)?,
+                partition: name(self.partition)?,
+            },
+            ticket: None,
+            offer_memory: self.read_in_place,
+        };
+        let pool = Pool::new(self.pool_bytes).map_err(Error::system("could not make the pool"))?;
+        let (attachment, welcome) = door.knock(&pool)?.wait()?;
+        door.ticket = welcome.ticket.clone();
+        let attachment = Arc::new(attachment);
+        let bells = WaitSet::new().map_err(Error::system("could not make a wait set"))?;
+        let inner = Arc::new(Inner {
+            clock: Clock::new(),
+            mailbox: Mailbox::new(bells.waker()),
+            endpoints: Mutex::default(),
+            board: Mutex::new(OwnBoard::from_welcome(&welcome)),
+            home: Home::new(Arc::clone(&attachment)),
+            pool,
+        });
+        Progress::start(&inner, door, attachment, bells)?;
+        Ok(Fabric {
+            inner,
+            inside: None,
+        })
+    }
+}
+
+fn default_socket() -> PathBuf {
+    std::env::var_os(SOCKET_VARIABLE).map_or_else(|| DEFAULT_SOCKET.into(), PathBuf::from)
+}
+
+/// What the handles of one fabric share.
+pub(crate) struct Inner {
+    pub(crate) clock: Clock,
+    pub(crate) mailbox: Mailbox,
+    pub(crate) endpoints: Mutex<Slab<Weak<Shared>>>,
+    pub(crate) board: Mutex<OwnBoard>,
+    pub(crate) home: Home,
+    pub(crate) pool: Pool,
+}
+
+impl Inner {
+    /// Wakes the fabric's thread.
+    pub(crate) fn poke(&self) {
+        self.mailbox.poke();
+    }
+
+    /// Hands notes of an endpoint to the fabric's thread.
+    pub(crate) fn note(&self, slot: usize, notes: Vec<Note>) {
+        self.mailbox.put(|mail| {
+            mail.notes
+                .extend(notes.into_iter().map(|note| (slot, note)))
+        });
+    }
+
+    /// Asks the fabric's thread to take an endpoint over.
+    pub(crate) fn adopt(&self, slot: usize) {
+        self.mailbox.put(|mail| mail.adopt.push(slot));
+    }
+
+    pub(crate) fn board(&self) -> OwnBoard {
+        self.board
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// Every open endpoint, with its number.
+    pub(crate) fn open_endpoints(&self) -> Vec<(usize, Arc<Shared>)> {
+        let endpoints = self
+            .endpoints
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        endpoints
+            .iter()
+            .filter_map(|(slot, shared)| Some((slot, shared.upgrade()?)))
+            .collect()
+    }
+
+    pub(crate) fn endpoint(&self, slot: usize) -> Option<Arc<Shared>> {
+        let endpoints = self
+            .endpoints
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        endpoints.get(slot)?.upgrade()
+    }
+
+    /// The endpoint is closed: its number is free, and the back end forgets its port.
+    pub(crate) fn forget(&self, slot: usize, endpoint: u8) {
+        let mut endpoints = self
+            .endpoints
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        endpoints.try_remove(slot);
+        drop(endpoints);
+        if let Some(attachment) = self.home.get()
+            && let Ok(serial) = attachment.send_request(&Request::ClosePort { endpoint })
+        {
+            attachment.abandon(serial);
+        }
+        self.poke();
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.mailbox.put(|mail| mail.stop = true);
+    }
+}
+
+/// A program's connection to the fabric: a board of its own, on which it opens endpoints. Cheap to clone.
+#[derive(Clone)]
+pub struct Fabric {
+    inner: Arc<Inner>,
+    /// The back end, when it runs inside this program.
+    #[cfg_attr(
+        not(feature = "embedded"),
+        allow(dead_code, reason = "there is no back end to hold")
+    )]
+    inside: Option<Arc<dyn Send + Sync>>,
+}
+
+impl Fabric {
+    /// Joins the fabric through the back end of this machine: the socket in `MYRIXEN_SOCKET`, else
+    /// `/run/myrixen/myrixen.sock`.
+    ///
+    /// # Errors
+    /// [`Error::Attach`] if nobody listens there, with what helps.
+    pub fn connect() -> Result<Self> {
+        Self::builder().connect()
+    }
+
+    /// Says more about how to join.
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    /// Keeps what the fabric runs on alive with it.
+    #[cfg(feature = "embedded")]
+    pub(crate) fn holding(mut self, inside: Arc<dyn Send + Sync>) -> Self {
+        self.inside = Some(inside);
+        self
+    }
+
+    /// Our own board.
+    pub fn board(&self) -> OwnBoard {
+        self.inner.board()
+    }
+
+    /// The boards that the back end knows: its guests of our partition, and machines of the network.
+    ///
+    /// # Errors
+    /// [`Error::BackEndAway`].
+    pub fn boards(&self) -> Result<Vec<Board>> {
+        let mut boards = Vec::new();
+        let mut from = Some(0);
+        while let Some(at) = from {
+            let answer =
+                self.inner
+                    .home
+                    .ask("list the boards", PATIENCE, |home, left| {
+                        match home.request(&Request::ListBoards { from: at }, left)?.reply {
+                            Reply::Boards { boards, next } => Ok((boards, next)),
+                            _ => Err(RequestError::WrongAnswer),
+                        }
+                    })?;
+            boards.extend(answer.0.into_iter().map(Board::from));
+            from = answer.1.filter(|&next| next > at);
+        }
+        Ok(boards)
+    }
+
+    /// The MAC address of the board of this name (`host:0`; without `:0` the first board is meant).
+    ///
+    /// # Errors
+    /// [`Error::UnknownName`] if nobody has it.
+    pub fn lookup(&self, name: &str) -> Result<NicAddr> {
+        let unknown = || Error::UnknownName(name.to_owned());
+        let full = if name.contains(':') {
+            name.to_owned()
+        } else {
+            format!("{name}:0")
+        };
+        let query = Request::Resolve(Query::Name(Name::new(full).map_err(|_| unknown())?));
+        let found = self
+            .inner
+            .home
+            .ask("look a board up", PATIENCE, |home, left| {
+                match home.request(&query, left) {
+                    Ok(answer) => match answer.reply {
+                        Reply::Board(board) => Ok(Some(board)),
+                        _ => Err(RequestError::WrongAnswer),
+                    },
+                    Err(RequestError::Failed(failure))
+                        if failure.reason == message::FailReason::NotFound =>
+                    {
+                        Ok(None)
+                    }
+                    Err(other) => Err(other),
+                }
+            })?;
+        found
+            .map(|board| Board::from(board).nic)
+            .ok_or_else(unknown)
+    }
+
+    /// Memory that co-located guests of our partition can read in place (and nobody else can write):
+    /// messages sent from it cross in one copy. `None` if the pool is used up.
+    pub fn alloc(&self, len: usize) -> Option<PoolBuf> {
+        self.inner.pool.alloc(len)
+    }
+
+    /// Opens an endpoint.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] if its number is taken or there are as many as allowed, with the limit.
+    pub fn open(&self, options: EndpointOptions) -> Result<Endpoint> {
+        let ring = Capacity::new(options.ring_bytes)
+            .map_err(|source| Error::Invalid(source.to_string()))?;
+        let wanted = options.id.map(mxoe::addr::EndpointId::get);
+        let port = self
+            .inner
+            .home
+            .ask("open an endpoint", PATIENCE, |home, left| {
+                home.open_port(wanted, [ring, ring], left)
+            })?;
+        Endpoint::build(&self.inner, &options, port)
+    }
+}
+
+impl Endpoint {
+    /// Joins engine, port and memory.
+    fn build(inner: &Arc<Inner>, options: &EndpointOptions, port: PortHandles) -> Result<Self> {
+        let board = inner.board();
+        let address = from_port(PortAddress {
+            mac: to_mac(board.nic),
+            endpoint: port.endpoint,
+        });
+        let mut seed = [0; 8];
+        rustix::rand::getrandom(&mut seed, rustix::rand::GetRandomFlags::empty()).map_err(
+            |error| Error::System {
+                what: "could not get random numbers",
+                source: error.into(),
+            },
+        )?;
+        let mut config = engine::Config::new(address, options.key, u64::from_ne_bytes(seed));
+        config.announce_unexpected = options.announce_unexpected;
+        if let Some(after) = options.give_up {
+            config.timers.give_up = after;
+        }
+        let bells = WaitSet::new().map_err(Error::system("could not make a wait set"))?;
+        let eager_max = config.eager_max.min(board.dialect.max_medium());
+        let core = Core::new(Start {
+            eager_max,
+            engine: engine::Endpoint::new(config),
+            dialect: board.dialect,
+            guards: options
+                .read_in_place
+                .then(|| Guards::new(&inner.pool))
+                .flatten(),
+        });
+        let mut endpoints = inner
+            .endpoints
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let entry = endpoints.vacant_entry();
+        let shared = Arc::new(Shared::new(shared::Parts {
+            address,
+            fabric: Arc::clone(inner),
+            slot: entry.key(),
+            bells,
+            core,
+            wait: options.wait,
+            direct: options.direct,
+            ring_bytes: options.ring_bytes,
+        }));
+        entry.insert(Arc::downgrade(&shared));
+        drop(endpoints);
+        shared.set_switch_path(Path::switch(PathParts::from_port(port, board.max_frame)))?;
+        inner.poke();
+        Ok(Self { shared })
+    }
+}
+
+impl From<message::Board> for Board {
+    fn from(board: message::Board) -> Self {
+        Self {
+            nic: NicAddr::new(board.mac.bytes()),
+            name: board.name.map(|name| name.as_str().to_owned()),
+            local: board.place == message::Place::Local,
+        }
+    }
+}

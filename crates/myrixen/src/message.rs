@@ -1,0 +1,131 @@
+//! What a program says of messages, and what it is told of them.
+
+use mxoe::addr::Address;
+use mxoe::engine::{Envelope, Filter, PartnerId, Space};
+
+/// A remote endpoint that we are connected to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Peer {
+    pub(crate) partner: PartnerId,
+    pub(crate) address: Address,
+}
+
+impl Peer {
+    /// Where it is.
+    pub fn address(&self) -> Address {
+        self.address
+    }
+}
+
+/// Which messages a receive takes: those whose match information, masked, equals `bits`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Match {
+    pub(crate) bits: u64,
+    pub(crate) mask: u64,
+    pub(crate) source: Option<PartnerId>,
+    pub(crate) space: Space,
+}
+
+impl Match {
+    /// Exactly these 64 bits.
+    pub fn exact(bits: u64) -> Self {
+        Self::masked(bits, u64::MAX)
+    }
+
+    /// Those bits of the match information that are set in `mask` must equal those of `bits`.
+    pub fn masked(bits: u64, mask: u64) -> Self {
+        Self {
+            bits: bits & mask,
+            mask,
+            source: None,
+            space: Space::Tagged,
+        }
+    }
+
+    /// Any message.
+    pub fn any() -> Self {
+        Self::masked(0, 0)
+    }
+
+    /// Only messages from this peer.
+    #[must_use]
+    pub fn from(mut self, peer: &Peer) -> Self {
+        self.source = Some(peer.partner);
+        self
+    }
+
+    /// In the plain matching space, which is independent of the usual, tagged one.
+    #[must_use]
+    pub fn plain(mut self) -> Self {
+        self.space = Space::Plain;
+        self
+    }
+
+    pub(crate) fn fits(&self, bits: u64) -> bool {
+        bits & self.mask == self.bits
+    }
+
+    pub(crate) fn filter(&self) -> Filter {
+        Filter {
+            space: self.space,
+            match_info: self.bits,
+            mask: self.mask,
+            source: self.source,
+        }
+    }
+}
+
+/// A message that has been received.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Received {
+    /// Bytes that are in the buffer.
+    pub len: usize,
+    /// Length of the message as it was sent, in bytes: more than `len` if the buffer was too small.
+    pub message_len: usize,
+    /// The sender's match information.
+    pub bits: u64,
+    /// The sender.
+    pub source: Address,
+}
+
+impl Received {
+    /// The buffer was too small and the rest of the message is lost.
+    pub fn truncated(&self) -> bool {
+        self.len < self.message_len
+    }
+}
+
+/// A message that has arrived and that no receive has taken yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pending {
+    /// Its length in bytes.
+    pub len: usize,
+    /// Its match information.
+    pub bits: u64,
+    /// The sender.
+    pub source: Address,
+}
+
+/// A path that messages to a peer take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum PathKind {
+    /// A channel of shared memory straight to the peer.
+    Direct {
+        /// The peer can read large messages out of ordinary memory in one copy; otherwise only out
+        /// of memory from [`Fabric::alloc`](crate::Fabric::alloc).
+        reads_memory: bool,
+    },
+    /// Through the back end: to another guest of this host, or to another host.
+    Switched,
+}
+
+impl From<&Envelope> for Pending {
+    fn from(envelope: &Envelope) -> Self {
+        Self {
+            len: envelope.length as usize,
+            bits: envelope.match_info,
+            source: envelope.address,
+        }
+    }
+}

@@ -1,0 +1,254 @@
+//! Rendezvous data read in place: what a sender attaches to a RNDV on a direct channel, and how a
+//! receiver reads it with one copy instead of pulling frames.
+//!
+//! The hint's layout is in docs/ring-abi.md, "Hints". A *guard* word in the sender's pool tells
+//! whether the data still is what was offered: the sender changes it before it lets go of the
+//! buffer, and the receiver looks at it after copying.
+
+use std::sync::atomic::Ordering;
+
+use mxoe::engine::{OfferId, PullId, RegionId};
+use myrixen_platform::memory::PeerMemory;
+use myrixen_shm::{Pages, Pool, PoolBuf};
+use slab::Slab;
+
+use crate::buffer::Memory;
+
+const KIND_POOL: u16 = 1;
+const KIND_MEMORY: u16 = 2;
+const HEADER: usize = 16;
+const ENTRY: usize = 16;
+/// Pieces a hint may name. A buffer in more pieces is pulled instead.
+const MAX_PIECES: usize = 16;
+/// The longest hint: what a ring's largest record must leave room for.
+pub(crate) const MAX_HINT: usize = HEADER + MAX_PIECES * ENTRY;
+/// Guard words of one endpoint: more rendezvous sends than this at a time go without an offer.
+const GUARDS: usize = 256;
+
+/// The guard words of an endpoint, in its pool.
+pub(crate) struct Guards {
+    words: PoolBuf,
+    free: Vec<usize>,
+}
+
+/// One guard in use: tells its offer from every earlier one.
+#[derive(Clone, Copy)]
+pub(crate) struct Guard {
+    index: usize,
+    value: u64,
+}
+
+impl Guards {
+    pub(crate) fn new(pool: &Pool) -> Option<Self> {
+        Some(Self {
+            words: pool.alloc(GUARDS * 8)?,
+            free: (0..GUARDS).rev().collect(),
+        })
+    }
+
+    fn word(&mut self, index: usize) -> &mut [u8] {
+        &mut self.words[index * 8..index * 8 + 8]
+    }
+
+    pub(crate) fn take(&mut self) -> Option<Guard> {
+        let index = self.free.pop()?;
+        let mut value = [0; 8];
+        value.copy_from_slice(self.word(index));
+        Some(Guard {
+            index,
+            value: u64::from_le_bytes(value),
+        })
+    }
+
+    /// The offer is over: whoever still reads will find out.
+    pub(crate) fn revoke(&mut self, guard: Guard) {
+        let next = guard.value.wrapping_add(1).to_le_bytes();
+        self.word(guard.index).copy_from_slice(&next);
+        self.free.push(guard.index);
+    }
+}
+
+/// What a direct channel lets the other end read.
+#[derive(Clone, Copy)]
+pub(crate) struct Readable {
+    /// The other end has our pool mapped.
+    pub(crate) pool: bool,
+    /// The other end can read our memory through the kernel.
+    pub(crate) memory: bool,
+}
+
+/// Writes the hint for `memory` into `hint`, if it can be read in place. Returns its length.
+pub(crate) fn describe(
+    memory: &Memory,
+    guards: &Guards,
+    guard: Guard,
+    readable: Readable,
+    hint: &mut [u8; MAX_HINT],
+) -> Option<usize> {
+    let mut pieces = [(0u64, 0u64); MAX_PIECES];
+    let mut count = 0;
+    let kind = match memory {
+        Memory::Pool(buffer) if readable.pool => {
+            pieces[0] = (buffer.offset(), buffer.len() as u64);
+            count = 1;
+            KIND_POOL
+        }
+        // Reading through the kernel still needs the guard word, which is in the pool.
+        _ if readable.memory && readable.pool => {
+            let mut fits = true;
+            memory.read(0, memory.len(), |piece| match pieces.get_mut(count) {
+                Some(slot) => {
+                    *slot = (piece.as_ptr() as u64, piece.len() as u64);
+                    count += 1;
+                }
+                None => fits = false,
+            });
+            if !fits || count == 0 {
+                return None;
+            }
+            KIND_MEMORY
+        }
+        _ => return None,
+    };
+    let guard_at = guards.words.offset() + guard.index as u64 * 8;
+    hint[..2].copy_from_slice(&kind.to_le_bytes());
+    hint[2..4].copy_from_slice(&u16::try_from(count).ok()?.to_le_bytes());
+    hint[4..8].copy_from_slice(&u32::try_from(guard_at).ok()?.to_le_bytes());
+    hint[8..16].copy_from_slice(&guard.value.to_le_bytes());
+    for (i, (at, len)) in pieces[..count].iter().enumerate() {
+        let entry = &mut hint[HEADER + i * ENTRY..][..ENTRY];
+        entry[..8].copy_from_slice(&at.to_le_bytes());
+        entry[8..].copy_from_slice(&len.to_le_bytes());
+    }
+    Some(HEADER + count * ENTRY)
+}
+
+/// Data that a partner has offered. Its numbers are the partner's: nothing here is trusted.
+pub(crate) struct Offer {
+    kind: u16,
+    guard_at: u32,
+    guard: u64,
+    pieces: Vec<(u64, u64)>,
+    pool: Pages,
+    /// The memory to read, where the channel's probe has shown that we can.
+    memory: Option<PeerMemory>,
+}
+
+impl Offer {
+    /// Reads a hint. `None` if it makes no sense: the message is then pulled.
+    pub(crate) fn parse(
+        hint: &[u8],
+        pool: Option<&Pages>,
+        memory: Option<PeerMemory>,
+    ) -> Option<Self> {
+        let u16_at = |at: usize| Some(u16::from_le_bytes(hint.get(at..at + 2)?.try_into().ok()?));
+        let u64_at = |at: usize| Some(u64::from_le_bytes(hint.get(at..at + 8)?.try_into().ok()?));
+        let kind = u16_at(0)?;
+        let count = usize::from(u16_at(2)?);
+        let guard_at = u32::from_le_bytes(hint.get(4..8)?.try_into().ok()?);
+        let pool = pool?.clone();
+        let known = kind == KIND_POOL || kind == KIND_MEMORY && memory.is_some();
+        let aligned = guard_at % 8 == 0 && guard_at as usize + 8 <= pool.len();
+        if !known || !aligned || count == 0 || count > MAX_PIECES {
+            return None;
+        }
+        let mut pieces = Vec::with_capacity(count);
+        for i in 0..count {
+            let at = HEADER + i * ENTRY;
+            let (from, len) = (u64_at(at)?, u64_at(at + 8)?);
+            let end = from.checked_add(len)?;
+            if kind == KIND_POOL && end > pool.len() as u64 {
+                return None;
+            }
+            pieces.push((from, len));
+        }
+        Some(Self {
+            kind,
+            guard_at,
+            guard: u64_at(8)?,
+            pieces,
+            pool,
+            memory,
+        })
+    }
+
+    /// Copies `len` bytes from `offset` of the offered data into `into`. False if they cannot be read.
+    pub(crate) fn read(&self, into: &mut Memory, offset: usize, len: usize) -> bool {
+        let mut copied = 0;
+        let mut skip = offset as u64;
+        for &(from, piece) in &self.pieces {
+            if skip >= piece {
+                skip -= piece;
+                continue;
+            }
+            let take = usize::try_from(piece - skip).map_or(len - copied, |n| n.min(len - copied));
+            let mut ok = true;
+            into.write(offset + copied, take, |at, bytes| {
+                ok &= self.read_piece(from + skip + at as u64, bytes);
+            });
+            if !ok {
+                return false;
+            }
+            copied += take;
+            skip = 0;
+            if copied == len {
+                return true;
+            }
+        }
+        false
+    }
+
+    fn read_piece(&self, from: u64, into: &mut [u8]) -> bool {
+        if self.kind == KIND_POOL {
+            let Ok(from) = usize::try_from(from) else {
+                return false;
+            };
+            self.pool.read(from, into);
+            return true;
+        }
+        self.memory
+            .is_some_and(|memory| memory.read(from, into).is_ok_and(|read| read == into.len()))
+    }
+
+    /// Whether the data was still the offered one, after it has been copied.
+    pub(crate) fn still_valid(&self) -> bool {
+        self.pool
+            .load_u64(self.guard_at as usize, Ordering::Acquire)
+            == self.guard
+    }
+}
+
+/// A copy in progress: done in steps, so that one long message does not hold up the others.
+pub(crate) struct Fetch {
+    pub(crate) pull: PullId,
+    pub(crate) offer: OfferId,
+    pub(crate) to: RegionId,
+    pub(crate) done: usize,
+    pub(crate) len: usize,
+}
+
+/// The offers of partners that the engine still holds.
+#[derive(Default)]
+pub(crate) struct Offers {
+    slots: Slab<Offer>,
+}
+
+impl Offers {
+    /// Offers held at a time: as many as an endpoint may have pulls.
+    const LIMIT: usize = 1024;
+
+    pub(crate) fn add(&mut self, offer: Offer) -> Option<OfferId> {
+        if self.slots.len() >= Self::LIMIT {
+            return None;
+        }
+        Some(OfferId(u32::try_from(self.slots.insert(offer)).ok()?))
+    }
+
+    pub(crate) fn get(&self, id: OfferId) -> Option<&Offer> {
+        self.slots.get(id.0 as usize)
+    }
+
+    pub(crate) fn remove(&mut self, id: OfferId) {
+        self.slots.try_remove(id.0 as usize);
+    }
+}

@@ -1,0 +1,268 @@
+//! One path of an endpoint: a queue pair to the back end, or to one endpoint of another guest.
+
+use std::time::Duration;
+
+use mxoe::addr::{Address, NicAddr};
+use mxoe::engine::{PathId, PathProfile, Transmit};
+use mxoe::frame::Dialect;
+use myrixen_platform::memory::PeerMemory;
+use myrixen_platform::process::{DirectHandles, PortHandles};
+use myrixen_platform::{Ringer, Waiter};
+use myrixen_ring::{Consumer, Kind, Producer, Record, ReserveError, Side, Terms};
+use myrixen_shm::Pages;
+
+use crate::address::from_port;
+use crate::buffer::Memory;
+use crate::offer::{MAX_HINT, Readable};
+use crate::region::Regions;
+
+/// The other end of a direct channel.
+pub(crate) struct Direct {
+    pub(crate) peer: Address,
+    /// Its pool, mapped read-only.
+    pub(crate) pool: Option<Pages>,
+    /// Its memory, where the kernel lets us read it (the channel's probe says so).
+    pub(crate) memory: Option<PeerMemory>,
+    /// What it may read of us.
+    pub(crate) readable: Readable,
+}
+
+/// A queue pair and its doorbells.
+pub(crate) struct Path {
+    pub(crate) id: PathId,
+    pub(crate) producer: Producer,
+    pub(crate) consumer: Consumer,
+    pub(crate) ringer: Ringer,
+    pub(crate) waiter: Waiter,
+    /// Bytes of the ring that frames arrive in.
+    receive_room: u32,
+    /// `None` for the path to the back end.
+    pub(crate) direct: Option<Direct>,
+    /// Records were published since the other end was last rung.
+    unrung: bool,
+    /// Frames wait for room.
+    blocked: bool,
+    /// The other end broke the rules or is gone: nothing goes in or out any more.
+    pub(crate) dead: bool,
+    /// The longest frame on this path, in bytes.
+    pub(crate) max_frame: u32,
+}
+
+/// The parts of a path, as the platform hands them over.
+pub(crate) struct Parts {
+    pub(crate) producer: Producer,
+    pub(crate) consumer: Consumer,
+    pub(crate) ringer: Ringer,
+    pub(crate) waiter: Waiter,
+    /// Bytes of the ring that frames arrive in.
+    pub(crate) receive_room: u32,
+    /// The longest frame on this path, in bytes.
+    pub(crate) max_frame: u32,
+}
+
+impl Parts {
+    /// A port's queue pair.
+    pub(crate) fn from_port(port: PortHandles, max_frame: u32) -> Self {
+        let [_, backward] = port.terms.layout.capacities();
+        Self {
+            producer: port.pair.producer,
+            consumer: port.pair.consumer,
+            ringer: port.ringer,
+            waiter: port.waiter,
+            receive_room: backward.bytes(),
+            max_frame,
+        }
+    }
+}
+
+/// The longest frame on a direct channel: pulled blocks cross in fewer, longer records there. Both
+/// ends reckon it from the channel's rings.
+fn direct_frame(terms: &Terms, max_frame: u32) -> u32 {
+    const LONGEST: u32 = 32 * 1024;
+    let [forward, backward] = terms.layout.capacities().map(|ring| ring.bytes() / 8);
+    forward.min(backward).min(LONGEST).max(max_frame)
+}
+
+impl Path {
+    /// The path to the back end.
+    pub(crate) fn switch(parts: Parts) -> Self {
+        Self::new(PathId::SWITCH, parts, None)
+    }
+
+    /// A direct channel to another endpoint of this host.
+    pub(crate) fn direct(id: PathId, channel: DirectHandles, max_frame: u32) -> Self {
+        let [forward, backward] = channel.terms.layout.capacities();
+        let receive_room = match channel.side {
+            Side::Front => backward.bytes(),
+            Side::Back => forward.bytes(),
+        };
+        let parts = Parts {
+            max_frame: direct_frame(&channel.terms, max_frame),
+            producer: channel.pair.producer,
+            consumer: channel.pair.consumer,
+            ringer: channel.ringer,
+            waiter: channel.waiter,
+            receive_room,
+        };
+        let direct = Direct {
+            peer: from_port(channel.peer.address),
+            readable: Readable {
+                pool: parts.producer.has_hints(),
+                // Whether it can read us, it alone knows; it can where we can read it.
+                memory: channel.peer_memory.is_some(),
+            },
+            pool: channel.peer_pool,
+            memory: channel.peer_memory,
+        };
+        Self::new(id, parts, Some(direct))
+    }
+
+    fn new(id: PathId, parts: Parts, direct: Option<Direct>) -> Self {
+        Self {
+            id,
+            producer: parts.producer,
+            consumer: parts.consumer,
+            ringer: parts.ringer,
+            waiter: parts.waiter,
+            receive_room: parts.receive_room,
+            direct,
+            unrung: false,
+            blocked: false,
+            dead: false,
+            max_frame: parts.max_frame,
+        }
+    }
+
+    /// How the engine is to use this path. All pulls together stay below three quarters of the
+    /// ring they arrive in; the rest is for eager messages.
+    pub(crate) fn profile(&self, dialect: Dialect) -> PathProfile {
+        PathProfile {
+            dialect,
+            pull_window: self.receive_room / 4 * 3,
+            fetch: self
+                .direct
+                .as_ref()
+                .is_some_and(|direct| direct.readable.pool),
+            max_frame: self.max_frame,
+        }
+    }
+
+    /// Writes a frame into the ring. False when there is no room; nothing is lost then.
+    pub(crate) fn send(
+        &mut self,
+        transmit: &Transmit,
+        regions: &Regions,
+        hint: &[u8],
+    ) -> Result<bool, ReserveError> {
+        let head: &[u8] = &transmit.head;
+        let payload = transmit.payload.map_or(0, |slice| slice.len as usize);
+        let Some(mut slot) = self.producer.reserve(head.len() + payload, hint.len())? else {
+            return Ok(false);
+        };
+        slot.write(0, head);
+        if let Some(slice) = transmit.payload
+            && let Some(memory) = regions.get(slice.region)
+        {
+            let mut at = head.len();
+            memory.read(slice.offset as usize, payload, |piece| {
+                slot.write(at, piece);
+                at += piece.len();
+            });
+        }
+        if !hint.is_empty() {
+            slot.write_hint(hint);
+        }
+        slot.publish(Kind::Frame);
+        self.unrung = true;
+        Ok(true)
+    }
+
+    /// Whether a frame of any size, with any hint, fits.
+    pub(crate) fn has_room(&mut self) -> Result<bool, ReserveError> {
+        let hint = self.max_hint();
+        let room = self.producer.room_for(self.max_frame as usize, hint)?;
+        self.blocked = !room;
+        Ok(room)
+    }
+
+    fn max_hint(&self) -> usize {
+        if self.producer.has_hints() {
+            MAX_HINT
+        } else {
+            0
+        }
+    }
+
+    /// Gives back the room of what was taken, and rings the other end if that is what it waits for.
+    pub(crate) fn release(&mut self) {
+        if self.consumer.release() {
+            self.ringer.ring();
+        }
+    }
+
+    /// Rings the other end if it sleeps and there is something new: once a burst.
+    pub(crate) fn ring(&mut self) {
+        if std::mem::take(&mut self.unrung) && self.producer.needs_bell() {
+            self.ringer.ring();
+        }
+    }
+
+    /// Says in the rings that we are about to sleep. False if there is something to do.
+    pub(crate) fn prepare_sleep(&mut self) -> Result<bool, ReserveError> {
+        let sleep = self.consumer.prepare_sleep();
+        if sleep.ring {
+            self.ringer.ring();
+        }
+        let hint = self.max_hint();
+        let stuck = !self.blocked || self.producer.set_starved(self.max_frame as usize, hint)?;
+        Ok(sleep.may_sleep && stuck)
+    }
+
+    /// Takes `prepare_sleep` back.
+    pub(crate) fn end_sleep(&mut self) {
+        self.consumer.end_sleep();
+        if self.blocked {
+            self.producer.clear_starved();
+        }
+    }
+
+    /// The source of a frame on this path: the channel's owner, or what the back end wrote.
+    pub(crate) fn source(&self, head: &[u8]) -> Option<NicAddr> {
+        match &self.direct {
+            Some(direct) => Some(direct.peer.nic),
+            None => Some(NicAddr::new(head.get(6..12)?.try_into().ok()?)),
+        }
+    }
+
+    /// Copies a part of a record to memory of the program.
+    pub(crate) fn place(
+        &self,
+        record: &Record,
+        from: usize,
+        into: &mut Memory,
+        offset: usize,
+        len: usize,
+    ) {
+        into.write(offset, len, |at, piece| {
+            self.consumer.read(record, from + at, piece);
+        });
+    }
+}
+
+/// How long a wait polls before it sleeps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wait {
+    /// Never sleep: the lowest latency, a whole core.
+    Spin,
+    /// Sleep at once when there is nothing to do.
+    Sleep,
+    /// Poll for this long, then sleep.
+    Adaptive(Duration),
+}
+
+impl Default for Wait {
+    /// 20 microseconds: more than a round trip on this host, less than a scheduler's time slice.
+    fn default() -> Self {
+        Self::Adaptive(Duration::from_micros(20))
+    }
+}

@@ -1,0 +1,404 @@
+//! The fabric's own thread: keeps the attachment to the back end, opens direct channels, and works for
+//! endpoints whose program is busy elsewhere.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, PoisonError, Weak};
+use std::time::Duration;
+
+use mxoe::addr::Address;
+use mxoe::engine::{Gone, PathId};
+use mxoe::time::Time;
+use myrixen_platform::message::{FailReason, Notice, PortAddress, Request, Serial};
+use myrixen_platform::process::{Answer, Attachment, Handshake, News, RequestError};
+use myrixen_platform::{Interest, Ready, WaitSet};
+
+use crate::address::{from_port, to_port};
+use crate::adopt::{Look, Ward};
+use crate::core::Note;
+use crate::error::{Error, Result};
+use crate::fabric::{Inner, OwnBoard};
+use crate::home::Door;
+use crate::path::{Parts, Path};
+use crate::shared::Shared;
+
+/// The first pause before the back end is looked for again, and the longest.
+const RETRY: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(500));
+/// Direct channels asked for at a time: connecting to thousands of peers must not crowd out the rest.
+const OPENING: usize = 8;
+
+/// The token of the attachment; endpoints have their slots.
+const BACK_END: u64 = u64::MAX - 1;
+
+/// How the back end stands to us.
+enum Link {
+    Attached(Arc<Attachment>),
+    /// It has accepted us and not yet said so.
+    Greeting(Box<Handshake>),
+    Away {
+        retry_at: Time,
+        pause: Duration,
+    },
+}
+
+/// What we asked the back end.
+enum Asked {
+    Direct { slot: usize, to: Address },
+    Port { slot: usize },
+}
+
+/// See the module.
+pub(crate) struct Progress {
+    inner: Weak<Inner>,
+    door: Door,
+    bells: WaitSet,
+    link: Link,
+    wards: Vec<Ward>,
+    asked: Vec<(Serial, Asked)>,
+    /// Direct channels to be asked for.
+    wanted: VecDeque<(usize, Address)>,
+    /// The back end gives no more direct channels.
+    direct_limit: bool,
+}
+
+impl Progress {
+    /// Starts the thread. It ends with the last handle of the fabric.
+    pub(crate) fn start(
+        inner: &Arc<Inner>,
+        door: Door,
+        attachment: Arc<Attachment>,
+        bells: WaitSet,
+    ) -> Result<()> {
+        attachment
+            .watch(&bells, BACK_END)
+            .map_err(Error::system("could not watch the back end"))?;
+        let progress = Self {
+            inner: Arc::downgrade(inner),
+            door,
+            bells,
+            link: Link::Attached(attachment),
+            wards: Vec::new(),
+            asked: Vec::new(),
+            wanted: VecDeque::new(),
+            direct_limit: false,
+        };
+        std::thread::Builder::new()
+            .name("myrixen".into())
+            .spawn(move || progress.run())
+            .map(drop)
+            .map_err(Error::system("could not start the fabric's thread"))
+    }
+
+    fn run(mut self) {
+        let mut ready = Vec::new();
+        loop {
+            let Some(inner) = self.inner.upgrade() else {
+                return;
+            };
+            let timeout = self.round(&inner, &ready);
+            drop(inner);
+            if self.bells.wait(timeout, &mut ready).is_err() {
+                // Cannot happen for a set that exists; going on without sleeping would burn a core.
+                std::thread::sleep(RETRY.0);
+            }
+        }
+    }
+
+    /// Does all there is to do. Returns how long there will be nothing.
+    fn round(&mut self, inner: &Arc<Inner>, ready: &[Ready]) -> Option<Duration> {
+        let now = inner.clock.now();
+        let mail = inner.mailbox.take();
+        self.keep_attached(inner, now);
+        for (slot, note) in mail.notes {
+            self.act_on(inner, slot, note);
+        }
+        self.open_directs(inner);
+        let rung = ready.iter().map(|ready| ready.token);
+        let rung: Vec<usize> = rung.filter_map(|slot| usize::try_from(slot).ok()).collect();
+        let mut next = self.look_after(inner, &rung, &mail.adopt);
+        if let Link::Away { retry_at, .. } = self.link {
+            next = Some(next.map_or(retry_at, |next| next.min(retry_at)));
+        }
+        next.map(|next| next.since(inner.clock.now()))
+    }
+
+    /// Visits the endpoints that need it. Returns when the next one does.
+    fn look_after(&mut self, inner: &Arc<Inner>, rung: &[usize], adopt: &[usize]) -> Option<Time> {
+        let mut next: Option<Time> = None;
+        for (slot, shared) in inner.open_endpoints() {
+            if self.wards.len() <= slot {
+                self.wards.resize_with(slot + 1, Ward::default);
+            }
+            let now = inner.clock.now();
+            let ward = &mut self.wards[slot];
+            let urgent = rung.contains(&slot) && ward.watched || adopt.contains(&slot);
+            let due = ward.due.is_none_or(|due| due <= now);
+            if urgent || due || !ward.watched {
+                let watched = ward.watched;
+                ward.visit(&shared, if urgent { Look::Now } else { Look::Tick }, now);
+                if ward.watched != watched {
+                    Self::watch(&self.bells, slot, &shared, ward.watched);
+                }
+            }
+            if let Some(due) = ward.due {
+                next = Some(next.map_or(due, |next| next.min(due)));
+            }
+        }
+        next
+    }
+
+    fn watch(bells: &WaitSet, slot: usize, shared: &Shared, watched: bool) {
+        if watched {
+            // Without its doorbells the endpoint is still looked after at its timers.
+            let _ = bells.add(shared.bells_fd(), slot as u64, Interest::Read);
+        } else {
+            bells.remove(shared.bells_fd());
+        }
+    }
+
+    fn act_on(&mut self, inner: &Arc<Inner>, slot: usize, note: Note) {
+        let Some(shared) = inner.endpoint(slot) else {
+            return;
+        };
+        match note {
+            // One side opens the channel; which, both can tell.
+            Note::Met(peer) if shared.address < peer => self.wanted.push_back((slot, peer)),
+            Note::Met(_) => {}
+            Note::PathLost(PathId::SWITCH) => {
+                shared.unplug();
+                self.lose(inner);
+            }
+            Note::PathLost(id) => {
+                if let Some(peer) = shared.drop_direct(id) {
+                    self.tell_closed(&shared, to_port(peer));
+                }
+            }
+        }
+    }
+
+    fn tell_closed(&mut self, shared: &Shared, to: PortAddress) {
+        if let Link::Attached(attachment) = &self.link {
+            let close = Request::CloseDirect {
+                endpoint: shared.address.endpoint.get(),
+                to,
+            };
+            if let Ok(serial) = attachment.send_request(&close) {
+                attachment.abandon(serial);
+            }
+        }
+    }
+
+    /// Asks for wanted direct channels, a few at a time.
+    fn open_directs(&mut self, inner: &Arc<Inner>) {
+        if self.direct_limit {
+            self.wanted.clear();
+        }
+        while self.asked.len() < OPENING {
+            let (Link::Attached(attachment), Some((slot, to))) =
+                (&self.link, self.wanted.pop_front())
+            else {
+                return;
+            };
+            let Some(shared) = inner
+                .endpoint(slot)
+                .filter(|shared| shared.wants_direct(to))
+            else {
+                continue;
+            };
+            let request = Request::OpenDirect {
+                endpoint: shared.address.endpoint.get(),
+                to: to_port(to),
+                forward: shared.ring_bytes,
+                backward: shared.ring_bytes,
+            };
+            match attachment.send_request(&request) {
+                Ok(serial) => self.asked.push((serial, Asked::Direct { slot, to })),
+                Err(_) => {
+                    self.wanted.push_front((slot, to));
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Hears the back end out; finds it again when it is gone.
+    fn keep_attached(&mut self, inner: &Arc<Inner>, now: Time) {
+        match &mut self.link {
+            Link::Attached(attachment) => {
+                let attachment = Arc::clone(attachment);
+                self.take_answers(inner, &attachment);
+                while let Some(news) = attachment.next_news() {
+                    self.hear(inner, news);
+                }
+                if attachment.is_lost() {
+                    self.lose(inner);
+                }
+            }
+            Link::Greeting(handshake) => match handshake.poll() {
+                Ok(None) => {}
+                Ok(Some((attachment, welcome))) => {
+                    self.door.ticket = welcome.ticket.clone().or(self.door.ticket.take());
+                    self.arrive(inner, attachment, OwnBoard::from_welcome(&welcome));
+                }
+                Err(_) => {
+                    self.link = Link::Away {
+                        retry_at: now + RETRY.0,
+                        pause: RETRY.0,
+                    }
+                }
+            },
+            Link::Away { retry_at, pause } if *retry_at <= now => {
+                let pause = *pause;
+                let greeting = self.door.knock(&inner.pool).ok().filter(|handshake| {
+                    self.bells
+                        .add(handshake.fd(), BACK_END, Interest::Read)
+                        .is_ok()
+                });
+                self.link = match greeting {
+                    Some(handshake) => Link::Greeting(Box::new(handshake)),
+                    None => Link::Away {
+                        retry_at: now + pause,
+                        pause: (pause * 2).min(RETRY.1),
+                    },
+                };
+            }
+            Link::Away { .. } => {}
+        }
+    }
+
+    /// The back end is gone: endpoints go on over their direct channels meanwhile.
+    fn lose(&mut self, inner: &Arc<Inner>) {
+        let Link::Attached(attachment) = &self.link else {
+            return;
+        };
+        attachment.unwatch(&self.bells);
+        inner.home.set(None);
+        for (_, asked) in self.asked.drain(..) {
+            if let Asked::Direct { slot, to } = asked {
+                self.wanted.push_back((slot, to));
+            }
+        }
+        for (_, shared) in inner.open_endpoints() {
+            shared.unplug();
+        }
+        self.link = Link::Away {
+            retry_at: inner.clock.now(),
+            pause: RETRY.0,
+        };
+    }
+
+    /// The back end is back: opens every port again, and tells it of the direct channels there are.
+    fn arrive(&mut self, inner: &Arc<Inner>, attachment: Attachment, board: OwnBoard) {
+        let attachment = Arc::new(attachment);
+        if let Link::Greeting(handshake) = &self.link {
+            self.bells.remove(handshake.fd());
+        }
+        *inner.board.lock().unwrap_or_else(PoisonError::into_inner) = board;
+        self.direct_limit = false;
+        for (slot, shared) in inner.open_endpoints() {
+            let endpoint = shared.address.endpoint.get();
+            let open = Request::OpenPort {
+                endpoint: Some(endpoint),
+                forward: shared.ring_bytes,
+                backward: shared.ring_bytes,
+            };
+            if let Ok(serial) = attachment.send_request(&open) {
+                self.asked.push((serial, Asked::Port { slot }));
+            }
+            for peer in shared.direct_peers() {
+                let to = to_port(peer);
+                if let Ok(serial) = attachment.send_request(&Request::AdoptDirect { endpoint, to })
+                {
+                    attachment.abandon(serial);
+                }
+            }
+        }
+        if attachment.watch(&self.bells, BACK_END).is_ok() {
+            self.link = Link::Attached(Arc::clone(&attachment));
+            inner.home.set(Some(attachment));
+        } else {
+            self.link = Link::Away {
+                retry_at: inner.clock.now() + RETRY.1,
+                pause: RETRY.1,
+            };
+        }
+    }
+
+    fn take_answers(&mut self, inner: &Arc<Inner>, attachment: &Attachment) {
+        let mut still = Vec::new();
+        for (serial, asked) in std::mem::take(&mut self.asked) {
+            match attachment.poll_reply(serial) {
+                Ok(None) => still.push((serial, asked)),
+                Ok(Some(answer)) => self.take_answer(inner, &asked, answer),
+                Err(_) => {}
+            }
+        }
+        self.asked.append(&mut still);
+    }
+
+    fn take_answer(&mut self, inner: &Arc<Inner>, asked: &Asked, answer: Answer) {
+        match *asked {
+            Asked::Direct { slot, .. } => {
+                let Some(shared) = inner.endpoint(slot) else {
+                    return;
+                };
+                match answer.into_direct() {
+                    // A channel that cannot be used is dropped: its other end sees the hang-up.
+                    Ok(channel) => drop(shared.add_direct(channel, inner.board().max_frame)),
+                    Err(RequestError::Failed(failure)) if failure.reason == FailReason::Limit => {
+                        self.direct_limit = true;
+                    }
+                    Err(_) => {}
+                }
+            }
+            Asked::Port { slot } => {
+                if let (Some(shared), Ok(port)) = (inner.endpoint(slot), answer.into_port()) {
+                    let parts = Parts::from_port(port, inner.board().max_frame);
+                    // Without a doorbell the path would never be heard: the next loss tries again.
+                    drop(shared.set_switch_path(Path::switch(parts)));
+                }
+            }
+        }
+    }
+
+    fn hear(&mut self, inner: &Arc<Inner>, news: News) {
+        match news {
+            News::Direct(channel) => {
+                let taker = inner
+                    .open_endpoints()
+                    .into_iter()
+                    .find(|(_, shared)| shared.address.endpoint.get() == channel.endpoint);
+                if let Some((_, shared)) = taker {
+                    let peer = channel.peer.address;
+                    let taken = shared.wants_direct(from_port(peer))
+                        && shared.add_direct(*channel, inner.board().max_frame).is_ok();
+                    if !taken {
+                        self.tell_closed(&shared, peer);
+                    }
+                }
+            }
+            News::Notice(Notice::DirectGone { endpoint, peer }) => {
+                for (_, shared) in inner.open_endpoints() {
+                    if shared.address.endpoint.get() == endpoint
+                        && let Some(id) = shared.direct_to(from_port(peer))
+                    {
+                        shared.drop_direct(id);
+                    }
+                }
+            }
+            News::Notice(Notice::EndpointGone(who)) => {
+                Self::gone(inner, Gone::Endpoint(from_port(who)));
+            }
+            News::Notice(Notice::BoardGone(mac)) => {
+                Self::gone(inner, Gone::Board(mxoe::addr::NicAddr::new(mac.bytes())));
+            }
+            // Draining needs no preparation: the loss that follows is the same as any.
+            _ => {}
+        }
+    }
+
+    fn gone(inner: &Arc<Inner>, who: Gone) {
+        for (_, shared) in inner.open_endpoints() {
+            shared.peer_gone(who);
+        }
+    }
+}

@@ -1,0 +1,340 @@
+//! What the holders of an endpoint share, and how a wait is done: poll for a while, then sleep on
+//! the doorbells. Whoever waits drives the endpoint; if several do, one sleeps on the doorbells and
+//! the others on it.
+
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use mxoe::addr::Address;
+use mxoe::engine::RegionId;
+use mxoe::time::Time;
+use myrixen_platform::{Ready, WaitSet, Waker as BellWaker};
+
+use crate::core::Core;
+use crate::fabric::Inner;
+use crate::path::Wait;
+use crate::request::{Key, Outcome};
+
+/// The lock's content: the works, and who is driving.
+pub(crate) struct Guarded {
+    pub(crate) core: Core,
+    /// A thread sleeps on the doorbells and will drive when they ring.
+    pub(crate) leader: bool,
+    /// The progress thread has taken over; the rings say that we sleep.
+    pub(crate) adopted: bool,
+    /// The progress thread wants to be told when the leader stops waiting.
+    pub(crate) tell_progress: bool,
+    /// Room for what a wait reports.
+    ready: Vec<Ready>,
+}
+
+impl std::ops::Deref for Guarded {
+    type Target = Core;
+    fn deref(&self) -> &Core {
+        &self.core
+    }
+}
+
+impl std::ops::DerefMut for Guarded {
+    fn deref_mut(&mut self) -> &mut Core {
+        &mut self.core
+    }
+}
+
+/// See the module.
+pub(crate) struct Shared {
+    pub(crate) address: Address,
+    pub(crate) fabric: Arc<Inner>,
+    /// Its number at the fabric.
+    pub(crate) slot: usize,
+    pub(crate) bells: WaitSet,
+    /// Direct channels are wanted.
+    pub(crate) direct: bool,
+    /// Size of the rings of its direct channels and of a port that is opened again.
+    pub(crate) ring_bytes: u32,
+    /// How many times the program has come in: the progress thread sees by it who is awake.
+    pub(crate) visits: AtomicUsize,
+    guarded: Mutex<Guarded>,
+    told: Condvar,
+    wakeup: BellWaker,
+    /// Nanoseconds to poll before sleeping; `u64::MAX` for ever.
+    poll_for: AtomicU64,
+}
+
+/// What a shared endpoint is made of.
+pub(crate) struct Parts {
+    pub(crate) address: Address,
+    pub(crate) fabric: Arc<Inner>,
+    pub(crate) slot: usize,
+    pub(crate) bells: WaitSet,
+    pub(crate) core: Core,
+    pub(crate) wait: Wait,
+    pub(crate) direct: bool,
+    pub(crate) ring_bytes: u32,
+}
+
+impl Shared {
+    pub(crate) fn new(parts: Parts) -> Self {
+        let wakeup = parts.bells.waker();
+        let shared = Self {
+            address: parts.address,
+            fabric: parts.fabric,
+            slot: parts.slot,
+            bells: parts.bells,
+            direct: parts.direct,
+            ring_bytes: parts.ring_bytes,
+            visits: AtomicUsize::new(0),
+            guarded: Mutex::new(Guarded {
+                core: parts.core,
+                leader: false,
+                adopted: false,
+                tell_progress: false,
+                ready: Vec::new(),
+            }),
+            told: Condvar::new(),
+            wakeup,
+            poll_for: AtomicU64::new(0),
+        };
+        shared.set_wait(parts.wait);
+        shared
+    }
+
+    pub(crate) fn set_wait(&self, wait: Wait) {
+        let nanos = match wait {
+            Wait::Spin => u64::MAX,
+            Wait::Sleep => 0,
+            Wait::Adaptive(time) => u64::try_from(time.as_nanos()).unwrap_or(u64::MAX - 1),
+        };
+        self.poll_for.store(nanos, Ordering::Relaxed);
+    }
+
+    pub(crate) fn now(&self) -> Time {
+        self.fabric.clock.now()
+    }
+
+    /// Wakes whoever sleeps on the doorbells, so that it looks at everything anew.
+    pub(crate) fn rouse(&self) {
+        self.wakeup.wake();
+    }
+
+    /// Ready when a doorbell rings.
+    pub(crate) fn bells_fd(&self) -> BorrowedFd<'_> {
+        self.bells.as_fd()
+    }
+
+    /// The lock itself, for the progress thread.
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Guarded> {
+        // A panic under the lock is a bug of ours that has been reported; the state is still whole
+        // enough to let the program end in its own way.
+        self.guarded.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Comes in on behalf of the program.
+    pub(crate) fn enter(&self) -> MutexGuard<'_, Guarded> {
+        let visits = self.visits.load(Ordering::Relaxed);
+        self.visits.store(visits.wrapping_add(1), Ordering::Relaxed);
+        let mut guarded = self.lock();
+        if guarded.adopted {
+            guarded.adopted = false;
+            guarded.core.end_sleep();
+            self.fabric.poke();
+        }
+        guarded
+    }
+
+    /// Goes out: hands on what others have to do, and tells those who wait.
+    pub(crate) fn leave(&self, mut guarded: MutexGuard<'_, Guarded>) {
+        if guarded.is_quiet() {
+            return;
+        }
+        let ended = std::mem::take(&mut guarded.core.ended);
+        let wakers = std::mem::take(&mut guarded.core.wakers);
+        let notes = std::mem::take(&mut guarded.core.notes);
+        let (leader, others) = (guarded.leader, guarded.core.waiters > 0);
+        drop(guarded);
+        if ended && others {
+            self.told.notify_all();
+        }
+        if ended && leader {
+            self.wakeup.wake();
+        }
+        for waker in wakers {
+            waker.wake();
+        }
+        if !notes.is_empty() {
+            self.fabric.note(self.slot, notes);
+        }
+    }
+
+    /// One turn, and one look.
+    pub(crate) fn poll<T>(&self, mut done: impl FnMut(&mut Core) -> Option<T>) -> Option<T> {
+        let mut guarded = self.enter();
+        let mut found = done(&mut guarded);
+        if found.is_none() {
+            guarded.turn(self.now());
+            found = done(&mut guarded);
+        }
+        self.leave(guarded);
+        found
+    }
+
+    /// As `poll`, for a task that goes to sleep: the progress thread takes over at once.
+    pub(crate) fn poll_with_waker<T>(&self, done: impl FnMut(&mut Core) -> Option<T>) -> Option<T> {
+        let found = self.poll(done);
+        if found.is_none() {
+            self.fabric.adopt(self.slot);
+        }
+        found
+    }
+
+    /// Waits for a request to end and takes it out. `None` when the time is over.
+    pub(crate) fn wait_for(
+        &self,
+        key: Key,
+        timeout: Option<Duration>,
+    ) -> Option<(Outcome, Option<RegionId>)> {
+        self.drive(timeout, |core, _| core.requests.take(key))
+    }
+
+    /// Works for the endpoint until `done` says so. `None` when the time is over.
+    pub(crate) fn drive<T>(
+        &self,
+        timeout: Option<Duration>,
+        mut done: impl FnMut(&mut Core, Time) -> Option<T>,
+    ) -> Option<T> {
+        let mut guarded = self.enter();
+        let mut now = self.now();
+        if let Some(found) = done(&mut guarded, now) {
+            self.leave(guarded);
+            return Some(found);
+        }
+        let deadline = timeout.map(|timeout| now + timeout);
+        let mut idle_since = now;
+        loop {
+            let busy = guarded.turn(now);
+            if let Some(found) = done(&mut guarded, now) {
+                self.leave(guarded);
+                return Some(found);
+            }
+            if deadline.is_some_and(|deadline| deadline <= now) {
+                self.leave(guarded);
+                return None;
+            }
+            let poll_for = self.poll_for.load(Ordering::Relaxed);
+            if busy {
+                idle_since = now;
+            }
+            let idle = now.since(idle_since);
+            if poll_for == u64::MAX || (!busy && idle.as_nanos() < u128::from(poll_for)) {
+                if !guarded.is_quiet() || !busy {
+                    self.leave(guarded);
+                    std::hint::spin_loop();
+                    guarded = self.lock();
+                }
+            } else if !busy {
+                guarded = self.sleep(guarded, now, deadline);
+                idle_since = self.now();
+            }
+            now = self.now();
+        }
+    }
+
+    /// Sleeps until a doorbell rings, somebody else's turn ends a request, or a timer is due.
+    fn sleep<'a>(
+        &'a self,
+        mut guarded: MutexGuard<'a, Guarded>,
+        now: Time,
+        deadline: Option<Time>,
+    ) -> MutexGuard<'a, Guarded> {
+        if !guarded.is_quiet() {
+            self.leave(guarded);
+            return self.lock();
+        }
+        if guarded.leader {
+            guarded.core.waiters += 1;
+            let wait = deadline.map_or(Duration::from_secs(1), |due| due.since(now));
+            let (mut guarded, _) = self
+                .told
+                .wait_timeout(guarded, wait)
+                .unwrap_or_else(PoisonError::into_inner);
+            guarded.core.waiters -= 1;
+            return guarded;
+        }
+        if !guarded.prepare_sleep(now) {
+            guarded.end_sleep();
+            return guarded;
+        }
+        let due = [guarded.engine.next_timeout(), deadline];
+        let due = due.into_iter().flatten().min();
+        guarded.leader = true;
+        let mut ready = std::mem::take(&mut guarded.ready);
+        drop(guarded);
+        // Waiting fails only for a set that does not exist, and then there is nothing to wait for.
+        let _ = self.bells.wait(due.map(|due| due.since(now)), &mut ready);
+        let mut guarded = self.lock();
+        guarded.leader = false;
+        guarded.core.end_sleep();
+        guarded.core.rung(&ready);
+        guarded.ready = ready;
+        if std::mem::take(&mut guarded.tell_progress) {
+            self.fabric.poke();
+        }
+        if guarded.core.waiters > 0 {
+            self.told.notify_all();
+        }
+        guarded
+    }
+}
+
+impl Guarded {
+    /// Sees, without waiting, which doorbells rang.
+    pub(crate) fn look_at_bells(&mut self, bells: &WaitSet) {
+        let mut ready = std::mem::take(&mut self.ready);
+        if bells.wait(Some(Duration::ZERO), &mut ready).is_ok() {
+            self.core.rung(&ready);
+        }
+        self.ready = ready;
+    }
+
+    /// Nobody has to be told anything.
+    fn is_quiet(&self) -> bool {
+        !self.core.ended && self.core.wakers.is_empty() && self.core.notes.is_empty()
+    }
+}
+
+impl Drop for Shared {
+    /// Closes the endpoint. Sends that were reported complete are waited for, for a while.
+    fn drop(&mut self) {
+        self.drive(Some(LINGER), |core, _| {
+            (core.requests.unfinished_sends() == 0).then_some(())
+        });
+        let mut guarded = self.lock();
+        let now = self.now();
+        guarded.core.engine.close(now);
+        guarded.core.transmit(now);
+        drop(guarded);
+        self.fabric.forget(self.slot, self.address.endpoint.get());
+    }
+}
+
+/// How long closing an endpoint waits for the last acknowledgements.
+const LINGER: Duration = Duration::from_secs(2);
+
+/// Time since the fabric was joined.
+pub(crate) struct Clock {
+    start: Instant,
+}
+
+impl Clock {
+    pub(crate) fn new() -> Self {
+        Self {
+            start: Instant::now(),
+        }
+    }
+
+    pub(crate) fn now(&self) -> Time {
+        Time::from_nanos(u64::try_from(self.start.elapsed().as_nanos()).unwrap_or(u64::MAX))
+    }
+}
