@@ -6,6 +6,7 @@ use std::ops::{Deref, DerefMut};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::ptr::NonNull;
 use std::slice;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::extents::Extents;
@@ -129,6 +130,19 @@ impl PoolBuf {
     #[must_use]
     pub fn offset(&self) -> u64 {
         self.offset as u64
+    }
+
+    /// Stores the word of 8 bytes at `offset`, in the machine's byte order, for readers who look at it while it changes: whole, and ordered
+    /// with what else is written as `order` says. Panics when the word is not within the buffer or not aligned.
+    pub fn store_u64(&mut self, offset: usize, value: u64, order: Ordering) {
+        assert!(
+            offset <= self.len && self.len - offset >= 8,
+            "a word at {offset} of {}",
+            self.len
+        );
+        self.shared
+            .pages
+            .store_u64(self.offset + offset, value, order);
     }
 }
 

@@ -152,6 +152,22 @@ fn a_reader_of_the_pool_sees_a_buffer_at_its_offset() {
 }
 
 #[test]
+fn a_word_in_a_buffer_changes_for_its_readers() {
+    let pool = Pool::new(1 << 16).expect("memory");
+    let _first = pool.alloc(64).expect("room");
+    let mut buf = pool.alloc(24).expect("room");
+    let reader = Pages::map(&pool.fd(), 0, pool.len(), Access::ReadOnly).expect("mapped");
+    buf.store_u64(16, 7, Ordering::Release);
+    let place = usize::try_from(buf.offset()).expect("small") + 16;
+    assert_eq!(reader.load_u64(place, Ordering::Acquire), 7);
+    assert_eq!(buf[16..24], 7u64.to_ne_bytes());
+    for offset in [17, 24, usize::MAX] {
+        let mistake = AssertUnwindSafe(|| buf.store_u64(offset, 1, Ordering::Relaxed));
+        assert!(catch_unwind(mistake).is_err(), "{offset}");
+    }
+}
+
+#[test]
 fn a_pool_that_is_used_up_has_room_again_after_a_drop() {
     let pool = Pool::new(64 * 1024).expect("memory");
     let half = pool.alloc(32 * 1024).expect("room");
