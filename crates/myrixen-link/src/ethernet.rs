@@ -450,4 +450,14 @@ mod tests {
             "{error}"
         );
     }
+
+    #[test]
+    fn a_missing_right_is_named_with_its_remedy() {
+        let error = denied(Errno::PERM.into()).to_string();
+        assert!(
+            error.contains("CAP_NET_RAW") && error.contains("setcap"),
+            "{error}"
+        );
+        assert!(matches!(denied(Errno::MFILE.into()), LinkError::Io { .. }));
+    }
 }

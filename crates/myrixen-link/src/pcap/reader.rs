@@ -1,4 +1,13 @@
 //! Frames out of a capture: classic pcap of either byte order and resolution, and pcapng.
+#![cfg_attr(
+    not(test),
+    warn(
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects,
+        clippy::unwrap_used,
+        clippy::panic
+    )
+)]
 
 use std::io::{self, Chain, Cursor, Read};
 use std::time::Duration;
@@ -12,8 +21,10 @@ use pcap_file::{DataLink, PcapError, TsResolution};
 
 use crate::{ETHERNET_HEADER, Tag};
 
-/// The tag protocol identifier of 802.1Q.
-const TPID_8021Q: [u8; 2] = [0x81, 0x00];
+/// Bytes of the two addresses that a frame begins with; a VLAN tag (0x8100 and 2 bytes more) follows them.
+const ADDRESSES: usize = 12;
+/// Bytes of a VLAN tag.
+const TAG: usize = 4;
 
 /// Why a capture cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -66,13 +77,13 @@ impl Recorded {
     fn new(at: Duration, mut bytes: Vec<u8>, mut len: usize) -> Self {
         let mut tag = Tag::None;
         // Enough for the tag and the EtherType behind it.
-        if bytes.len() >= ETHERNET_HEADER + 4 && bytes[12..14] == TPID_8021Q {
-            let control = u16::from_be_bytes([bytes[14], bytes[15]]);
-            if control & 0xfff != 0 {
-                tag = Tag::Vlan(control & 0xfff);
-            }
-            bytes.drain(12..16);
-            len = len.saturating_sub(4);
+        if bytes.len() >= ETHERNET_HEADER + TAG
+            && let Some(&[0x81, 0x00, high, low]) = bytes.get(ADDRESSES..ADDRESSES + TAG)
+        {
+            let id = u16::from_be_bytes([high, low]) & 0xfff;
+            tag = if id == 0 { Tag::None } else { Tag::Vlan(id) };
+            bytes.drain(ADDRESSES..ADDRESSES + TAG);
+            len = len.saturating_sub(TAG);
         }
         let len = len.max(bytes.len());
         Self {
@@ -154,7 +165,7 @@ impl<R: Read> FrameReader<R> {
                     TsResolution::MicroSecond => Duration::from_micros(packet.ts_frac.into()),
                     TsResolution::NanoSecond => Duration::from_nanos(packet.ts_frac.into()),
                 };
-                let at = Duration::from_secs(packet.ts_sec.into()) + fraction;
+                let at = Duration::from_secs(packet.ts_sec.into()).saturating_add(fraction);
                 let len = usize::try_from(packet.orig_len).unwrap_or(usize::MAX);
                 Some(Ok(Recorded::new(at, packet.data.into_owned(), len)))
             }
@@ -226,7 +237,10 @@ fn time_of(interface: &InterfaceDescriptionBlock<'_>, ticks: u128) -> Duration {
     let exponent = u32::from(value & 0x7f);
     let base: u128 = if value & 0x80 == 0 { 10 } else { 2 };
     let per_second = base.checked_pow(exponent).unwrap_or(u128::MAX);
-    let nanos = ticks.saturating_mul(NANOS) / per_second;
+    let nanos = ticks
+        .saturating_mul(NANOS)
+        .checked_div(per_second)
+        .unwrap_or(0);
     let seconds = u64::try_from(nanos / NANOS).unwrap_or(u64::MAX);
     Duration::new(seconds, u32::try_from(nanos % NANOS).unwrap_or(0))
 }

@@ -1,4 +1,13 @@
 //! The VXLAN header (RFC 7348, section 5).
+#![cfg_attr(
+    not(test),
+    warn(
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects,
+        clippy::unwrap_used,
+        clippy::panic
+    )
+)]
 
 use crate::{DropReason, ETHERNET_HEADER, MXOE_ETHERTYPE};
 
