@@ -50,6 +50,11 @@ impl Host {
         }
     }
 
+    /// One whose frames a test makes itself.
+    pub(super) fn stranger(address: Address) -> Self {
+        Self::new(Config::new(address, KEY, 0))
+    }
+
     pub(super) fn region(&mut self, bytes: Vec<u8>) -> RegionId {
         self.regions.push(bytes);
         RegionId(u32::try_from(self.regions.len() - 1).unwrap())
