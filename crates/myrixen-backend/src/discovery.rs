@@ -177,6 +177,14 @@ impl Discovery {
         self.timers.insert((now, Due::Announce(nic)));
         self.locals.insert(nic, local);
         self.handle_timeout(now);
+        // Whoever was heard before there was a board to ask in the name of.
+        let unasked = self
+            .peers
+            .iter()
+            .filter(|p| p.segment == segment && p.is_unasked());
+        for index in unasked.map(|p| p.index).collect::<Vec<_>>() {
+            self.ask(now, index);
+        }
     }
 
     /// A board of this host is gone. Nothing is said: the protocol has no word for it.
@@ -323,6 +331,9 @@ impl Discovery {
             .find(|(_, l)| l.segment == segment)
             .map(|(&nic, _)| nic);
         let due = now + gap;
+        if let Some(before) = peer.query_due {
+            self.timers.remove(&(before, Due::Query(index)));
+        }
         self.peers.asked(index, due, asker.is_some());
         self.timers.insert((due, Due::Query(index)));
         if let Some(from) = asker {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use mxoe::addr::{Address, EndpointId};
 use mxoe::frame::Dialect;
 use mxoe::time::Time;
 use myrixen_control::{
@@ -192,7 +193,7 @@ impl Control {
         each.collect()
     }
 
-    /// Each channel once: as the end with the lower address sees it.
+    /// Each channel once: as the end with the lower address sees it, or the only end that knows of it.
     fn direct_list(&self) -> Vec<Direct> {
         let mut list = Vec::new();
         for (guest, seat) in self.seats() {
@@ -200,7 +201,10 @@ impl Control {
                 let Some(other) = self.owner(to) else {
                     continue;
                 };
-                if (seat.nic, endpoint) <= (to.nic, to.endpoint.get()) {
+                let ours = Address::new(seat.nic, EndpointId::new(endpoint));
+                let theirs = self.guests.get(&other).and_then(|g| g.seat.as_ref());
+                let known = theirs.is_some_and(|s| s.directs.contains(&(to.endpoint.get(), ours)));
+                if ours <= to || !known {
                     list.push(Direct {
                         guest: guest.id.get(),
                         endpoint,

@@ -33,6 +33,13 @@ pub struct Peer {
     pub(super) query_due: Option<Time>,
 }
 
+impl Peer {
+    /// Its name is not known and nobody has asked for it.
+    pub(super) fn is_unasked(&self) -> bool {
+        self.name.is_none() && self.queries == 0
+    }
+}
+
 /// The boards of other hosts, each with an index that stays while it is known.
 #[derive(Debug)]
 pub struct PeerTable {

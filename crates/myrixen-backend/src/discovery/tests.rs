@@ -102,7 +102,7 @@ fn a_known_serial_is_ignored_and_a_new_one_starts_a_round() {
             serial: 5,
         },
     );
-    assert_eq!(announcements(&run(&mut discovery, seconds(40))), []);
+    assert!(announcements(&run(&mut discovery, seconds(40))).is_empty());
     discovery.hear(
         seconds(40),
         AT,
@@ -136,6 +136,29 @@ fn a_board_that_does_not_answer_is_asked_again_and_then_rarely() {
         queries,
         [0, 5, 10, 15, 20, 25, 30, 35, 40, 45, 50, 55, 60, 120, 180]
     );
+}
+
+#[test]
+fn a_board_that_was_heard_before_we_had_one_is_asked_when_we_have() {
+    let mut discovery = Discovery::new(1, 16);
+    discovery.hear(
+        Time::ZERO,
+        AT,
+        Heard::Announcement {
+            nic: nic(9),
+            serial: 5,
+        },
+    );
+    assert!(discovery.poll_say().is_none());
+    discovery.add_board(seconds(1), nic(1), "a:0", AT);
+    let said = run(&mut discovery, seconds(7));
+    let queries: Vec<u64> = said
+        .iter()
+        .filter(|s| matches!(s.2, Say::Query { .. }))
+        .map(|s| s.0)
+        .collect();
+    // The first is asked at once; the harness counts its seconds from 0.
+    assert_eq!(queries, [0, 6]);
 }
 
 #[test]
