@@ -1,9 +1,46 @@
-//! The `myrixen` command.
+//! The `myrixen` command: see the fabric work, measure it, look into it.
 #![forbid(unsafe_code)]
 
+mod cli;
+mod counters;
+mod decode;
+mod demo;
+mod docs;
+mod info;
+mod measure;
+mod output;
 mod pattern;
+mod perf;
+mod progress;
 mod record;
 mod report;
 mod units;
 
-fn main() {}
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use crate::cli::{Cli, Command};
+
+fn main() -> ExitCode {
+    match run(Cli::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("myrixen: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> anyhow::Result<()> {
+    match command {
+        Command::Demo(args) => demo::run(&args),
+        Command::Info(args) => info::run(&args),
+        Command::Perf(command) => perf::run(&command),
+        Command::Counters(args) => counters::run(&args),
+        Command::Decode(args) => decode::run(&args),
+        Command::Man { directory } => docs::write_man_pages(&directory),
+        Command::Completions { shell } => docs::print_completions(shell),
+        Command::DemoPart(part) => demo::parts::run(part),
+    }
+}

@@ -63,7 +63,16 @@ pub(crate) fn run(guest: &Guest) -> anyhow::Result<()> {
         bytes += received * size;
         say(&Report::Exchanging { size })?;
     }
-    say(&Report::Exchanged { messages, bytes })
+    let direct = guest
+        .partners
+        .iter()
+        .filter(|partner| guest.is_direct(partner))
+        .count();
+    say(&Report::Exchanged {
+        messages,
+        bytes,
+        direct,
+    })
 }
 
 /// What a completion belongs to: the partner's place in the list and the message's number, or a send.

@@ -31,8 +31,6 @@ pub(crate) struct Partner {
     pub(crate) number: u16,
     pub(crate) main: Peer,
     pub(crate) switched: Peer,
-    /// It is reached over a direct channel by the main endpoint.
-    pub(crate) direct: bool,
 }
 
 /// This guest: its endpoints and its partners.
@@ -151,25 +149,23 @@ impl Guest {
     }
 
     fn connect(&mut self, guests: &[GuestPlace]) -> anyhow::Result<()> {
-        let mut paths = Vec::new();
         for guest in guests.iter().filter(|guest| guest.number != self.number) {
             let main = self.main.connect(guest.main.address()?, KEY, CONNECT)?;
             let switched = self
                 .switched
                 .connect(guest.switched.address()?, KEY, CONNECT)?;
-            let direct = matches!(self.main.path(&main), PathKind::Direct { .. });
-            paths.push((
-                guest.number,
-                if direct { Path::Direct } else { Path::Switched },
-            ));
             self.partners.push(Partner {
                 number: guest.number,
                 main,
                 switched,
-                direct,
             });
         }
-        say(&Report::Connected { paths })
+        say(&Report::Connected)
+    }
+
+    /// Whether messages to a partner take a direct channel now. It opens soon after the first contact.
+    pub(crate) fn is_direct(&self, partner: &Partner) -> bool {
+        matches!(self.main.path(&partner.main), PathKind::Direct { .. })
     }
 
     fn serve(&self, on: Which) -> anyhow::Result<()> {

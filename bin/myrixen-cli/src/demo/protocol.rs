@@ -93,12 +93,16 @@ pub(crate) enum Command {
 pub(crate) enum Report {
     /// It is attached and its endpoints are open.
     Ready { guest: GuestPlace },
-    /// It is connected to all; its paths to them, by their numbers.
-    Connected { paths: Vec<(u16, Path)> },
+    /// It is connected to all.
+    Connected,
     /// It has sent and verified messages up to this size.
     Exchanging { size: u64 },
-    /// It has received all that was meant for it, and every byte was right.
-    Exchanged { messages: u64, bytes: u64 },
+    /// It has received all that was meant for it, and every byte was right. To so many guests it has a direct channel.
+    Exchanged {
+        messages: u64,
+        bytes: u64,
+        direct: usize,
+    },
     /// One result.
     Measured { record: Record },
     /// Messages delivered so far.

@@ -44,6 +44,8 @@ const SEND: u64 = 1 << 63;
 /// What goes on with one partner.
 struct Lane {
     partner: Partner,
+    /// It is reached over a direct channel.
+    direct: bool,
     sent: u32,
     sending: u32,
     end_sent: bool,
@@ -116,7 +118,7 @@ pub(crate) fn run(guest: &Guest, epoch_ns: u64) -> anyhow::Result<()> {
         lanes: guest
             .partners
             .iter()
-            .map(|&partner| Lane::new(partner))
+            .map(|&partner| Lane::new(guest, partner))
             .collect(),
         stopping: false,
         epoch: epoch.context("the clock has only just begun")?,
@@ -130,9 +132,10 @@ pub(crate) fn run(guest: &Guest, epoch_ns: u64) -> anyhow::Result<()> {
 }
 
 impl Lane {
-    fn new(partner: Partner) -> Self {
+    fn new(guest: &Guest, partner: Partner) -> Self {
         Self {
             partner,
+            direct: guest.is_direct(&partner),
             sent: 0,
             sending: 0,
             end_sent: false,
@@ -287,7 +290,7 @@ impl Streamer<'_> {
         let now = Instant::now();
         let lane = &mut self.lanes[place];
         lane.note_gap(now);
-        let (total, bins) = if lane.partner.direct {
+        let (total, bins) = if lane.direct {
             (&mut self.direct, &mut self.streamed.direct_bins)
         } else {
             (&mut self.wire, &mut self.streamed.wire_bins)
@@ -306,7 +309,7 @@ impl Streamer<'_> {
         for lane in &self.lanes {
             self.streamed.tally.add(lane.books.close());
             let gap = u64::try_from(lane.longest_gap.as_nanos()).unwrap_or(u64::MAX);
-            let longest = if lane.partner.direct {
+            let longest = if lane.direct {
                 &mut self.streamed.direct_gap_ns
             } else {
                 &mut self.streamed.wire_gap_ns
