@@ -5,6 +5,7 @@ use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 use mxoe::frame::{Dialect, Mtu};
@@ -20,6 +21,10 @@ use myrixen_platform::process::Listener;
 
 use crate::config::{Config, Partition, Uplink, UplinkKind};
 use crate::remotes::{Reloadable, Remotes};
+
+/// How long guests of the daemon before this one have to come back until frames to endpoints that are not open are
+/// answered. A guest looks for the daemon at least every half second.
+const RETURN: Duration = Duration::from_secs(5);
 
 /// A running daemon: a back end with its sockets. Dropping it stops it.
 #[derive(Debug)]
@@ -53,6 +58,10 @@ impl Daemon {
             .iter()
             .map(|partition| partition_config(partition, &uplinks))
             .collect::<anyhow::Result<_>>()?;
+        let await_return = match Secret::is_kept(&config.host.state_dir) {
+            true => RETURN,
+            false => Duration::ZERO,
+        };
         let secret = Secret::load_or_create(&config.host.state_dir)?;
         let listener = guests_socket(&config)?;
         let operator = operators_socket(&config.host.control, config.host.control_mode)?;
@@ -61,6 +70,7 @@ impl Daemon {
                 name: config.host.name.clone(),
                 id: config.host.id.clone().into_bytes(),
                 secret,
+                await_return,
             },
             partitions,
             uplinks,

@@ -8,6 +8,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use mxoe::time::Time;
 use myrixen_control::{Reply, Request};
 use myrixen_link::{LinkCounters, Tag};
 use myrixen_platform::{Meeting, Policy, WaitSet};
@@ -67,6 +68,7 @@ pub enum StartError {
 ///             name: "node7".into(),
 ///             id: b"a machine id".to_vec(),
 ///             secret: Secret::random()?,
+///             await_return: Duration::ZERO,
 ///         },
 ///         partitions: vec![PartitionConfig {
 ///             name: "default".into(),
@@ -151,6 +153,15 @@ impl Handle {
     }
 }
 
+/// Says that the control side has stopped, however it did.
+struct Finished(Handle);
+
+impl Drop for Finished {
+    fn drop(&mut self) {
+        self.0.set_finished();
+    }
+}
+
 impl Deref for Backend {
     type Target = Handle;
 
@@ -211,11 +222,12 @@ impl Backend {
             threads: Vec::new(),
             clock,
         };
+        let finished = Finished(handle);
         let serve = move || {
             if let Err(error) = control.run() {
                 tracing::error!(%error, "the control side stopped");
             }
-            handle.set_finished();
+            drop(finished);
         };
         backend.spawn("myrixen-control".into(), serve)?;
         Ok((backend, workers))
@@ -288,6 +300,7 @@ fn build(
     clock: Clock,
 ) -> Result<(Control, Outbox<Order>, Vec<Worker>), StartError> {
     let system = |doing| move |source| StartError::System { doing, source };
+    let nacks_from = clock.now() + config.host.await_return;
     let count = config.workers;
     let wait = WaitSet::new().map_err(system("make a wait set"))?;
     let (orders, order_inbox) = mailbox(1024, wait.waker());
@@ -302,8 +315,8 @@ fn build(
             .iter_mut()
             .map(|(owner, uplink)| uplink.take_if(|_| *owner == number));
         let mine: Uplinks = mine.collect();
-        let (worker, handle) =
-            worker(number, &ways, ends, mine, reports.clone()).map_err(system("make a worker"))?;
+        let (worker, handle) = worker(number, &ways, ends, mine, reports.clone(), nacks_from)
+            .map_err(system("make a worker"))?;
         workers.push(worker);
         handles.push(handle);
     }
@@ -337,12 +350,14 @@ fn worker(
     ends: Vec<Option<MeshEnd>>,
     uplinks: Uplinks,
     reports: Outbox<Report>,
+    nacks_from: Time,
 ) -> io::Result<(Worker, WorkerHandle)> {
     let wait = WaitSet::new()?;
     let (commands, inbox) = mailbox::<Command>(COMMANDS, wait.waker());
     let meter = Arc::new(WorkerMeter::default());
     let switch = Switch::new(number, ways.to_vec(), ends, reports, Arc::clone(&meter));
-    let worker = Worker::new(switch, uplinks, inbox, wait, Arc::clone(&meter))?;
+    let mut worker = Worker::new(switch, uplinks, inbox, wait, Arc::clone(&meter))?;
+    worker.nacks_from(nacks_from);
     Ok((worker, WorkerHandle { commands, meter }))
 }
 

@@ -43,6 +43,9 @@ pub struct HostConfig {
     pub id: Vec<u8>,
     /// The key of its tickets.
     pub secret: Secret,
+    /// Guests of an earlier back end may come back: for this long after the start, nothing is said of endpoints
+    /// that are not open, since a nack would end messages that only have to wait. Zero when there was none.
+    pub await_return: Duration,
 }
 
 /// A partition.

@@ -18,7 +18,7 @@ use std::time::Duration;
 use mxoe::addr::{Address, EndpointId, NicAddr};
 use mxoe::time::Time;
 use myrixen_control::{Reply as OperatorReply, Request as OperatorRequest};
-use myrixen_link::{LinkCounters, LinkInfo, Tag};
+use myrixen_link::{LinkCounters, LinkInfo};
 use myrixen_platform::message::{Mac, Notice, PortAddress};
 use myrixen_platform::{Handover, Heard, Meeting, PeerFault, Policy, Ready, WaitSet};
 
@@ -195,9 +195,6 @@ impl Control {
             };
             self.wait.wait(timeout, &mut ready)?;
         }
-        for worker in &self.workers {
-            let _ = worker.commands.send(Command::Stop);
-        }
         Ok(())
     }
 
@@ -261,7 +258,7 @@ impl Control {
                 };
                 if self.guests.get(&guest).is_some_and(ours) {
                     self.blame(now, guest, "port_ring", &fault);
-                    self.detach(now, guest);
+                    self.detach(guest);
                 }
             }
             Report::Heard {
@@ -317,7 +314,7 @@ impl Control {
                 Ok(Some(Heard::Request(serial, request))) => {
                     self.answer_guest(now, id, serial, request);
                 }
-                Ok(Some(Heard::Left)) => return self.detach(now, id),
+                Ok(Some(Heard::Left)) => return self.detach(id),
                 // Of a later version of the platform: nothing to do for us.
                 Ok(Some(_)) => {}
                 Err(fault) => return self.expel(now, id, &fault),
@@ -447,8 +444,9 @@ impl Control {
         let late: Vec<GuestId> = self.guests.values().filter(late).map(|g| g.id).collect();
         for id in late {
             *self.refused.entry("silent").or_default() += 1;
-            self.detach(now, id);
+            self.detach(id);
         }
+        self.operators.resume(now);
         self.give_up_adopted(now);
         if let Some(end) = self.draining {
             self.stopped |= end <= now || self.guests.is_empty();
@@ -470,6 +468,7 @@ impl Control {
         greetings
             .chain(adopted)
             .chain(paused)
+            .chain(self.operators.paused)
             .chain(self.discovery.next_timeout())
             .chain(self.draining)
             .min()
@@ -506,10 +505,14 @@ impl Control {
             .map(|s| s.ports.len())
             .sum()
     }
+}
 
-    /// How a partition is marked on its uplink.
-    fn tag(&self, partition: PartitionId) -> Option<Tag> {
-        Some(self.ways.get(usize::from(partition.get()))?.way_out?.tag)
+impl Drop for Control {
+    /// However it ends, the workers do not go on without it.
+    fn drop(&mut self) {
+        for worker in &self.workers {
+            let _ = worker.commands.send(Command::Stop);
+        }
     }
 }
 

@@ -48,6 +48,12 @@ impl Secret {
         Self(key)
     }
 
+    /// Whether a back end has kept its secret there: then its guests may be about to come back.
+    #[must_use]
+    pub fn is_kept(state_dir: &Path) -> bool {
+        state_dir.join(FILE).exists()
+    }
+
     /// Reads the secret from the state directory, making both when they are not there. The file belongs
     /// to who runs the back end and is readable by nobody else.
     ///

@@ -117,6 +117,8 @@ pub(crate) struct Switch {
     touched: Vec<usize>,
     /// Nacks for the wire, kept until the uplink can be written.
     replies: Vec<(Tag, Head)>,
+    /// Frames to endpoints that are not open are answered.
+    nacking: bool,
 }
 
 impl Switch {
@@ -140,7 +142,12 @@ impl Switch {
             meter,
             touched: Vec::new(),
             replies: Vec::with_capacity(MAX_REPLIES),
+            nacking: true,
         }
+    }
+
+    pub(crate) fn set_nacking(&mut self, nacking: bool) {
+        self.nacking = nacking;
     }
 
     pub(crate) fn add_board(&mut self, partition: PartitionId, nic: NicAddr) {
@@ -187,8 +194,8 @@ impl Switch {
         key
     }
 
-    /// Stops serving a port; gives its two halves so that the caller can take it out of its wait set.
-    pub(crate) fn remove_port(&mut self, port: PortId) -> Option<(usize, Inbound)> {
+    /// Stops serving a port; gives its key.
+    pub(crate) fn remove_port(&mut self, port: PortId) -> Option<usize> {
         let key = self.inbound.iter().find(|(_, p)| p.id == port)?.0;
         let inbound = self.inbound.remove(key);
         self.outbound.remove(key).hang_up();
@@ -200,12 +207,7 @@ impl Switch {
         }
         self.turns.retain(|t| !t.ports.is_empty());
         self.meter.ports.add(u64::MAX);
-        Some((key, inbound))
-    }
-
-    /// The waiting half of a port.
-    pub(crate) fn inbound(&mut self, key: usize) -> Option<&mut Inbound> {
-        self.inbound.get_mut(key)
+        Some(key)
     }
 
     /// How many guests have ports here.

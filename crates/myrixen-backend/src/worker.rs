@@ -89,6 +89,8 @@ pub struct Worker {
     meter: Arc<WorkerMeter>,
     turns: u64,
     stopped: bool,
+    /// Until then, guests of an earlier back end are coming back.
+    nacks_from: Time,
 }
 
 impl std::fmt::Debug for Worker {
@@ -120,13 +122,20 @@ impl Worker {
             meter,
             turns: 0,
             stopped: false,
+            nacks_from: Time::ZERO,
         })
+    }
+
+    /// Says nothing of endpoints that are not open before this time.
+    pub(crate) fn nacks_from(&mut self, time: Time) {
+        self.nacks_from = time;
     }
 
     /// One round: what arrived on the uplinks, what other workers have, then each guest its share. Never blocks, and
     /// its work is bounded whatever the guests do.
     pub fn turn(&mut self, now: Time) -> Activity {
         self.take_commands(now);
+        self.switch.set_nacking(now >= self.nacks_from);
         let mut frames = 0;
         for uplink in self.uplinks.iter_mut().flatten() {
             frames += self.switch.receive(now, uplink);
@@ -157,7 +166,7 @@ impl Worker {
         if frames > 0 {
             self.meter.busy_turns.add(1);
         }
-        if self.turns % COUNTERS_EVERY == 0 {
+        if self.turns.is_multiple_of(COUNTERS_EVERY) {
             self.publish_counters();
         }
     }
@@ -205,7 +214,7 @@ impl Worker {
 
     fn remove_port(&mut self, port: PortId, partition: PartitionId, at: Address) {
         match self.switch.remove_port(port) {
-            Some((key, _)) => {
+            Some(key) => {
                 if let Some(waiter) = self.bells.remove(&key) {
                     self.wait.remove_bell(&waiter);
                 }

@@ -88,6 +88,7 @@ impl Embedded {
                 name: self.host,
                 id: id.to_vec(),
                 secret: Secret::random().map_err(random)?,
+                await_return: Duration::ZERO,
             },
             partitions: vec![PartitionConfig {
                 name: "default".into(),

@@ -5,7 +5,7 @@
 //! whether the data still is what was offered: the sender changes it before it lets go of the
 //! buffer, and the receiver looks at it after copying.
 
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{Ordering, fence};
 
 use mxoe::engine::{OfferId, PullId, RegionId};
 use myrixen_platform::memory::PeerMemory;
@@ -46,24 +46,22 @@ impl Guards {
         })
     }
 
-    fn word(&mut self, index: usize) -> &mut [u8] {
-        &mut self.words[index * 8..index * 8 + 8]
-    }
-
     pub(crate) fn take(&mut self) -> Option<Guard> {
         let index = self.free.pop()?;
         let mut value = [0; 8];
-        value.copy_from_slice(self.word(index));
+        value.copy_from_slice(&self.words[index * 8..index * 8 + 8]);
         Some(Guard {
             index,
-            value: u64::from_le_bytes(value),
+            value: u64::from_ne_bytes(value),
         })
     }
 
     /// The offer is over: whoever still reads will find out.
     pub(crate) fn revoke(&mut self, guard: Guard) {
-        let next = guard.value.wrapping_add(1).to_le_bytes();
-        self.word(guard.index).copy_from_slice(&next);
+        let next = guard.value.wrapping_add(1);
+        self.words
+            .store_u64(guard.index * 8, next, Ordering::Relaxed);
+        fence(Ordering::SeqCst); // before the buffer is used again; pairs with: still_valid
         self.free.push(guard.index);
     }
 }
@@ -212,6 +210,7 @@ impl Offer {
 
     /// Whether the data was still the offered one, after it has been copied.
     pub(crate) fn still_valid(&self) -> bool {
+        fence(Ordering::Acquire); // after the copy; pairs with: revoke
         self.pool
             .load_u64(self.guard_at as usize, Ordering::Acquire)
             == self.guard

@@ -233,19 +233,22 @@ impl Progress {
                     self.lose(inner);
                 }
             }
-            Link::Greeting(handshake) => match handshake.poll() {
-                Ok(None) => {}
-                Ok(Some((attachment, welcome))) => {
-                    self.door.ticket = welcome.ticket.clone().or(self.door.ticket.take());
-                    self.arrive(inner, attachment, OwnBoard::from_welcome(&welcome));
-                }
-                Err(_) => {
-                    self.link = Link::Away {
-                        retry_at: now + RETRY.0,
-                        pause: RETRY.0,
+            Link::Greeting(handshake) => {
+                // Its descriptor becomes the attachment's, which is watched in its own way.
+                self.bells.remove(handshake.fd());
+                match handshake.poll() {
+                    Ok(Some((attachment, welcome))) => {
+                        self.door.ticket = welcome.ticket.clone().or(self.door.ticket.take());
+                        self.arrive(inner, attachment, OwnBoard::from_welcome(&welcome));
                     }
+                    Ok(None)
+                        if self
+                            .bells
+                            .add(handshake.fd(), BACK_END, Interest::Read)
+                            .is_ok() => {}
+                    Ok(None) | Err(_) => self.stay_away(now, RETRY.0),
                 }
-            },
+            }
             Link::Away { retry_at, pause } if *retry_at <= now => {
                 let pause = *pause;
                 let greeting = self.door.knock(&inner.pool).ok().filter(|handshake| {
@@ -289,9 +292,6 @@ impl Progress {
     /// The back end is back: opens every port again, and tells it of the direct channels there are.
     fn arrive(&mut self, inner: &Arc<Inner>, attachment: Attachment, board: OwnBoard) {
         let attachment = Arc::new(attachment);
-        if let Link::Greeting(handshake) = &self.link {
-            self.bells.remove(handshake.fd());
-        }
         *inner.board.lock().unwrap_or_else(PoisonError::into_inner) = board;
         self.direct_limit = false;
         for (slot, shared) in inner.open_endpoints() {
@@ -316,11 +316,16 @@ impl Progress {
             self.link = Link::Attached(Arc::clone(&attachment));
             inner.home.set(Some(attachment));
         } else {
-            self.link = Link::Away {
-                retry_at: inner.clock.now() + RETRY.1,
-                pause: RETRY.1,
-            };
+            self.stay_away(inner.clock.now(), RETRY.1);
         }
+    }
+
+    /// Looks for the back end again after a pause.
+    fn stay_away(&mut self, now: Time, pause: Duration) {
+        self.link = Link::Away {
+            retry_at: now + pause,
+            pause,
+        };
     }
 
     fn take_answers(&mut self, inner: &Arc<Inner>, attachment: &Attachment) {

@@ -284,11 +284,11 @@ impl Control {
             text = format!("{text}: {cause}");
         }
         self.blame(now, id, kind, &text);
-        self.detach(now, id);
+        self.detach(id);
     }
 
     /// A guest is gone, or is to go: all of it is taken back, and its partition is told.
-    pub(super) fn detach(&mut self, now: Time, id: GuestId) {
+    pub(super) fn detach(&mut self, id: GuestId) {
         let Some(mut guest) = self.guests.remove(&id) else {
             return;
         };

@@ -12,7 +12,7 @@ use mxoe::time::Time;
 use myrixen_control::{MAX_REQUEST, Reply, Request, decode, encode};
 use myrixen_platform::{Interest, WaitSet};
 
-use super::{Control, OPERATOR};
+use super::{BREATHER, Control, OPERATOR};
 
 /// Operators connected at once.
 const MAX_OPERATORS: u64 = 16;
@@ -22,6 +22,8 @@ pub(super) struct Operators {
     listener: Option<UnixListener>,
     wait: WaitSet,
     connected: BTreeMap<u64, Operator>,
+    /// Nobody is let in until then.
+    pub(super) paused: Option<Time>,
 }
 
 struct Operator {
@@ -46,14 +48,25 @@ impl Operators {
             listener,
             wait: wait.clone(),
             connected: BTreeMap::new(),
+            paused: None,
         })
     }
 
-    fn accept(&mut self) {
+    fn accept(&mut self, now: Time) {
         let Some(listener) = &self.listener else {
             return;
         };
-        while let Ok((stream, _)) = listener.accept() {
+        loop {
+            let stream = match listener.accept() {
+                Ok((stream, _)) => stream,
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return,
+                Err(_) => {
+                    // Most likely descriptors are used up: who waits goes on waiting, and we do not spin.
+                    self.wait.remove(listener.as_fd());
+                    self.paused = Some(now + BREATHER);
+                    return;
+                }
+            };
             let free = (1..=MAX_OPERATORS).find(|n| !self.connected.contains_key(n));
             // One too many is hung up on.
             let Some(number) = free else { continue };
@@ -70,6 +83,21 @@ impl Operators {
                 self.connected.insert(number, operator);
             }
         }
+    }
+
+    /// Lets operators in again when the pause is over.
+    pub(super) fn resume(&mut self, now: Time) {
+        let Some(listener) = self
+            .listener
+            .as_ref()
+            .filter(|_| self.paused.is_some_and(|t| t <= now))
+        else {
+            return;
+        };
+        self.paused = match self.wait.add(listener.as_fd(), OPERATOR, Interest::Read) {
+            Ok(()) => None,
+            Err(_) => Some(now + BREATHER),
+        };
     }
 
     fn hang_up(&mut self, number: u64) {
@@ -120,7 +148,7 @@ impl Control {
     /// The socket, or an operator, has something.
     pub(super) fn hear_operators(&mut self, now: Time, number: u64) {
         if number == 0 {
-            return self.operators.accept();
+            return self.operators.accept(now);
         }
         if self.serve_operator(now, number).is_err() {
             self.operators.hang_up(number);

@@ -68,8 +68,8 @@ impl Switch {
         };
         let frame = Passing { head, rest };
         let step = match destination {
-            Destination::Local(board) => self.to_board(partition, board, &route, frame),
-            Destination::Away => self.to_wire(partition, frame, uplinks),
+            Destination::Local(board) => self.forward_to_board(partition, board, &route, frame),
+            Destination::Away => self.forward_to_wire(partition, frame, uplinks),
         };
         match step {
             Step::Dropped(reason) => self.drop_sent(key, reason),
@@ -122,7 +122,7 @@ impl Switch {
     }
 
     /// To an endpoint of a board of this host.
-    pub(super) fn to_board(
+    pub(super) fn forward_to_board(
         &mut self,
         partition: PartitionId,
         board: usize,
@@ -135,7 +135,7 @@ impl Switch {
         };
         match self.table.place(board, endpoint) {
             Place::Here(key) => self.deliver(key, frame),
-            Place::At(worker) => self.to_worker(partition, worker, frame),
+            Place::At(worker) => self.forward_to_worker(partition, worker, frame),
             Place::Closed => Step::Closed,
         }
     }
@@ -174,7 +174,7 @@ impl Switch {
     }
 
     /// To the network, if the partition has a way there.
-    pub(super) fn to_wire(
+    pub(super) fn forward_to_wire(
         &mut self,
         partition: PartitionId,
         frame: Passing<'_>,
@@ -188,7 +188,7 @@ impl Switch {
             return Step::Dropped(DropReason::NoRoute);
         };
         if way.worker != self.worker {
-            return self.to_worker(partition, way.worker, frame);
+            return self.forward_to_worker(partition, way.worker, frame);
         }
         match uplinks
             .get_mut(usize::from(way.uplink.get()))
@@ -208,15 +208,18 @@ impl Switch {
             head: &nack,
             rest: Body::Empty,
         };
-        if self.deliver(key, frame) == Step::Moved {
-            if let Some(port) = self.outbound.get(key) {
-                port.meter.nacks.add(1);
-            }
+        if self.deliver(key, frame) == Step::Moved
+            && let Some(port) = self.outbound.get(key)
+        {
+            port.meter.nacks.add(1);
         }
     }
 
-    /// The nack for a frame whose endpoint is not open; `None` for kinds that are not nacked.
+    /// The nack for a frame whose endpoint is not open; `None` for kinds that are not nacked, and while guests are coming back.
     pub(super) fn nack(&self, partition: PartitionId, head: &[u8], len: usize) -> Option<Head> {
+        if !self.nacking {
+            return None;
+        }
         let dialect = self.dialect(partition);
         let nack = nack_for(dialect, head, len, NackKind::EndpointClosed)?;
         let mut out = Head::new();

@@ -39,15 +39,18 @@ pub(crate) struct MeshEnd {
 /// # Errors
 /// No memory or no descriptors.
 pub(crate) fn mesh(workers: usize) -> io::Result<Vec<Vec<Option<MeshEnd>>>> {
-    let mut rows: Vec<Vec<Option<MeshEnd>>> = (0..workers)
-        .map(|_| (0..workers).map(|_| None).collect())
-        .collect();
-    for low in 0..workers {
-        for high in low + 1..workers {
+    let mut rows: Vec<Vec<Option<MeshEnd>>> = Vec::new();
+    for high in 0..workers {
+        // Each row is as long as there are workers; what the lower ones need is made with the higher.
+        let mut row: Vec<Option<MeshEnd>> = Vec::new();
+        for lower in &mut rows {
             let (front, back) = way()?;
-            rows[low][high] = Some(front);
-            rows[high][low] = Some(back);
+            lower.push(Some(front));
+            row.push(Some(back));
         }
+        debug_assert_eq!(row.len(), high, "one way to each lower worker");
+        row.push(None);
+        rows.push(row);
     }
     Ok(rows)
 }
@@ -144,7 +147,7 @@ impl MeshEnd {
 
 impl Switch {
     /// To a port or an uplink of another worker.
-    pub(super) fn to_worker(
+    pub(super) fn forward_to_worker(
         &mut self,
         partition: PartitionId,
         worker: WorkerId,
@@ -216,8 +219,8 @@ impl Switch {
         };
         let frame = Passing { head, rest };
         let step = match self.table.find(partition, route.destination) {
-            Destination::Local(board) => self.to_board(partition, board, &route, frame),
-            Destination::Away => self.to_wire(partition, frame, uplinks),
+            Destination::Local(board) => self.forward_to_board(partition, board, &route, frame),
+            Destination::Away => self.forward_to_wire(partition, frame, uplinks),
         };
         if step == Step::Closed {
             self.nack_sender(partition, head, record.len() - PREFIX, uplinks);
@@ -242,8 +245,8 @@ impl Switch {
             rest: Body::Empty,
         };
         let _ = match self.table.find(partition, route.destination) {
-            Destination::Local(board) => self.to_board(partition, board, &route, frame),
-            Destination::Away => self.to_wire(partition, frame, uplinks),
+            Destination::Local(board) => self.forward_to_board(partition, board, &route, frame),
+            Destination::Away => self.forward_to_wire(partition, frame, uplinks),
         };
     }
 }

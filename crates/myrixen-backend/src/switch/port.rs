@@ -34,7 +34,6 @@ pub(crate) struct Inbound {
     pub(super) partition: PartitionId,
     pub(super) address: Address,
     pub(super) consumer: Consumer,
-    pub(crate) waiter: Waiter,
     pub(super) meter: Arc<PortMeter>,
     pub(super) cache: Cached,
     /// The ring says that we sleep. It goes on saying so until something comes out of it: a guest
@@ -65,7 +64,6 @@ impl NewPort {
             partition: self.partition,
             address: self.address,
             consumer: self.pair.consumer,
-            waiter: self.waiter,
             meter: Arc::clone(&self.meter),
             cache: Cached::default(),
             asleep: false,

@@ -86,7 +86,7 @@ impl Switch {
             head,
             rest: skip(frame.bytes, head.len()),
         };
-        match self.to_board(partition, board, route, passing) {
+        match self.forward_to_board(partition, board, route, passing) {
             Step::Moved => Ok(()),
             Step::Dropped(reason) => Err(reason),
             Step::Blocked => Err(DropReason::WorkerRingFull),

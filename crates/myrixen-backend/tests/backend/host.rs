@@ -43,6 +43,7 @@ pub(crate) fn config() -> BackendConfig {
             name: "host".into(),
             id: b"id".to_vec(),
             secret: Secret::from_bytes([3; 32]),
+            await_return: Duration::ZERO,
         },
         partitions: vec![partition("p", None)],
         uplinks: vec![],

@@ -77,10 +77,10 @@ fn arbitrary_bytes_in_a_ring_never_stop_the_others() {
         let pages = port.handles.pair.producer.memory().clone();
         for at in (256..pages.len()).step_by(8) {
             // Small lengths and valid kinds now and then, so that some of it is taken for frames.
-            let word = if random() % 2 == 0 {
+            let word = if random().is_multiple_of(2) {
                 random()
             } else {
-                1 << 32 | random() % 512
+                (1 << 32) | (random() % 512)
             };
             pages.store_u64(at, word, Ordering::Relaxed);
         }
