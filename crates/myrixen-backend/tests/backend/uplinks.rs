@@ -25,7 +25,9 @@ fn host(link: MemoryLink, name: &str, partitions: &[(&str, Tag)]) -> Host {
 fn settle(hosts: &mut [&mut Host]) {
     for _ in 0..8 {
         // What a control side has its workers say counts for no frame looked at.
-        hosts.iter_mut().for_each(|h| drop(h.turn()));
+        for host in hosts.iter_mut() {
+            host.turn();
+        }
         while hosts.iter_mut().map(|h| h.turn()).sum::<usize>() > 0 {}
         for host in hosts.iter_mut() {
             host.snapshot();
