@@ -131,7 +131,17 @@ fn measure(test: Test, sizes: &[u64], args: &PerfArgs) -> anyhow::Result<()> {
                 args.target
             )
         })?;
-    let path = path(&fabric, &endpoint, &server)?;
+    let here = is_here(&fabric, &endpoint, &server)?;
+    let is_direct = || matches!(endpoint.path(&server), PathKind::Direct { .. });
+    let mut client = Client::new(&endpoint, server, args.wait);
+    if here && !args.no_direct {
+        client.settle(is_direct)?;
+    }
+    let path = match (is_direct(), here) {
+        (true, _) => Path::Direct,
+        (false, true) => Path::Switched,
+        (false, false) => Path::Wire,
+    };
     warn_of_cores(&path, args.wait);
     let label = Label {
         path,
@@ -143,7 +153,6 @@ fn measure(test: Test, sizes: &[u64], args: &PerfArgs) -> anyhow::Result<()> {
     } else {
         &args.sizes
     };
-    let mut client = Client::new(&endpoint, server, args.wait);
     let mut progress = Progress::new();
     progress.step(&format!(
         "Measuring the {} path to {}",
@@ -166,18 +175,11 @@ fn measure(test: Test, sizes: &[u64], args: &PerfArgs) -> anyhow::Result<()> {
     }
 }
 
-/// The path that messages to `server` take, as records name it.
-fn path(fabric: &Fabric, endpoint: &Endpoint, server: &Peer) -> anyhow::Result<Path> {
-    if matches!(endpoint.path(server), PathKind::Direct { .. }) {
-        return Ok(Path::Direct);
-    }
+/// Whether `server` is on this host.
+fn is_here(fabric: &Fabric, endpoint: &Endpoint, server: &Peer) -> anyhow::Result<bool> {
     let nic = server.address().nic;
-    let here = nic == endpoint.address().nic
-        || fabric
-            .boards()?
-            .iter()
-            .any(|board| board.local && board.nic == nic);
-    Ok(if here { Path::Switched } else { Path::Wire })
+    let local = |board: &Board| board.local && board.nic == nic;
+    Ok(nic == endpoint.address().nic || fabric.boards()?.iter().any(local))
 }
 
 fn warn_of_cores(path: &Path, wait: Wait) {

@@ -201,15 +201,17 @@ impl Guest {
             Which::Main => (&self.main, partner.main),
             Which::Switched => (&self.switched, partner.switched),
         };
-        let direct = matches!(endpoint.path(&peer), PathKind::Direct { .. });
-        if direct != (label.path == Path::Direct) {
+        let wanted = label.path == Path::Direct;
+        let is_wanted = || matches!(endpoint.path(&peer), PathKind::Direct { .. }) == wanted;
+        let each = Duration::from_millis(plan.each_ms);
+        let mut client = Client::new(endpoint, peer, label.wait);
+        client.settle(is_wanted)?;
+        if !is_wanted() {
             bail!(
                 "messages to guest {with} do not take the {} path that was to be measured",
                 label.path
             );
         }
-        let each = Duration::from_millis(plan.each_ms);
-        let mut client = Client::new(endpoint, peer, label.wait);
         for &size in &plan.pingpong_sizes {
             say(&Report::Measured {
                 record: label.pingpong(&mut client, size, each)?,
