@@ -319,7 +319,7 @@ impl Endpoint {
             return Err(Ignored::TooManyPartners);
         }
         let path = self.routes.get(&wanted).copied();
-        let first = self.first_number(None);
+        let first = self.first_number(None, Status::Success);
         let window = self.largest_window();
         let partner = Partner::new(address, path.unwrap_or(PathId::SWITCH), first, window);
         let key = self.partners.insert(partner);
@@ -353,12 +353,16 @@ impl Endpoint {
     }
 
     /// The number that a partner's messages are to begin with: after `previous` ones, under the next session bits, so
-    /// that what is left over from before is told apart (section 6.4).
-    pub(super) fn first_number(&mut self, previous: Option<SeqNo>) -> SeqNo {
+    /// that what is left over from before is told apart (section 6.4). `status` says why they begin anew.
+    pub(super) fn first_number(&mut self, previous: Option<SeqNo>, status: Status) -> SeqNo {
         /// What the reference peer announces after giving up.
         const AFTER_GIVING_UP: u16 = 0x30f1;
         match (self.config.numbering, previous) {
             (Numbering::One, None) => SeqNo::FIRST,
+            // A new session of the partner's is all that tells its former messages apart (section 5.2).
+            (Numbering::One, Some(previous)) if status == Status::PartnerRestarted => {
+                SeqNo::new(previous.session(), 1)
+            }
             (Numbering::One, Some(previous)) => {
                 SeqNo::new(previous.next_session().session(), AFTER_GIVING_UP)
             }
@@ -377,7 +381,8 @@ impl Endpoint {
         let session = self.partners[key].session();
         self.fail_sending(key, status);
         self.fail_receiving(now, key, status);
-        let next = self.first_number(Some(self.partners[key].receiving.next));
+        let previous = self.partners[key].receiving.next;
+        let next = self.first_number(Some(previous), status);
         let partner = &mut self.partners[key];
         partner.receiving.next = next;
         partner.receiving.complete = next;

@@ -395,7 +395,7 @@ mod tests {
                 let random = crate::matching::hash::splitmix(&mut state);
                 let place = usize::try_from(random % 5).unwrap().min(flying.len() - 1);
                 let frame = flying.remove(place);
-                if random % 11 != 0 && window.expects(frame) {
+                if !random.is_multiple_of(11) && window.expects(frame) {
                     window.arrive(NOW, frame, 8);
                 }
                 let missing: u32 = window.asks.iter().map(|ask| ask.missing).sum();

@@ -132,7 +132,7 @@ fn lossy(dialect: Dialect, seed: u64, loss: u64) -> Net {
     net.faults = Faults {
         loss,
         duplicates: loss / 2,
-        jitter: Duration::from_micros(if seed % 2 == 0 { 0 } else { 300 }),
+        jitter: Duration::from_micros(if seed.is_multiple_of(2) { 0 } else { 300 }),
     };
     net
 }
@@ -259,14 +259,14 @@ fn messages_keep_their_order_when_the_path_changes_under_way() {
         let direct = PathId::new(2);
         net.run(Duration::from_micros(40));
         let profile = PathProfile {
-            fetch: seed % 2 == 0,
+            fetch: seed.is_multiple_of(2),
             max_frame: 40_000,
             ..PathProfile::new(Dialect::DEFAULT, 128 << 10)
         };
         for number in 0..2_u8 {
             let (now, other) = (net.now, address(1 - number));
             let host = &mut net.hosts[usize::from(number)];
-            host.fetches = seed % 4 == 0;
+            host.fetches = seed.is_multiple_of(4);
             host.endpoint.set_path(now, direct, profile);
             host.endpoint.route(now, other, direct);
         }

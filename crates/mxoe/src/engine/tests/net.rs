@@ -179,6 +179,9 @@ struct Flight {
     offer: Option<Vec<u8>>,
 }
 
+/// Sees who sends what; `false` loses it.
+type Filter = Box<dyn FnMut(usize, &[u8]) -> bool>;
+
 pub(super) struct Net {
     pub(super) hosts: Vec<Host>,
     pub(super) now: Time,
@@ -194,7 +197,7 @@ pub(super) struct Net {
     /// Frames sent.
     pub(super) frames: u64,
     /// Looks at every frame; drops it by `false`.
-    pub(super) filter: Box<dyn FnMut(usize, &[u8]) -> bool>,
+    pub(super) filter: Filter,
 }
 
 pub(super) fn address(number: u8) -> Address {

@@ -450,7 +450,7 @@ fn restarts_under_loss_lose_nothing_silently() {
                     )
                 })
                 .collect();
-            let cut_short = life % 2 == 0;
+            let cut_short = life.is_multiple_of(2);
             let (short, long) = (Duration::from_micros(seed * 9), LONG);
             net.run(if cut_short { short } else { long });
             for (number, (got, send)) in (0..).zip(there) {
