@@ -194,9 +194,11 @@ impl Switch {
         key
     }
 
-    /// Stops serving a port; gives its key.
-    pub(crate) fn remove_port(&mut self, port: PortId) -> Option<usize> {
+    /// Stops serving a port; gives its key. What its guest sent last (an endpoint's last acknowledgements) still goes,
+    /// as far as one visit takes it.
+    pub(crate) fn remove_port(&mut self, port: PortId, uplinks: &mut Uplinks) -> Option<usize> {
         let key = self.inbound.iter().find(|(_, p)| p.id == port)?.0;
+        self.take_last_words(key, uplinks);
         let inbound = self.inbound.remove(key);
         self.outbound.remove(key).hang_up();
         self.touched.retain(|&k| k != key);
@@ -208,6 +210,22 @@ impl Switch {
         self.turns.retain(|t| !t.ports.is_empty());
         self.meter.ports.add(u64::MAX);
         Some(key)
+    }
+
+    /// One more visit to a port that is about to go, paid for by its guest.
+    fn take_last_words(&mut self, key: usize, uplinks: &mut Uplinks) {
+        let Some(index) = self.turns.iter().position(|t| t.ports.contains(&key)) else {
+            return;
+        };
+        let mut account = Account {
+            deficit: Deficit::default(),
+            bucket: self.turns.get(index).and_then(|t| t.bucket),
+        };
+        account.deficit.begin(QUANTUM);
+        self.drain(key, &mut account, &mut 0, uplinks);
+        if let Some(turn) = self.turns.get_mut(index) {
+            turn.bucket = account.bucket;
+        }
     }
 
     /// How many guests have ports here.

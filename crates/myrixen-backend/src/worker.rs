@@ -213,7 +213,7 @@ impl Worker {
     }
 
     fn remove_port(&mut self, port: PortId, partition: PartitionId, at: Address) {
-        match self.switch.remove_port(port) {
+        match self.switch.remove_port(port, &mut self.uplinks) {
             Some(key) => {
                 if let Some(waiter) = self.bells.remove(&key) {
                     self.wait.remove_bell(&waiter);
