@@ -14,6 +14,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod hostile;
 mod memory;
 pub mod network;
 mod node;

@@ -36,6 +36,8 @@ pub(crate) struct Node {
     pub(crate) timer: Option<Time>,
     /// It takes in what no planned receive has taken.
     pub(crate) draining: bool,
+    /// It has closed its endpoint and asks for nothing more.
+    pub(crate) closed: bool,
 }
 
 /// What a program knows of another node.
@@ -137,6 +139,7 @@ impl Node {
             due: None,
             timer: None,
             draining: false,
+            closed: false,
         }
     }
 

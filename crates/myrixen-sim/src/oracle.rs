@@ -57,6 +57,8 @@ pub struct Posting {
     pub len: u32,
     /// It took an unexpected message that was claimed: no rule of order applies to it.
     pub claimed: bool,
+    /// It has a deadline, which may pass while the message is being transferred.
+    pub hurried: bool,
 }
 
 /// What a receive says it has got.
@@ -296,10 +298,11 @@ impl Oracle {
 
     /// A receive failed after it was matched: that needs an excuse.
     fn broke(&mut self, id: PostId, posting: &Posting, got: &Got<'_>) -> Result<(), Violation> {
+        let late = posting.hurried && got.status == Status::Timeout;
         let same = |message: &Message| {
             message.got.is_none()
                 && !message.broken
-                && message.sending.excused
+                && (message.sending.excused || late)
                 && is_it(message, posting, got)
         };
         let index = self
@@ -325,6 +328,7 @@ impl Oracle {
         let fits = |(index, message): &(usize, &Option<Message>)| {
             message.as_ref().is_some_and(|message| {
                 message.got.is_none()
+                    && !message.broken
                     && is_it(message, posting, got)
                     && payload::of_message(*index as u64, got.length).starts_with(got.bytes)
             })
@@ -417,7 +421,7 @@ impl Oracle {
                 }
                 (None, Some((Status::Success | Status::Truncated, _))) => {
                     let synchronous = message.sending.mode == SendMode::Synchronous;
-                    if synchronous && !message.sending.excused {
+                    if synchronous && !message.broken && !message.sending.excused {
                         return Err(Violation::NeverReceived { message: id });
                     }
                 }

@@ -500,6 +500,7 @@ impl<'a> World<'a> {
     /// Closes a node's endpoint: what is owed goes out, every request ends.
     fn close(&mut self, index: usize) -> Result<(), Violation> {
         if let Some(node) = &mut self.nodes[index] {
+            node.closed = true;
             node.endpoint.close(self.now);
         }
         self.drive(index)?;

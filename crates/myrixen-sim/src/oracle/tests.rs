@@ -34,6 +34,7 @@ fn posting(len: u32) -> Posting {
         from: None,
         len,
         claimed: false,
+        hurried: false,
     }
 }
 
@@ -188,6 +189,31 @@ fn failures_need_an_excuse() {
     failed(&mut excused).expect("excused");
     assert_eq!(excused.unsettled(), 0);
     assert_eq!(excused.close().expect("excused").failed, 1);
+}
+
+#[test]
+fn a_deadline_excuses_a_receive_that_has_one() {
+    let mut oracle = oracle(2, false);
+    let late = Got {
+        status: Status::Timeout,
+        from: 0,
+        space: Space::Tagged,
+        match_info: 7,
+        length: 10,
+        bytes: &[],
+    };
+    let patient = oracle.posting(posting(10));
+    assert!(matches!(
+        oracle.got(patient, &late),
+        Err(Violation::FailedReceive { .. })
+    ));
+    let hurried = oracle.posting(Posting {
+        hurried: true,
+        ..posting(10)
+    });
+    oracle.got(hurried, &late).expect("excused");
+    told(&mut oracle, 0).expect("told");
+    assert_eq!(oracle.unsettled(), 1);
 }
 
 #[test]

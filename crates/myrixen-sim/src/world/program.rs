@@ -53,6 +53,7 @@ impl World<'_> {
                     from: known,
                     len,
                     claimed: false,
+                    hurried: matches!(give, Give::Deadline(_)),
                 };
                 self.post(posting, give)?;
             }
@@ -87,6 +88,9 @@ impl World<'_> {
             let Some(node) = &mut self.nodes[index] else {
                 return Ok(());
             };
+            if node.closed {
+                return Ok(());
+            }
             let contact = &mut node.contacts[to];
             let Some(&id) = contact.waiting.front() else {
                 return Ok(());
@@ -350,6 +354,7 @@ impl World<'_> {
             from: None,
             len,
             claimed: false,
+            hurried: false,
         };
         self.post(anything, Give::Time)
     }
@@ -379,6 +384,7 @@ impl World<'_> {
                     from,
                     len: found.length,
                     claimed: how == Drain::Claims,
+                    hurried: false,
                 };
                 match how {
                     Drain::Anything => return Ok(false),
@@ -450,7 +456,7 @@ impl World<'_> {
             tell!(self, "{index}: {event:?}");
             self.handle_event(index, event)?;
         }
-        if !self.finishing {
+        if !self.finishing && self.nodes[index].as_ref().is_some_and(|node| !node.closed) {
             any |= self.take_unexpected(index)?;
         }
         Ok(any)
@@ -608,7 +614,9 @@ impl World<'_> {
                 bytes,
             },
         )?;
-        let draining = self.nodes[index].as_ref().is_some_and(|node| node.draining);
+        let draining = self.nodes[index]
+            .as_ref()
+            .is_some_and(|node| node.draining && !node.closed);
         let anything = self.oracle.is_for_anything(post);
         if draining
             && anything
