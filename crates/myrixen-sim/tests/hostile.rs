@@ -1,7 +1,14 @@
 //! A hostile guest costs the others less than a tenth of their share, and gets nothing that is not its own.
 
+use std::os::fd::OwnedFd;
+
 use mxoe::addr::Address;
+use myrixen_platform::process::{Attachment, HelloOptions, Listener};
 use myrixen_sim::hostile::{Guest, Host, Manner, Rogue, Talker};
+use myrixen_sim::rng::Rng;
+use rustix::net::{
+    AddressFamily, SendFlags, SocketAddrUnix, SocketFlags, SocketType, connect, send, socket_with,
+};
 
 /// Guests that keep the rules; each sends to the next.
 const TALKERS: usize = 4;
@@ -144,4 +151,54 @@ fn a_guest_may_die_at_any_moment() {
     let got = run(&mut host, &mut talkers, &mut None);
     assert!(got.iter().all(|got| *got > 0));
     assert!(talkers.iter().all(|talker| !talker.is_lost()));
+}
+
+/// A connected socket to a back end, on which nothing was said yet.
+fn knock(path: &std::path::Path) -> OwnedFd {
+    let flags = SocketFlags::CLOEXEC;
+    let socket =
+        socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None).expect("a socket");
+    connect(&socket, &SocketAddrUnix::new(path).expect("a path")).expect("connects");
+    socket
+}
+
+#[test]
+fn whoever_says_rubbish_at_the_door_is_shown_out() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("socket");
+    let door = Listener::bind(&path, 0o600).expect("listens");
+    let mut host = Host::with_meetings(&["here", "there"], vec![Box::new(door)]).expect("starts");
+    let mut talkers = talkers(&mut host);
+    let mut rng = Rng::new(4);
+    let mut visitors = Vec::new();
+    for number in 0..64 {
+        let visitor = knock(&path);
+        for _ in 0..rng.below(4) {
+            let len = rng.index(300);
+            let mut packet: Vec<u8> = (0..len).map(|_| rng.next_u64().to_le_bytes()[0]).collect();
+            // Kind and length of a Hello (docs/control-plane.md), so that more of it is read.
+            if number % 2 == 0 && packet.len() >= 16 {
+                let len = u32::try_from(packet.len()).expect("short");
+                packet[..4].copy_from_slice(&[1, 0, 0, 0]);
+                packet[4..8].copy_from_slice(&len.to_le_bytes());
+            }
+            // The back end may have hung up by now, as it should.
+            let _ = send(&visitor, &packet, SendFlags::NOSIGNAL | SendFlags::DONTWAIT);
+        }
+        // Some hang up themselves, some stay without a word.
+        if number % 3 != 0 {
+            visitors.push(visitor);
+        }
+    }
+    let got = run(&mut host, &mut talkers, &mut None);
+    assert!(got.iter().all(|got| *got > 0));
+    drop(visitors);
+    let status = host
+        .turn_until(|status| status.guests == TALKERS)
+        .expect("rid of them");
+    assert_eq!((status.ports, status.boards), (TALKERS, TALKERS));
+    // The door is still open to those who behave.
+    let (_attachment, welcome) =
+        Attachment::connect(&path, HelloOptions::default()).expect("welcome");
+    assert_eq!(welcome.partition.as_str(), "here");
 }
