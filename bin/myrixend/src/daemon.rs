@@ -7,7 +7,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use mxoe::frame::{Dialect, Mtu};
 use myrixen_backend::boards::FixedBoard;
 use myrixen_backend::ids::{PartitionId, UplinkId};
@@ -177,7 +177,8 @@ fn open(uplink: &Uplink, remotes: &Remotes) -> anyhow::Result<Box<dyn Link>> {
 }
 
 /// A partition with the dialect it will speak: where only `native` is configured, the larger of the two
-/// usual sizes that the uplink carries, so that hosts with equal networks agree without saying so.
+/// usual sizes that the uplink carries, else what it carries (a tunnel over standard Ethernet), so that hosts
+/// with equal networks agree without saying so.
 fn partition_config(
     partition: &Partition,
     uplinks: &[UplinkConfig],
@@ -190,20 +191,28 @@ fn partition_config(
         .map_or(usize::MAX, |uplink| uplink.link.describe().mtu);
     let dialect = match partition.dialect {
         Some(dialect) => dialect,
-        None if mtu >= usize::from(Mtu::DEFAULT.get()) => Dialect::Native { mtu: Mtu::DEFAULT },
-        None if mtu >= usize::from(Mtu::STANDARD.get()) => Dialect::Native { mtu: Mtu::STANDARD },
-        None => bail!(
-            "partition {:?}: its uplink carries frames of {mtu} bytes, less than {}; set its \
-             dialect to native:{mtu} here and on every other host",
-            partition.name,
-            Mtu::STANDARD.get()
-        ),
+        None => native(mtu).with_context(|| {
+            format!(
+                "partition {:?}: its uplink carries frames of {mtu} bytes, too few for any dialect",
+                partition.name
+            )
+        })?,
     };
     Ok(PartitionConfig {
         name: partition.name.clone(),
         dialect,
         uplink,
     })
+}
+
+/// The native dialect for an uplink that carries frames of `mtu` bytes: one of the two usual sizes, or what fits.
+fn native(mtu: usize) -> Option<Dialect> {
+    let usual = [Mtu::DEFAULT, Mtu::STANDARD];
+    let fits = usual
+        .into_iter()
+        .find(|size| usize::from(size.get()) <= mtu);
+    let mtu = fits.or_else(|| Mtu::new(u16::try_from(mtu).ok()?))?;
+    Some(Dialect::Native { mtu })
 }
 
 fn fixed_board(board: &crate::config::Board) -> FixedBoard {

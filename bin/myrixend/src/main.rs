@@ -1,4 +1,5 @@
 //! The MyriXen daemon: see the library.
+#![forbid(unsafe_code)]
 
 use std::process::ExitCode;
 
