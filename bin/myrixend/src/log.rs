@@ -1,5 +1,7 @@
 //! The log: to standard error, with a level that can be changed while the daemon runs.
 
+use std::io::IsTerminal;
+
 use anyhow::Context;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -15,12 +17,13 @@ impl Log {
         let (filter, handle) = reload::Layer::new(filter(level)?);
         // Under systemd each line is given a time of its own.
         let journal = std::env::var_os("JOURNAL_STREAM").is_some();
-        let lines = fmt::layer().with_writer(std::io::stderr).with_target(false);
+        let lines = fmt::layer()
+            .with_writer(std::io::stderr)
+            .with_ansi(std::io::stderr().is_terminal())
+            .with_target(false);
         let registry = tracing_subscriber::registry().with(filter);
         let started = if journal {
-            registry
-                .with(lines.without_time().with_ansi(false))
-                .try_init()
+            registry.with(lines.without_time()).try_init()
         } else {
             registry.with(lines).try_init()
         };
