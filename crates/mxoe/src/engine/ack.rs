@@ -40,7 +40,8 @@ impl Endpoint {
         }
         let receiving = &mut partner.receiving;
         receiving.bytes = receiving.bytes.saturating_add(bytes);
-        if receiving.owed.is_none() {
+        let first = receiving.owed.is_none();
+        if first {
             receiving.owed = Some(now);
             self.owed = self.owed.wrapping_add(1);
             if !receiving.listed {
@@ -51,7 +52,7 @@ impl Endpoint {
         let timers = &self.config.timers;
         if owed >= timers.ack_messages || receiving.bytes >= timers.ack_bytes {
             self.liback_now(key);
-        } else {
+        } else if first {
             self.arm(key);
         }
     }

@@ -455,6 +455,14 @@ impl Endpoint {
         }
     }
 
+    /// The same, where nothing new can be due before the shortest resend timer runs out. This is done for each message.
+    pub(super) fn arm_resend(&mut self, now: Time, key: Key) {
+        let soonest = after(now, self.config.timers.rto_min);
+        if self.partners[key].armed.is_none_or(|armed| armed > soonest) {
+            self.arm(key);
+        }
+    }
+
     /// When something is due for a partner.
     fn due(&self, key: Key) -> Option<Time> {
         let partner = &self.partners[key];

@@ -15,20 +15,22 @@ pub(super) fn after(time: Time, delay: Duration) -> Time {
     time + delay
 }
 
-/// Round trips to one partner, smoothed as in RFC 6298.
+/// A duration as nanoseconds. Arithmetic on these is much cheaper, and is done for each message.
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// Round trips to one partner, smoothed as in RFC 6298. Nanoseconds.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct RoundTrips {
-    smoothed: Option<Duration>,
-    variation: Duration,
+    smoothed: Option<u64>,
+    variation: u64,
 }
 
 impl RoundTrips {
     /// Takes a measurement in. By Karn's rule it must be of something sent once only.
-    #[allow(
-        clippy::arithmetic_side_effects,
-        reason = "durations are divided by constants"
-    )]
     pub(super) fn sample(&mut self, sample: Duration) {
+        let sample = nanos(sample);
         match self.smoothed {
             None => {
                 self.smoothed = Some(sample);
@@ -46,18 +48,19 @@ impl RoundTrips {
 
     /// The smoothed round trip, or zero before the first measurement.
     pub(super) fn smoothed(&self) -> Duration {
-        self.smoothed.unwrap_or_default()
+        Duration::from_nanos(self.smoothed.unwrap_or_default())
     }
 
     /// How long to wait for an answer after so many waits in vain.
     pub(super) fn timeout(&self, settings: &Settings, in_vain: u8) -> Duration {
         let once = match self.smoothed {
-            None => settings.rto_initial,
+            None => nanos(settings.rto_initial),
             Some(smoothed) => smoothed.saturating_add(self.variation.saturating_mul(4)),
         };
-        let once = once.max(settings.rto_min);
-        let factor = 1_u32.checked_shl(in_vain.into()).unwrap_or(u32::MAX);
-        once.saturating_mul(factor).min(settings.rto_max)
+        let once = once.max(nanos(settings.rto_min));
+        let factor = 1_u64.checked_shl(in_vain.into()).unwrap_or(u64::MAX);
+        let delay = once.saturating_mul(factor).min(nanos(settings.rto_max));
+        Duration::from_nanos(delay)
     }
 }
 

@@ -66,6 +66,13 @@ impl Path {
     }
 }
 
+impl Path {
+    /// Whether there may be anything to send before data.
+    fn is_urgent(&self) -> bool {
+        !(self.answers.is_empty() && self.control.is_empty() && self.asking.is_empty())
+    }
+}
+
 /// A frame's bytes as far as turns are concerned: also an empty one costs something.
 fn cost(transmit: &Transmit) -> i64 {
     let payload = transmit.payload.map_or(0, |slice| slice.len);
@@ -137,17 +144,23 @@ impl Endpoint {
     /// The next frame for a path that has room for one; `None` when there is none. What it names is to be gathered
     /// before the engine is called again.
     pub fn poll_transmit(&mut self, now: Time, path: PathId) -> Option<Transmit> {
-        self.path(path)?;
-        let transmit = self
-            .next_answer(path)
-            .or_else(|| self.next_control(now, path))
-            .or_else(|| self.next_ask(now, path))
-            .or_else(|| self.next_data(now, path))?;
+        let urgent = self.path(path)?.is_urgent();
+        let transmit = match urgent.then(|| self.next_urgent(now, path)).flatten() {
+            Some(transmit) => transmit,
+            None => self.next_data(now, path)?,
+        };
         self.counters.frames_out = self.counters.frames_out.wrapping_add(1);
         if let Some(slice) = transmit.payload {
             self.counters.bytes_out = self.counters.bytes_out.wrapping_add(slice.len.into());
         }
         Some(transmit)
+    }
+
+    /// The next frame that keeps others going.
+    fn next_urgent(&mut self, now: Time, id: PathId) -> Option<Transmit> {
+        self.next_answer(id)
+            .or_else(|| self.next_control(now, id))
+            .or_else(|| self.next_ask(now, id))
     }
 
     fn next_answer(&mut self, id: PathId) -> Option<Transmit> {
@@ -260,7 +273,7 @@ impl Endpoint {
         }
         let next = self.partners[key].sending.queued.first()?;
         self.begin_message(now, id, next)?;
-        self.arm(key);
+        self.arm_resend(now, key);
         self.message_frame(now, id, next)
     }
 

@@ -127,8 +127,29 @@ impl<R: Copy, S: Copy + Eq + Hash> PostedQueue<R, S> {
     }
 
     pub(super) fn take(&mut self, tag: &Tag<S>) -> Option<R> {
-        let key = self.find(tag)?;
-        self.unlink(key)
+        if self.nodes.0.is_empty() {
+            return None;
+        }
+        let mut used = self.classes.iter().enumerate();
+        let mut used = used.by_ref().filter(|(_, known)| known.count > 0);
+        let (place, class) = used.next().map(|(place, known)| (place, known.class))?;
+        if used.next().is_some() {
+            let key = self.find(tag)?;
+            return self.unlink(key);
+        }
+        // With one class in use the only candidate is found and taken in one lookup.
+        let Entry::Occupied(mut list) = self.lists.entry((place, class.value_of(tag))) else {
+            return None;
+        };
+        let key = list.get().first;
+        match list.get().without(&mut self.nodes, key) {
+            Some(rest) => *list.get_mut() = rest,
+            None => {
+                list.remove();
+            }
+        }
+        self.classes[place].count -= 1;
+        self.nodes.0.remove(key).map(|node| node.receive)
     }
 
     pub(super) fn remove(&mut self, number: u32, generation: u32) -> Option<R> {
