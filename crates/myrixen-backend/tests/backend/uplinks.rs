@@ -86,8 +86,13 @@ fn hosts_find_each_others_boards_by_name() {
     let a = left.attach("a");
     settle(&mut [&mut left, &mut right]);
     let b = right.attach("b");
-    settle(&mut [&mut left, &mut right]);
-    // B was announced, A asked for its name; and A's answering round told B of it.
+    // B was announced, A asked for its name; and A's answering round told B of it. The control sides do that on
+    // threads of their own, so it takes as many rounds as it takes.
+    for (asker, name) in [(&a, "b"), (&b, "a")] {
+        while resolve(asker, name).is_none() {
+            settle(&mut [&mut left, &mut right]);
+        }
+    }
     assert_eq!(resolve(&a, "b"), Some((b.nic(), Place::Remote)));
     let peers = left.snapshot().peers;
     assert_eq!(
