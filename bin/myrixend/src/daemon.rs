@@ -145,7 +145,7 @@ impl Daemon {
             .collect()
     }
 
-    /// Waits until the back end has stopped, which [`Backend::drain`] or an operator brings about.
+    /// Waits until the back end has stopped, which [`Handle::drain`](myrixen_backend::Handle::drain) or an operator brings about.
     pub fn join(self) {
         self.backend.join();
         let _ = fs::remove_file(&self.operator_socket);
