@@ -16,6 +16,11 @@ const SHORT: usize = 128;
 /// Messages of the first, short test of each size: it warms up and tells how many the real one takes.
 const WARM_UP: u64 = 20;
 
+/// However slow a path is, this many messages are measured...
+const LEAST: u64 = 10;
+/// ... and however fast it is, not more than this many in one go.
+const MOST: u64 = 1 << 24;
+
 /// A connection to a server.
 pub(crate) struct Client<'a> {
     endpoint: &'a Endpoint,
@@ -78,28 +83,49 @@ impl<'a> Client<'a> {
         time: Duration,
     ) -> anyhow::Result<(Percentiles, u64)> {
         let doing = || format!("the ping-pong of {size} bytes failed");
+        let until = Instant::now() + time;
         let warm_up = self.pingpong_run(size, WARM_UP).with_context(doing)?;
-        let round_trip = Duration::from_nanos(warm_up.value_at_quantile(0.5).max(1));
-        let count = fitting(time, round_trip, 1 << 20);
-        let times = self.pingpong_run(size, count).with_context(doing)?;
+        let mut latest = warm_up.mean();
+        // On a path so slow that the warm-up took all the time, it has to do.
+        let late = Instant::now() >= until;
+        let mut times = if late { warm_up } else { Histogram::new(3)? };
+        // In parts, because the first ones may be much faster or slower than what comes.
+        while times.len() < LEAST || Instant::now() < until {
+            let left = until.saturating_duration_since(Instant::now());
+            let count = fitting(left / 3, Duration::from_secs_f64(latest.max(1.0) / 1e9));
+            let part = self.pingpong_run(size, count).with_context(doing)?;
+            latest = part.mean();
+            times.add(&part)?;
+        }
         let half = |quantile| times.value_at_quantile(quantile) / 2;
-        Ok((
-            Percentiles {
-                p50: half(0.5),
-                p99: half(0.99),
-                p999: half(0.999),
-            },
-            count,
-        ))
+        let percentiles = Percentiles {
+            p50: half(0.5),
+            p99: half(0.99),
+            p999: half(0.999),
+        };
+        Ok((percentiles, times.len()))
     }
 
     /// Messages of `size` bytes one way for about `time`.
     pub(crate) fn flow(&mut self, size: u64, time: Duration) -> anyhow::Result<Flow> {
         let doing = || format!("the stream of {size} bytes failed");
-        let warm_up = self.flow_run(size, WARM_UP).with_context(doing)?;
-        let each = warm_up.took / u32::try_from(WARM_UP).unwrap_or(1);
-        let count = fitting(time, each.max(Duration::from_nanos(20)), 1 << 24);
-        self.flow_run(size, count).with_context(doing)
+        let until = Instant::now() + time;
+        let mut pilot = self.flow_run(size, WARM_UP).with_context(doing)?;
+        // Longer and longer, until a run is long enough to tell how many messages fill the rest of the time.
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Ok(pilot);
+            }
+            let each = pilot.took.div_f64(count_as_float(pilot.messages));
+            let last = pilot.took >= time / 10 || left < time / 2;
+            let count = fitting(if last { left } else { time / 5 }, each);
+            let flow = self.flow_run(size, count).with_context(doing)?;
+            if last {
+                return Ok(flow);
+            }
+            pilot = flow;
+        }
     }
 
     /// Round-trip times in nanoseconds.
@@ -226,10 +252,15 @@ fn silence(number: u64, count: u64) -> String {
     format!("no answer to message {number} of {count} within {PATIENCE:?}")
 }
 
-/// How often something that takes `each` fits into `time`: at least 10 times, at most `most`.
-fn fitting(time: Duration, each: Duration, most: u64) -> u64 {
+/// How often something that takes `each` fits into `time`: at least [`LEAST`] times, at most [`MOST`].
+fn fitting(time: Duration, each: Duration) -> u64 {
     let fits = time.as_nanos() / each.as_nanos().max(1);
-    u64::try_from(fits).unwrap_or(most).clamp(10, most)
+    u64::try_from(fits).unwrap_or(MOST).clamp(LEAST, MOST)
+}
+
+#[allow(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
+fn count_as_float(count: u64) -> f64 {
+    count as f64
 }
 
 #[cfg(test)]
@@ -250,8 +281,8 @@ mod tests {
     #[test]
     fn a_slow_path_is_still_measured_a_few_times_and_a_fast_one_not_for_ever() {
         let second = Duration::from_secs(1);
-        assert_eq!(fitting(second, Duration::from_millis(1), 1 << 20), 1000);
-        assert_eq!(fitting(second, Duration::from_secs(2), 1 << 20), 10);
-        assert_eq!(fitting(second, Duration::ZERO, 1 << 20), 1 << 20);
+        assert_eq!(fitting(second, Duration::from_millis(1)), 1000);
+        assert_eq!(fitting(second, Duration::from_secs(2)), LEAST);
+        assert_eq!(fitting(second, Duration::ZERO), MOST);
     }
 }
