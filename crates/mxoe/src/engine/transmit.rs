@@ -15,7 +15,7 @@ use super::outgoing::Kind;
 use super::partner::{Flow, Turn};
 use crate::addr::{Address, NicAddr, PeerIndex};
 use crate::frame::{
-    Dialect, EthHead, Features, Frame, Head, Medium, MessageHead, Notify, Rndv, Small, Tiny,
+    Dialect, EthHead, Features, Frame, Head, Medium, MessageHead, Notify, Rdma, Rndv, Small, Tiny,
 };
 use crate::matching::Space;
 use crate::matching::arena::Key;
@@ -223,6 +223,7 @@ impl Endpoint {
     }
 
     /// The next frame with data, from the flow whose turn it is.
+    #[inline]
     fn next_data(&mut self, now: Time, id: PathId) -> Option<Transmit> {
         loop {
             let (key, flow) = *self.path(id)?.data.front()?;
@@ -255,6 +256,7 @@ impl Endpoint {
     }
 
     /// The next frame of a partner's messages: of the one being cut, of one to be sent again, or of the next one.
+    #[inline]
     fn next_message(&mut self, now: Time, id: PathId, key: Key) -> Option<Transmit> {
         let partner = &self.partners[key];
         if partner.path != id || partner.session().is_none() {
@@ -278,6 +280,7 @@ impl Endpoint {
     }
 
     /// Gives the next queued message its number, if it may go out now.
+    #[inline]
     fn begin_message(&mut self, now: Time, id: PathId, next: Key) -> Option<()> {
         let outgoing = &self.outgoing[next];
         let (key, len, kind) = (outgoing.partner, outgoing.len, outgoing.kind);
@@ -306,89 +309,101 @@ impl Endpoint {
     }
 
     /// A frame of a numbered message: the next fragment of a MEDIUM, the only one of all others.
+    #[inline]
     pub(super) fn message_frame(&mut self, now: Time, id: PathId, key: Key) -> Option<Transmit> {
         let profile = self.path(id)?.profile;
+        let own = self.config.address;
         let outgoing = &mut self.outgoing[key];
         outgoing.sent = now;
         let owner = outgoing.partner;
         let partner = &mut self.partners[owner];
-        let session = partner.session()?;
-        let own = self.config.address;
-        let eth = partner.eth(own.nic);
-        let piggyack = partner.receiving.complete;
         let head = MessageHead {
             to: partner.address.endpoint,
             from: own.endpoint,
             generation: generation(partner.features, outgoing.space),
             checksum: 0,
             seq: outgoing.seq,
-            piggyack,
+            piggyack: partner.receiving.complete,
             match_info: outgoing.match_info,
-            session,
+            session: partner.session()?,
         };
-        let (len, region) = (outgoing.len, outgoing.region);
-        let whole = Slice {
-            region,
+        let eth = partner.eth(own.nic);
+        let mut slice = Slice {
+            region: outgoing.region,
             offset: 0,
-            len,
+            len: outgoing.len,
         };
-        let (frame, slice, offer) = match outgoing.kind {
-            Kind::Notify { rdma, length } => {
-                let notify = Notify {
-                    to: head.to,
-                    from: head.from,
-                    session,
-                    total_length: length,
-                    rdma,
-                    seq: head.seq,
-                    piggyack,
-                };
-                (Frame::Notify(notify), None, None)
+        let mut carries = Carries::Payload;
+        let frame = match (outgoing.kind, u8::try_from(slice.len)) {
+            (Kind::Message { .. }, Ok(length @ ..=Tiny::MAX)) => Frame::Tiny(Tiny { head, length }),
+            (Kind::Message { .. }, Ok(length @ ..=Small::MAX)) => {
+                Frame::Small(Small { head, length })
             }
-            Kind::Rendezvous { rdma, .. } => {
-                let rndv = Rndv {
+            (Kind::Message { .. }, _) => {
+                let medium = Medium {
                     head,
-                    length: len,
-                    rdma,
-                    rdma_offset: 0,
+                    length: slice.len,
+                    fragment: outgoing.fragment,
                 };
-                (Frame::Rndv(rndv), None, profile.fetch.then_some(whole))
+                let range = medium.range(profile.dialect);
+                slice.offset = range.start;
+                slice.len = range.end.saturating_sub(range.start);
+                outgoing.fragment = outgoing.fragment.saturating_add(1);
+                let more = range.end < medium.length;
+                partner.sending.cutting = if more { key } else { Key::NIL };
+                Frame::Medium(medium)
             }
-            Kind::Message { .. } => match u8::try_from(len) {
-                Ok(length @ ..=Tiny::MAX) => {
-                    (Frame::Tiny(Tiny { head, length }), Some(whole), None)
-                }
-                Ok(length @ ..=Small::MAX) => {
-                    (Frame::Small(Small { head, length }), Some(whole), None)
-                }
-                _ => {
-                    let medium = Medium {
-                        head,
-                        length: len,
-                        fragment: outgoing.fragment,
-                    };
-                    let range = medium.range(profile.dialect);
-                    let slice = Slice {
-                        region,
-                        offset: range.start,
-                        len: range.end.saturating_sub(range.start),
-                    };
-                    outgoing.fragment = outgoing.fragment.saturating_add(1);
-                    let more = range.end < len;
-                    partner.sending.cutting = if more { key } else { Key::NIL };
-                    (Frame::Medium(medium), Some(slice), None)
-                }
-            },
+            (Kind::Rendezvous { rdma, .. }, _) => {
+                carries = Carries::Offer;
+                rendezvous(head, slice.len, rdma)
+            }
+            (Kind::Notify { rdma, length }, _) => {
+                carries = Carries::Nothing;
+                notify(&head, rdma, length)
+            }
         };
         self.settle(owner);
         let mut transmit = transmit(profile.dialect, &eth, &frame);
-        transmit.payload = slice.filter(|slice| slice.len > 0);
-        transmit.offer = offer.filter(|slice| slice.len > 0);
+        match carries {
+            Carries::Payload if slice.len > 0 => transmit.payload = Some(slice),
+            Carries::Offer if slice.len > 0 && profile.fetch => transmit.offer = Some(slice),
+            _ => {}
+        }
         Some(transmit)
     }
 }
 
+/// What a frame brings besides its head.
+#[derive(Clone, Copy)]
+enum Carries {
+    Payload,
+    Offer,
+    Nothing,
+}
+
+fn rendezvous(head: MessageHead, length: u32, rdma: Rdma) -> Frame {
+    Frame::Rndv(Rndv {
+        head,
+        length,
+        rdma,
+        rdma_offset: 0,
+    })
+}
+
+fn notify(head: &MessageHead, rdma: Rdma, length: u32) -> Frame {
+    Frame::Notify(Notify {
+        to: head.to,
+        from: head.from,
+        session: head.session,
+        total_length: length,
+        rdma,
+        seq: head.seq,
+        piggyack: head.piggyack,
+    })
+}
+
 /// A frame without payload.
+#[inline]
 pub(super) fn transmit(dialect: Dialect, eth: &EthHead, frame: &Frame) -> Transmit {
     let mut head = Head::new();
     frame.emit(dialect, eth, &mut head);

@@ -73,6 +73,7 @@ impl<T> Arena<T> {
     ///
     /// # Panics
     /// When 2^32 - 1 entries live: memory is used up long before.
+    #[inline]
     pub(crate) fn insert(&mut self, value: T) -> Key {
         self.len += 1;
         if let Some(slot) = self.slots.get_mut(self.free.place()) {
@@ -92,6 +93,7 @@ impl<T> Arena<T> {
     }
 
     /// Takes an entry out; `None` when there is none.
+    #[inline]
     pub(crate) fn remove(&mut self, key: Key) -> Option<T> {
         let slot = self.slots.get_mut(key.place())?;
         let value = slot.value.take()?;
@@ -103,11 +105,13 @@ impl<T> Arena<T> {
     }
 
     /// The entry, if there is one.
+    #[inline]
     pub(crate) fn peek(&self, key: Key) -> Option<&T> {
         self.slots.get(key.place())?.value.as_ref()
     }
 
     /// The entry, if there is one.
+    #[inline]
     pub(crate) fn peek_mut(&mut self, key: Key) -> Option<&mut T> {
         self.slots.get_mut(key.place())?.value.as_mut()
     }
@@ -139,12 +143,14 @@ impl<T> Index<Key> for Arena<T> {
 
     /// # Panics
     /// When no entry has this key: keys are ours, never a peer's.
+    #[inline]
     fn index(&self, key: Key) -> &T {
         self.peek(key).expect("a key names a living entry")
     }
 }
 
 impl<T> IndexMut<Key> for Arena<T> {
+    #[inline]
     fn index_mut(&mut self, key: Key) -> &mut T {
         self.peek_mut(key).expect("a key names a living entry")
     }

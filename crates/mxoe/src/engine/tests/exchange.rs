@@ -323,3 +323,31 @@ fn a_direct_path_carries_offers_in_place_of_data() {
         assert_eq!(host.endpoint.counters().pulls_out, 0);
     }
 }
+
+#[test]
+fn a_large_transfer_keeps_a_third_of_its_rate_at_a_hundredth_of_frames_lost() {
+    let duration = |dialect, loss| {
+        let mut net = Net::new(2, dialect, 9);
+        net.connect(0, 1);
+        net.faults.loss = loss;
+        // As on a link that some hosts share: a frame takes as long as a handful does to be sent.
+        net.latency = Duration::from_micros(100);
+        let size = 16 << 20;
+        let (got, region) = net.receive(1, 0, size);
+        net.send(0, 1, 0, pattern(size, 1));
+        let begin = net.now;
+        let end = begin + Duration::from_secs(100);
+        while net.hosts[1].end_of(got).is_none() && net.step(end) {}
+        assert_eq!(net.hosts[1].status_of(got), Some(Status::Success));
+        assert!(net.hosts[1].regions[region.0 as usize] == pattern(size, 1));
+        net.now.since(begin)
+    };
+    for dialect in dialects() {
+        let (quiet, lossy) = (duration(dialect, 0), duration(dialect, 10));
+        println!("{dialect}: {quiet:?} {lossy:?}");
+        assert!(
+            lossy < 3 * quiet,
+            "{dialect}: {lossy:?} instead of {quiet:?}"
+        );
+    }
+}
