@@ -391,7 +391,8 @@ impl Endpoint {
             self.counters.ignore(Ignored::Duplicate);
             return None;
         }
-        let arrived = pull.window.arrive(now, frame, pull.block);
+        let pace = self.partners[pull.partner].pulling.trips.pace();
+        let arrived = pull.window.arrive(now, frame, pull.block, pace);
         pull.advanced = now;
         pull.progress = now;
         pull.in_vain = 0;
@@ -414,6 +415,9 @@ impl Endpoint {
             self.finish_pull(now, key);
         } else {
             self.want_to_ask(key);
+            if self.pulls[key].window.loss_due(pace.apart).is_some() {
+                self.arm_pull(key);
+            }
         }
         Some(Placement { payload, target })
     }
@@ -524,8 +528,8 @@ impl Endpoint {
         }
     }
 
-    /// When a pull is to ask again for what has not come.
-    fn pull_due(&self, key: Key) -> Option<Time> {
+    /// When nothing of a pull has come for too long.
+    fn pull_timeout(&self, key: Key) -> Option<Time> {
         let pull = &self.pulls[key];
         let since = pull.window.last_sent()?.max(pull.progress);
         let trips = self.partners[pull.partner].pulling.trips;
@@ -533,6 +537,15 @@ impl Endpoint {
             since,
             trips.timeout(&self.config.timers, pull.in_vain),
         ))
+    }
+
+    /// When a pull is to ask again for what has not come.
+    fn pull_due(&self, key: Key) -> Option<Time> {
+        let pull = &self.pulls[key];
+        let pace = self.partners[pull.partner].pulling.trips.pace();
+        let lost = pull.window.loss_due(pace.apart);
+        let timeout = self.pull_timeout(key)?;
+        Some(lost.map_or(timeout, |lost| lost.min(timeout)))
     }
 
     fn arm_pull(&mut self, key: Key) {
@@ -551,7 +564,12 @@ impl Endpoint {
         if self.pull_due(key).is_none_or(|due| due > now) {
             return self.arm_pull(key);
         }
-        let pull = &self.pulls[key];
+        let pull = &mut self.pulls[key];
+        let apart = self.partners[pull.partner].pulling.trips.pace().apart;
+        let late = pull.window.give_up_passed(now, apart);
+        if late > 0 {
+            return self.ask_again(key, late);
+        }
         if after(pull.advanced, self.config.timers.give_up) <= now {
             return self.fail_pull(now, key, Status::Unreachable);
         }
@@ -559,11 +577,21 @@ impl Endpoint {
         let pull = &mut self.pulls[key];
         pull.in_vain = pull.in_vain.saturating_add(1);
         pull.progress = now;
-        let lost = u64::from(pull.window.lose_all()).saturating_mul(pull.payload.into());
-        let id = pull.path;
+        let lost = pull.window.lose_all();
+        self.ask_again(key, lost);
+    }
+
+    /// So many frames of a pull are outstanding no more: there is room for others.
+    fn ask_again(&mut self, key: Key, lost: u32) {
+        let pull = &self.pulls[key];
+        let (id, bytes) = (
+            pull.path,
+            u64::from(lost).saturating_mul(pull.payload.into()),
+        );
         if let Some(path) = self.path_mut(id) {
-            path.outstanding = path.outstanding.saturating_sub(lost);
+            path.outstanding = path.outstanding.saturating_sub(bytes);
         }
         self.want_to_ask(key);
+        self.arm_pull(key);
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::config::Timers as Settings;
 use super::ids::RequestId;
+use super::window::Pace;
 use crate::matching::arena::Key;
 use crate::time::Time;
 
@@ -49,6 +50,16 @@ impl RoundTrips {
     /// The smoothed round trip, or zero before the first measurement.
     pub(super) fn smoothed(&self) -> Duration {
         Duration::from_nanos(self.smoothed.unwrap_or_default())
+    }
+
+    /// How fast answers come, as far as is known.
+    pub(super) fn pace(&self) -> Pace {
+        let smoothed = self.smoothed.unwrap_or_default();
+        Pace {
+            soonest: Duration::from_nanos(smoothed / 2),
+            // As for TCP (RFC 8985), a quarter of a round trip; more where round trips vary more.
+            apart: Duration::from_nanos((smoothed / 4).max(self.variation)),
+        }
     }
 
     /// How long to wait for an answer after so many waits in vain.

@@ -2,12 +2,15 @@
 //!
 //! Frames are counted from 0. All below `base` have arrived; up to 256 from there on may be asked for, since replies tell
 //! their frame modulo 256. An *ask* is a PULL that is not answered in full. A PULL is answered in order, and PULLs in the
-//! order they came: so what an ask lacks when a later ask is complete, or when its own last frame has come, is lost, and
-//! only that is asked for again.
+//! order they came: so what an ask lacks when a later ask is complete, or when its own last frame has come, is lost or late.
+//! It is given time to be late, as long as frames of one moment may be apart, and then asked for again, and only that. A frame
+//! that was asked for again may be the late answer to the former ask: when it comes sooner than an answer can, it tells
+//! nothing about asks before it.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use super::timing::after;
 use crate::time::Time;
 
 /// Frames that may be asked for and not have arrived: their numbers are told modulo 256.
@@ -24,6 +27,17 @@ struct Ask {
     /// For frames that were asked for before, so that answers tell nothing about the round trip.
     again: bool,
     answered: bool,
+    /// When it was seen that what is missing is lost or late.
+    passed: Option<Time>,
+}
+
+/// How fast answers come.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Pace {
+    /// No answer comes sooner after its ask.
+    pub(super) soonest: Duration,
+    /// So far apart frames may arrive that belong together.
+    pub(super) apart: Duration,
 }
 
 /// What a reply has brought about.
@@ -113,7 +127,7 @@ impl Window {
     }
 
     /// Takes in a frame that was expected. `block` is how many frames a PULL can ask for.
-    pub(super) fn arrive(&mut self, now: Time, frame: u32, block: u32) -> Arrived {
+    pub(super) fn arrive(&mut self, now: Time, frame: u32, block: u32, pace: Pace) -> Arrived {
         if let Some(word) = self.word_mut(frame) {
             *word |= bit(frame);
         }
@@ -129,19 +143,22 @@ impl Window {
             if !ask.answered && !ask.again {
                 sample = Some(now.since(ask.sent));
             }
-            ask.answered = true;
+            let answers = !ask.again || now.since(ask.sent) >= pace.soonest;
+            ask.answered |= answers;
             ask.missing = ask.missing.saturating_sub(1);
             let complete = ask.missing == 0;
             let last = frame.saturating_add(1) == ask.end;
             self.outstanding = self.outstanding.saturating_sub(1);
             self.grow(block);
+            let passed = place.saturating_add((last && !complete).into());
             if complete {
                 self.asks.remove(place);
-                self.give_up_asks(place);
-            } else if last {
-                self.give_up_asks(place.saturating_add(1));
+            }
+            if answers && (complete || last) {
+                self.pass(now, passed);
             }
         }
+        self.give_up_passed(now, pace.apart);
         while self.base < self.frames && self.word(self.base) & bit(self.base) != 0 {
             let base = self.base;
             if let Some(word) = self.word_mut(base) {
@@ -166,6 +183,28 @@ impl Window {
             self.credit = self.credit.saturating_sub(self.limit);
             self.limit = self.limit.saturating_add(1).min(SPAN);
         }
+    }
+
+    /// What the first `count` asks lack is lost or late.
+    fn pass(&mut self, now: Time, count: usize) {
+        for ask in self.asks.iter_mut().take(count) {
+            ask.passed.get_or_insert(now);
+        }
+    }
+
+    /// When the first of what is lost or late has been late for long enough. Asks are passed from the front on.
+    pub(super) fn loss_due(&self, apart: Duration) -> Option<Time> {
+        let passed = self.asks.front()?.passed?;
+        Some(after(passed, apart))
+    }
+
+    /// What was late for so long is lost. Gives how many frames that were.
+    pub(super) fn give_up_passed(&mut self, now: Time, apart: Duration) -> u32 {
+        let outstanding = self.outstanding;
+        while self.loss_due(apart).is_some_and(|due| due <= now) {
+            self.give_up_asks(1);
+        }
+        outstanding.saturating_sub(self.outstanding)
     }
 
     /// What the first `count` asks lack is lost.
@@ -231,6 +270,7 @@ impl Window {
             sent: now,
             again,
             answered: false,
+            passed: None,
         });
         self.outstanding = self.outstanding.saturating_add(count);
         Some((first, count))
@@ -288,7 +328,7 @@ mod tests {
     fn arrive(window: &mut Window, frames: impl IntoIterator<Item = u32>) {
         for frame in frames {
             assert!(window.expects(frame), "{frame}");
-            window.arrive(NOW, frame, 8);
+            window.arrive(NOW, frame, 8, Pace::default());
             assert!(!window.expects(frame), "{frame}");
         }
     }
@@ -332,6 +372,59 @@ mod tests {
         assert_eq!(window.ask(NOW, 8, 100), Some((3, 1)));
         arrive(&mut window, [3]);
         assert!(window.is_complete());
+    }
+
+    /// Answers take 100 us at least, and belong together within 30 us.
+    const PACE: Pace = Pace {
+        soonest: Duration::from_micros(100),
+        apart: Duration::from_micros(30),
+    };
+
+    fn at(micros: u64) -> Time {
+        Time::from_nanos(micros * 1000)
+    }
+
+    #[test]
+    fn a_late_frame_is_waited_for_before_it_is_asked_for_again() {
+        let mut window = window(24, 24);
+        for _ in 0..3 {
+            window.ask(at(0), 8, 100);
+        }
+        for frame in [0, 1, 3, 4, 5, 6, 7] {
+            window.arrive(at(200), frame, 8, PACE);
+        }
+        assert_eq!(window.loss_due(PACE.apart), Some(at(230)));
+        assert_eq!(window.ask(at(200), 8, 100), None);
+        window.arrive(at(210), 2, 8, PACE);
+        assert_eq!(window.loss_due(PACE.apart), None);
+        assert_eq!(window.give_up_passed(at(500), PACE.apart), 0);
+        // The next block lacks its first frame, and that does not come.
+        for frame in 9..16 {
+            window.arrive(at(220), frame, 8, PACE);
+        }
+        assert_eq!(window.give_up_passed(at(249), PACE.apart), 0);
+        assert_eq!(window.give_up_passed(at(250), PACE.apart), 1);
+        assert_eq!(window.ask(at(250), 8, 100), Some((8, 1)));
+    }
+
+    #[test]
+    fn the_late_answer_to_a_former_ask_says_nothing_about_others() {
+        let mut window = window(16, 64);
+        window.ask(at(0), 8, 100);
+        window.ask(at(0), 8, 100);
+        assert_eq!(window.lose_all(), 16);
+        assert_eq!(window.ask(at(300), 8, 100), Some((0, 8)));
+        assert_eq!(window.ask(at(300), 8, 100), Some((8, 8)));
+        // The second block was on its way after all; the first one's repetition cannot be here yet.
+        for frame in 8..16 {
+            window.arrive(at(310), frame, 8, PACE);
+        }
+        assert_eq!(window.give_up_passed(at(399), PACE.apart), 0);
+        assert_eq!(window.ask(at(399), 8, 100), None);
+        for frame in 0..8 {
+            window.arrive(at(410), frame, 8, PACE);
+        }
+        assert!(window.is_complete() && window.outstanding() == 0);
     }
 
     #[test]
@@ -396,7 +489,7 @@ mod tests {
                 let place = usize::try_from(random % 5).unwrap().min(flying.len() - 1);
                 let frame = flying.remove(place);
                 if !random.is_multiple_of(11) && window.expects(frame) {
-                    window.arrive(NOW, frame, 8);
+                    window.arrive(NOW, frame, 8, Pace::default());
                 }
                 let missing: u32 = window.asks.iter().map(|ask| ask.missing).sum();
                 assert_eq!(window.outstanding(), missing);
