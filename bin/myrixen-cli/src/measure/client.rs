@@ -110,22 +110,25 @@ impl<'a> Client<'a> {
     pub(crate) fn flow(&mut self, size: u64, time: Duration) -> anyhow::Result<Flow> {
         let doing = || format!("the stream of {size} bytes failed");
         let until = Instant::now() + time;
-        let mut pilot = self.flow_run(size, WARM_UP).with_context(doing)?;
-        // Longer and longer, until a run is long enough to tell how many messages fill the rest of the time.
-        loop {
+        let warm_up = self.flow_run(size, WARM_UP).with_context(doing)?;
+        let mut latest = warm_up;
+        let mut whole = Flow {
+            messages: 0,
+            size,
+            took: Duration::ZERO,
+        };
+        // In parts, so that a path which becomes slow in the middle does not take for ever.
+        while Instant::now() < until {
             let left = until.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return Ok(pilot);
-            }
-            let each = pilot.took.div_f64(count_as_float(pilot.messages));
-            let last = pilot.took >= time / 10 || left < time / 2;
-            let count = fitting(if last { left } else { time / 5 }, each);
-            let flow = self.flow_run(size, count).with_context(doing)?;
-            if last {
-                return Ok(flow);
-            }
-            pilot = flow;
+            let each = latest.took.div_f64(count_as_float(latest.messages));
+            latest = self
+                .flow_run(size, fitting(left.min(time / 4), each))
+                .with_context(doing)?;
+            whole.messages += latest.messages;
+            whole.took += latest.took;
         }
+        // On a path so slow that the warm-up took all the time, it has to do.
+        Ok(if whole.messages == 0 { warm_up } else { whole })
     }
 
     /// Round-trip times in nanoseconds.
