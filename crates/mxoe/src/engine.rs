@@ -67,6 +67,7 @@ mod nack;
 mod outgoing;
 mod partner;
 mod paths;
+mod probe;
 mod pull;
 mod queue;
 mod receive;

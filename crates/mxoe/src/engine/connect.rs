@@ -14,7 +14,7 @@ use crate::matching::arena::Key;
 use crate::time::Time;
 
 /// What we can do beyond the specification.
-const FEATURES: Features = Features::SPACES;
+pub(super) const FEATURES: Features = Features::SPACES;
 
 /// A connect request of ours.
 #[derive(Debug)]
@@ -315,7 +315,7 @@ impl Endpoint {
     }
 
     /// The partner's session is this one now: a CONNECT of the former one that is still on the way is not to undo it.
-    fn supersede(&mut self, key: Key, by: SessionId) {
+    pub(super) fn supersede(&mut self, key: Key, by: SessionId) {
         let partner = &mut self.partners[key];
         match partner.link {
             Link::Up { session, .. } | Link::Lost { session } if session != by => {
@@ -402,7 +402,12 @@ impl Endpoint {
             Some((key, request))
         });
         let Some((key, request)) = asked else {
-            return self.counters.ignore(Ignored::Unasked);
+            let probed =
+                known.is_some_and(|key| self.on_probe_reply(now, key, connect, session, status));
+            if !probed {
+                self.counters.ignore(Ignored::Unasked);
+            }
+            return;
         };
         match status {
             ConnectStatus::Success => {}
@@ -418,13 +423,27 @@ impl Endpoint {
             Link::Up { session: known, .. } if known == session => renumbered,
             Link::Up { .. } | Link::Unmet | Link::Lost { .. } => true,
         };
+        partner.probe.key = Some(self.connecting[request].key);
         if anew {
-            self.supersede(key, session);
-            // The request has announced our receiving numbers: they stay as they are.
-            self.start_over(now, key);
+            self.renew(now, key, connect, session);
+        } else {
+            self.come_up(key, connect, session, false);
         }
-        self.come_up(key, connect, session, anew);
         self.finish_connect(request, Ok(()));
+    }
+
+    /// A reply shows that the partner is another than the one we knew, or begins other numbers.
+    pub(super) fn renew(
+        &mut self,
+        now: Time,
+        key: Key,
+        connect: &frame::Connect,
+        session: SessionId,
+    ) {
+        self.supersede(key, session);
+        // The request has announced our receiving numbers: they stay as they are.
+        self.start_over(now, key);
+        self.come_up(key, connect, session, true);
     }
 
     /// The partner turns out to be another than the one we knew: what was under way is lost.
@@ -452,7 +471,7 @@ impl Endpoint {
 
 /// What the partner is to put in the heads of its frames. We never look at it, but it must be a number that a table
 /// could have (section 4.2).
-fn index_of(key: Key) -> PeerIndex {
+pub(super) fn index_of(key: Key) -> PeerIndex {
     let number = u16::try_from(key.number() % 0xffff).unwrap_or(0);
     PeerIndex::new(number)
 }

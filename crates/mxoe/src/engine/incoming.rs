@@ -181,6 +181,10 @@ impl Endpoint {
         let open = &mut self.partners[partner].receiving.open;
         open.push(&mut self.incoming, key);
         self.partial = self.partial.wrapping_add(1);
+        // Its sender may die before the rest is there.
+        if self.partners[partner].armed.is_none() {
+            self.arm(partner);
+        }
     }
 
     /// It is complete.
@@ -227,6 +231,9 @@ impl Endpoint {
         let early = &mut self.partners[partner].receiving.early;
         early.insert_after(&mut self.incoming, behind, key);
         self.partial = self.partial.wrapping_add(1);
+        if self.partners[partner].armed.is_none() {
+            self.arm(partner);
+        }
     }
 
     /// Takes out the early message whose turn has come.

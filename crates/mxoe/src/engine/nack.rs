@@ -30,8 +30,10 @@ impl Endpoint {
         }
         // A CONNECT carries number 0, and no session that could be wrong.
         let about_connect = nack.seq.to_wire() == 0 && status != Status::BadSession;
+        let probed = self.partners[key].probe.is_out();
         match self.partners[key].connects.first() {
             Some(connect) if about_connect => self.finish_connect(connect, Err(status)),
+            None if about_connect && probed => self.lose(now, key, status),
             _ => self.counters.ignore(Ignored::Unasked),
         }
     }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::Endpoint;
 use super::counters::Ignored;
 use super::ids::{PartnerId, PathId};
+use super::probe::Probe;
 use super::queue::Queue;
 use super::timing::{RoundTrips, Whose, after};
 use crate::addr::{Address, NicAddr, PeerIndex, SeqNo, SessionId};
@@ -171,6 +172,8 @@ pub(super) struct Partner {
     pub(super) attempt: u8,
     /// The number of its last request.
     pub(super) attempt_heard: Option<u8>,
+    /// Whether it is asked if it is still there.
+    pub(super) probe: Probe,
     /// Blocks that it has asked for.
     pub(super) jobs: Queue,
     pub(super) messages: Turn,
@@ -235,6 +238,7 @@ impl Partner {
             connects: Queue::default(),
             attempt: 0,
             attempt_heard: None,
+            probe: Probe::default(),
             jobs: Queue::default(),
             messages: Turn::default(),
             replies: Turn::default(),
@@ -433,8 +437,10 @@ impl Endpoint {
             self.drop_rendezvous_of(key);
         }
         self.epochs = self.epochs.wrapping_add(1);
-        self.partners[key].epoch = self.epochs;
-        let receiving = &mut self.partners[key].receiving;
+        let partner = &mut self.partners[key];
+        partner.epoch = self.epochs;
+        partner.probe.end();
+        let receiving = &mut partner.receiving;
         receiving.libacks = 0;
         receiving.refused = false;
         self.settle(key);
@@ -472,7 +478,8 @@ impl Endpoint {
         let ack = ack.map(|since| after(since, self.config.timers.ack_delay));
         let resend = self.resend_due(key);
         let connect = self.connect_due(key);
-        [ack, resend, connect].into_iter().flatten().min()
+        let probe = self.probe_due(key);
+        [ack, resend, connect, probe].into_iter().flatten().min()
     }
 
     /// A partner's timer has gone off.
@@ -485,6 +492,7 @@ impl Endpoint {
         self.resend_if_due(now, key);
         self.acknowledge_if_due(now, key);
         self.connect_again_if_due(now, key);
+        self.probe_if_due(now, key);
         self.arm(key);
     }
 }

@@ -41,7 +41,7 @@ impl Endpoint {
     }
 
     /// The partner is unreachable (section 6.4).
-    fn give_up(&mut self, now: Time, key: Key) {
+    pub(super) fn give_up(&mut self, now: Time, key: Key) {
         self.fail_connects(key, Status::Unreachable);
         self.lose(now, key, Status::Unreachable);
     }

@@ -4,6 +4,7 @@ mod exchange;
 mod frames;
 mod net;
 mod partners;
+mod probes;
 mod requests;
 
 use crate::frame::{Dialect, Mtu};

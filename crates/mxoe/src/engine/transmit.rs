@@ -202,7 +202,7 @@ impl Endpoint {
 
     /// The next control frame for a partner.
     fn control_frame(&mut self, now: Time, id: PathId, key: Key) -> Option<Transmit> {
-        let frame = self.next_connect(now, key);
+        let frame = self.next_connect(now, key).or_else(|| self.next_probe(key));
         if let Some(frame) = frame.or_else(|| self.next_liback(key)) {
             return self.to_partner(id, key, &frame);
         }
