@@ -209,6 +209,11 @@ pub trait SendBuffer: Buffer {}
 /// `Vec<u8>`, [`PoolBuf`], `Vec<Vec<u8>>` (scattered) and `Box<dyn Foreign>`.
 pub trait RecvBuffer: Buffer {}
 
+/// The buffer of a request that is over.
+pub(crate) fn restore<B: Buffer>(memory: Memory) -> B {
+    B::from_memory(memory).expect("the memory of a request is the one it was given")
+}
+
 macro_rules! buffer {
     ($type:ty, $variant:ident, $($role:ident),+) => {
         impl Buffer for $type {

@@ -10,11 +10,15 @@ use crate::request::{Key, Outcome};
 
 impl Core {
     /// Takes a finished send, or gives the buffer of an eager one back early: a copy stays for resending.
-    pub(crate) fn send_ended(&mut self, key: Key) -> Option<(Status, Memory)> {
+    pub(crate) fn send_ended(&mut self, key: Key) -> Option<Result<Memory>> {
         if let Some((outcome, region)) = self.requests.take(key) {
             let memory = region.map_or(Memory::Empty, |region| self.reclaim(region));
             return match outcome {
-                Outcome::Sent(status) => Some((status, memory)),
+                Outcome::Sent(Status::Success) => Some(Ok(memory)),
+                Outcome::Sent(status) => Some(Err(Error::Failed {
+                    what: "send",
+                    status,
+                })),
                 _ => unreachable!("a send ends as a send"),
             };
         }
@@ -24,7 +28,7 @@ impl Core {
         let copy = held.to_owned_copy(len);
         let memory = std::mem::replace(held, copy);
         self.requests.ended_early(key, len);
-        Some((Status::Success, memory))
+        Some(Ok(memory))
     }
 
     /// Takes a finished receive.

@@ -9,12 +9,12 @@ use mxoe::engine::{self, Connect, Receive, Send as SendArgs, SendMode, Space};
 use myrixen_shm::{lend, lend_ref};
 
 use crate::buffer::{INLINE, Memory, RecvBuffer, SendBuffer};
-use crate::core::RETAINED_CAP;
+use crate::core::{Core, RETAINED_CAP};
 use crate::error::{Error, Result, Status};
 use crate::handle::{Raw, RecvRequest, SendRequest};
 use crate::message::{Match, PathKind, Peer, Pending, Received};
 use crate::path::Wait;
-use crate::request::{Kind, New, Outcome};
+use crate::request::{Key, Kind, New, Outcome};
 use crate::shared::Shared;
 
 /// An MX endpoint. Cheap to clone; all clones are the same endpoint. Threads may share it.
@@ -139,24 +139,25 @@ impl Endpoint {
         }
         lend_ref(payload, |lent| {
             let memory = Memory::Lent(lent.clone());
-            let raw = self.start_send(to, bits, memory, payload.len(), SendMode::Standard)?;
-            self.finish_send(raw, None).map(drop)
+            let mut raw = self.start_send(to, bits, memory, SendMode::Standard)?;
+            self.finish_send(&mut raw, None).map(drop)
         })
     }
 
     /// A short message is copied at once and needs no waiting, unless too many are under way.
     fn send_inline(&self, to: &Peer, bits: u64, memory: Memory) -> Result<()> {
-        let len = memory.len();
-        debug_assert!(len <= INLINE);
-        let mut raw = self.start_send(to, bits, memory, len, SendMode::Standard)?;
         let mut core = self.shared.enter();
-        if core.requests.may_end_early(raw.key, RETAINED_CAP).is_some() {
-            core.requests.ended_early(raw.key, INLINE);
-            raw.disarm();
+        let key = self.post_send(&mut core, to, bits, memory, SendMode::Standard)?;
+        let early = core.requests.may_end_early(key, RETAINED_CAP).is_some();
+        if early {
+            core.requests.ended_early(key, INLINE);
+        }
+        self.shared.leave(core);
+        if early {
             return Ok(());
         }
-        drop(core);
-        self.finish_send(raw, None).map(drop)
+        let mut raw = Raw::new(&self.shared, key, Kind::Send);
+        self.finish_send(&mut raw, None).map(drop)
     }
 
     /// Starts a send. The buffer comes back from [`Endpoint::wait_send`].
@@ -182,33 +183,37 @@ impl Endpoint {
         buffer: B,
         mode: SendMode,
     ) -> Result<SendRequest<B>> {
-        let memory = buffer.into_memory();
-        let len = memory.len();
-        let raw = self.start_send(to, bits, memory, len, mode)?;
+        let raw = self.start_send(to, bits, buffer.into_memory(), mode)?;
         Ok(SendRequest {
             raw,
             buffer: PhantomData,
         })
     }
 
-    fn start_send(
+    fn start_send(&self, to: &Peer, bits: u64, memory: Memory, mode: SendMode) -> Result<Raw> {
+        let mut core = self.shared.enter();
+        let key = self.post_send(&mut core, to, bits, memory, mode)?;
+        self.shared.leave(core);
+        Ok(Raw::new(&self.shared, key, Kind::Send))
+    }
+
+    /// Hands a message to the engine and writes what it wants sent into the rings.
+    fn post_send(
         &self,
+        core: &mut Core,
         to: &Peer,
         bits: u64,
         memory: Memory,
-        len: usize,
         mode: SendMode,
-    ) -> Result<Raw> {
-        let len = message_len(len)?;
-        let mut core = self.shared.enter();
+    ) -> Result<Key> {
+        let len = message_len(memory.len())?;
         let now = self.shared.now();
         let region = core.regions.add(memory);
-        let eager = len <= core.eager_max && mode == SendMode::Standard;
         let key = core.requests.add(New {
             kind: Kind::Send,
             region: Some(region),
             bits,
-            may_end_early: eager,
+            may_end_early: len <= core.eager_max && mode == SendMode::Standard,
         });
         let started = core.engine.send(
             now,
@@ -234,62 +239,7 @@ impl Endpoint {
             }
         }
         core.transmit(now);
-        self.shared.leave(core);
-        Ok(Raw::new(&self.shared, key, Kind::Send))
-    }
-
-    /// Waits until the buffer can be used again, and gives it back. See [`Endpoint::send`].
-    ///
-    /// # Errors
-    /// [`Error::Failed`] with what became of the message.
-    pub fn wait_send<B: SendBuffer>(&self, mut request: SendRequest<B>) -> Result<B> {
-        let memory = self.finish_send_in_place(&mut request.raw, None)?;
-        Ok(B::from_memory(memory).expect("the memory of a request is the one it was given"))
-    }
-
-    fn finish_send(&self, mut raw: Raw, deadline: Option<Duration>) -> Result<Memory> {
-        self.finish_send_in_place(&mut raw, deadline)
-    }
-
-    fn finish_send_in_place(&self, raw: &mut Raw, timeout: Option<Duration>) -> Result<Memory> {
-        let key = raw.key;
-        let ended = self.shared.drive(timeout, |core, _| core.send_ended(key));
-        let Some(ended) = ended else {
-            return Err(Error::Timeout(timeout.unwrap_or_default()));
-        };
-        raw.disarm();
-        match ended {
-            (Status::Success, memory) => Ok(memory),
-            (status, _) => Err(Error::Failed {
-                what: "send",
-                status,
-            }),
-        }
-    }
-
-    /// The buffer, if the send is complete; the request again, if it is not.
-    ///
-    /// # Errors
-    /// As [`Endpoint::wait_send`].
-    pub fn test_send<B: SendBuffer>(
-        &self,
-        mut request: SendRequest<B>,
-    ) -> Result<Result<B, SendRequest<B>>> {
-        let key = request.raw.key;
-        match self.shared.poll(|core| core.send_ended(key)) {
-            None => Ok(Err(request)),
-            Some((status, memory)) => {
-                request.raw.disarm();
-                if status != Status::Success {
-                    return Err(Error::Failed {
-                        what: "send",
-                        status,
-                    });
-                }
-                Ok(Ok(B::from_memory(memory)
-                    .expect("the memory of a request is the one it was given")))
-            }
-        }
+        Ok(key)
     }
 
     /// Receives into the caller's buffer and returns when the message is there.
@@ -390,73 +340,6 @@ impl Endpoint {
         core.transmit(now);
         self.shared.leave(core);
         Ok(Raw::new(&self.shared, key, Kind::Receive))
-    }
-
-    /// Waits for a message, and gives it and the buffer back.
-    ///
-    /// # Errors
-    /// [`Error::Failed`].
-    pub fn wait_recv<B: RecvBuffer>(&self, mut request: RecvRequest<B>) -> Result<(B, Received)> {
-        let (memory, received) = self
-            .finish_recv(&mut request.raw, None)?
-            .ok_or(Error::Timeout(Duration::ZERO))?;
-        let buffer =
-            B::from_memory(memory).expect("the memory of a request is the one it was given");
-        Ok((buffer, received))
-    }
-
-    fn finish_recv(
-        &self,
-        raw: &mut Raw,
-        timeout: Option<Duration>,
-    ) -> Result<Option<(Memory, Received)>> {
-        let key = raw.key;
-        match self.shared.drive(timeout, |core, _| core.recv_ended(key)) {
-            None => Ok(None),
-            Some(ended) => {
-                raw.disarm();
-                ended.map(Some)
-            }
-        }
-    }
-
-    /// The message and the buffer, if it is there; the request again, if it is not.
-    ///
-    /// # Errors
-    /// [`Error::Failed`].
-    pub fn test_recv<B: RecvBuffer>(
-        &self,
-        mut request: RecvRequest<B>,
-    ) -> Result<Result<(B, Received), RecvRequest<B>>> {
-        let key = request.raw.key;
-        match self.shared.poll(|core| core.recv_ended(key)) {
-            None => Ok(Err(request)),
-            Some(ended) => {
-                request.raw.disarm();
-                let (memory, received) = ended?;
-                let buffer = B::from_memory(memory)
-                    .expect("the memory of a request is the one it was given");
-                Ok(Ok((buffer, received)))
-            }
-        }
-    }
-
-    /// Takes a receive back. `Err` holds the request if a message has already begun to arrive in it.
-    pub fn cancel<B: RecvBuffer>(&self, mut request: RecvRequest<B>) -> Result<B, RecvRequest<B>> {
-        match self.cancel_raw(&mut request.raw) {
-            Some(memory) => Ok(
-                B::from_memory(memory).expect("the memory of a request is the one it was given")
-            ),
-            None => Err(request),
-        }
-    }
-
-    fn cancel_raw(&self, raw: &mut Raw) -> Option<Memory> {
-        let mut core = self.shared.enter();
-        let memory = core.cancel(self.shared.now(), raw.key)?;
-        self.shared.leave(core);
-        raw.disarm();
-        Some(memory)
     }
 
     /// The oldest message that fits and that no receive has taken, if there is one.

@@ -426,7 +426,7 @@ impl Endpoint {
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         let entry = endpoints.vacant_entry();
-        let shared = Arc::new(Shared::new(shared::Parts {
+        let shared = Shared::new(shared::Parts {
             address,
             fabric: Arc::clone(inner),
             slot: entry.key(),
@@ -435,7 +435,8 @@ impl Endpoint {
             wait: options.wait,
             direct: options.direct,
             ring_bytes: options.ring_bytes,
-        }));
+            handler: options.handler.clone(),
+        });
         entry.insert(Arc::downgrade(&shared));
         drop(endpoints);
         shared.set_switch_path(Path::switch(PathParts::from_port(port, board.max_frame)))?;

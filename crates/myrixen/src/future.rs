@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use mxoe::addr::Address;
 
-use crate::buffer::{Memory, RecvBuffer, SendBuffer};
+use crate::buffer::{RecvBuffer, SendBuffer, restore};
 use crate::endpoint::Endpoint;
-use crate::error::{Error, Result, Status};
+use crate::error::Result;
 use crate::handle::{Raw, RecvRequest, SendRequest};
 use crate::message::{Match, Peer, Received};
 
@@ -24,13 +24,7 @@ impl<B: SendBuffer + Send + 'static> IntoFuture for SendRequest<B> {
     fn into_future(mut self) -> Self::IntoFuture {
         Box::pin(std::future::poll_fn(move |task| {
             let ended = poll_raw(&mut self.raw, task, |core, key| core.send_ended(key));
-            ended.map(|(status, memory)| match status {
-                Status::Success => Ok(restore(memory)),
-                status => Err(Error::Failed {
-                    what: "send",
-                    status,
-                }),
-            })
+            ended.map(|memory| Ok(restore(memory?)))
         }))
     }
 }
@@ -49,10 +43,6 @@ impl<B: RecvBuffer + Send + 'static> IntoFuture for RecvRequest<B> {
             })
         }))
     }
-}
-
-fn restore<B: crate::buffer::Buffer>(memory: Memory) -> B {
-    B::from_memory(memory).expect("the memory of a request is the one it was given")
 }
 
 fn poll_raw<T>(
@@ -95,7 +85,7 @@ impl Endpoint {
     /// Receives the next message that fits, into a buffer that is given back.
     ///
     /// # Errors
-    /// [`Error::Failed`].
+    /// [`Error::Failed`](crate::Error::Failed).
     pub async fn recv_async<B: RecvBuffer + Send + 'static>(
         &self,
         matching: Match,

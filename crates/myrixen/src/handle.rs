@@ -4,6 +4,7 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 
 use crate::buffer::{RecvBuffer, SendBuffer};
+use crate::error::Result;
 use crate::request::{Key, Kind};
 use crate::shared::Shared;
 
@@ -46,6 +47,14 @@ impl Raw {
         core.ended = true;
         self.shared.leave(core);
         self.disarm();
+    }
+
+    /// What became of the request, if it is over.
+    pub(crate) fn settle<T>(&mut self, ended: Option<Result<T>>) -> Result<Option<T>> {
+        if ended.is_some() {
+            self.disarm();
+        }
+        ended.transpose()
     }
 
     /// The request is over or has another owner.

@@ -53,6 +53,7 @@ mod region;
 mod request;
 mod shared;
 mod unexpected;
+mod waiting;
 
 pub use buffer::{Foreign, RecvBuffer, SendBuffer};
 #[cfg(feature = "embedded")]

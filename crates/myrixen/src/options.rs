@@ -1,10 +1,13 @@
 //! How an endpoint is opened.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use mxoe::addr::EndpointId;
 
+use crate::endpoint::Endpoint;
 use crate::path::Wait;
+use crate::unexpected::{Unexpected, UnexpectedHandler};
 
 /// How an endpoint is opened.
 #[derive(Clone, Debug)]
@@ -17,6 +20,7 @@ pub struct EndpointOptions {
     pub(crate) give_up: Option<Duration>,
     pub(crate) ring_bytes: u32,
     pub(crate) announce_unexpected: bool,
+    pub(crate) handler: Option<UnexpectedHandler>,
 }
 
 impl Default for EndpointOptions {
@@ -31,6 +35,7 @@ impl Default for EndpointOptions {
             give_up: None,
             ring_bytes: 1 << 20,
             announce_unexpected: false,
+            handler: None,
         }
     }
 }
@@ -84,6 +89,19 @@ impl EndpointOptions {
     #[must_use]
     pub fn ring_bytes(mut self, bytes: u32) -> Self {
         self.ring_bytes = bytes;
+        self
+    }
+
+    /// Calls `handler` for each message that nobody waited for, on whatever thread finds it, the fabric's own
+    /// included. It may call the endpoint: [`Endpoint::receive`] this message, [`Endpoint::discard`] it, post receives, send. A
+    /// message that it leaves alone stays in the queue for receives. It should not wait for other messages.
+    #[must_use]
+    pub fn on_unexpected(
+        mut self,
+        handler: impl Fn(&Endpoint, Unexpected) + Send + Sync + 'static,
+    ) -> Self {
+        self.announce_unexpected = true;
+        self.handler = Some(UnexpectedHandler(Arc::new(handler)));
         self
     }
 

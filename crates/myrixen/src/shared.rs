@@ -4,7 +4,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use mxoe::addr::Address;
@@ -16,6 +16,7 @@ use crate::core::Core;
 use crate::fabric::Inner;
 use crate::path::Wait;
 use crate::request::{Key, Outcome};
+use crate::unexpected::UnexpectedHandler;
 
 /// The lock's content: the works, and who is driving.
 pub(crate) struct Guarded {
@@ -26,6 +27,10 @@ pub(crate) struct Guarded {
     pub(crate) adopted: bool,
     /// The progress thread wants to be told when the leader stops waiting.
     pub(crate) tell_progress: bool,
+    /// There is a handler of unexpected messages.
+    has_handler: bool,
+    /// It is being called.
+    pub(crate) handling: bool,
     /// Room for what a wait reports.
     ready: Vec<Ready>,
 }
@@ -47,6 +52,8 @@ impl std::ops::DerefMut for Guarded {
 pub(crate) struct Shared {
     pub(crate) address: Address,
     pub(crate) fabric: Arc<Inner>,
+    pub(crate) me: Weak<Self>,
+    pub(crate) handler: Option<UnexpectedHandler>,
     /// Its number at the fabric.
     pub(crate) slot: usize,
     pub(crate) bells: WaitSet,
@@ -73,14 +80,20 @@ pub(crate) struct Parts {
     pub(crate) wait: Wait,
     pub(crate) direct: bool,
     pub(crate) ring_bytes: u32,
+    pub(crate) handler: Option<UnexpectedHandler>,
 }
 
 impl Shared {
-    pub(crate) fn new(parts: Parts) -> Self {
+    pub(crate) fn new(parts: Parts) -> Arc<Self> {
+        Arc::new_cyclic(|me| Self::build(parts, me.clone()))
+    }
+
+    fn build(parts: Parts, me: Weak<Self>) -> Self {
         let wakeup = parts.bells.waker();
         let shared = Self {
             address: parts.address,
             fabric: parts.fabric,
+            me,
             slot: parts.slot,
             bells: parts.bells,
             direct: parts.direct,
@@ -91,8 +104,11 @@ impl Shared {
                 leader: false,
                 adopted: false,
                 tell_progress: false,
+                has_handler: parts.handler.is_some(),
+                handling: false,
                 ready: Vec::new(),
             }),
+            handler: parts.handler,
             told: Condvar::new(),
             wakeup,
             poll_for: AtomicU64::new(0),
@@ -153,6 +169,7 @@ impl Shared {
         let wakers = std::mem::take(&mut guarded.core.wakers);
         let notes = std::mem::take(&mut guarded.core.notes);
         let (leader, others) = (guarded.leader, guarded.core.waiters > 0);
+        let unexpected = self.handler.is_some() && !guarded.core.announced.is_empty();
         drop(guarded);
         if ended && others {
             self.told.notify_all();
@@ -166,6 +183,18 @@ impl Shared {
         if !notes.is_empty() {
             self.fabric.note(self.slot, notes);
         }
+        if unexpected {
+            self.show_unexpected();
+        }
+    }
+
+    /// The handler of unexpected messages sees them before anybody else.
+    fn let_handler_look<'a>(&'a self, guarded: MutexGuard<'a, Guarded>) -> MutexGuard<'a, Guarded> {
+        if !guarded.has_handler || guarded.handling || guarded.core.announced.is_empty() {
+            return guarded;
+        }
+        self.leave(guarded);
+        self.lock()
     }
 
     /// One turn, and one look.
@@ -174,6 +203,7 @@ impl Shared {
         let mut found = done(&mut guarded);
         if found.is_none() {
             guarded.turn(self.now());
+            guarded = self.let_handler_look(guarded);
             found = done(&mut guarded);
         }
         self.leave(guarded);
@@ -214,6 +244,7 @@ impl Shared {
         let mut idle_since = now;
         loop {
             let busy = guarded.turn(now);
+            guarded = self.let_handler_look(guarded);
             if let Some(found) = done(&mut guarded, now) {
                 self.leave(guarded);
                 return Some(found);
@@ -300,7 +331,10 @@ impl Guarded {
 
     /// Nobody has to be told anything.
     fn is_quiet(&self) -> bool {
-        !self.core.ended && self.core.wakers.is_empty() && self.core.notes.is_empty()
+        !self.core.ended
+            && self.core.wakers.is_empty()
+            && self.core.notes.is_empty()
+            && (self.core.announced.is_empty() || self.handling || !self.has_handler)
     }
 }
 

@@ -1,17 +1,19 @@
 //! Messages that arrived before anybody asked for them: hearing of them, taking one, refusing one.
 
 use std::marker::PhantomData;
+use std::sync::Arc;
 use std::time::Duration;
 
 use mxoe::engine::{ClaimedReceive, UnexpectedId};
 
 use crate::buffer::RecvBuffer;
-use crate::core::Core;
+use crate::core::{Announced, Core};
 use crate::endpoint::{Endpoint, message_len};
 use crate::error::{Error, Result};
 use crate::handle::{Raw, RecvRequest};
 use crate::message::{Match, Pending};
 use crate::request::{Kind, New};
+use crate::shared::Shared;
 
 /// A message that nobody waited for.
 ///
@@ -24,16 +26,56 @@ pub struct Unexpected {
     id: UnexpectedId,
 }
 
+/// What a program does with messages that nobody waited for.
+#[derive(Clone)]
+pub(crate) struct UnexpectedHandler(pub(crate) Arc<Handler>);
+
+type Handler = dyn Fn(&Endpoint, Unexpected) + Send + Sync;
+
+impl std::fmt::Debug for UnexpectedHandler {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("UnexpectedHandler")
+    }
+}
+
+impl Shared {
+    /// Shows the handler what it has not seen yet. A handler that calls the endpoint is not called from inside itself.
+    pub(crate) fn show_unexpected(&self) {
+        let (Some(UnexpectedHandler(handler)), Some(shared)) = (&self.handler, self.me.upgrade())
+        else {
+            return;
+        };
+        let endpoint = Endpoint { shared };
+        let mut guarded = self.lock();
+        if guarded.handling {
+            return;
+        }
+        while let Some(announced) = guarded.core.announced.pop_front() {
+            guarded.handling = true;
+            drop(guarded);
+            handler(&endpoint, announced.into());
+            guarded = self.lock();
+            guarded.handling = false;
+        }
+    }
+}
+
+impl From<Announced> for Unexpected {
+    fn from(announced: Announced) -> Self {
+        Self {
+            message: Pending::from(&announced.envelope),
+            id: announced.id,
+        }
+    }
+}
+
 impl Endpoint {
     /// Hears of the next message that arrived before a receive for it was posted. It stays in the queue for
     /// receives; [`Endpoint::receive`] or [`Endpoint::discard`] takes it out. `None` when the time is over, or if the endpoint was
     /// not opened with [`EndpointOptions::announce_unexpected`](crate::EndpointOptions::announce_unexpected).
     pub fn next_unexpected(&self, timeout: Option<Duration>) -> Option<Unexpected> {
         self.shared.drive(timeout, |core, _| {
-            core.announced.pop_front().map(|announced| Unexpected {
-                message: Pending::from(&announced.envelope),
-                id: announced.id,
-            })
+            core.announced.pop_front().map(Unexpected::from)
         })
     }
 

@@ -347,6 +347,68 @@ fn messages_that_nobody_waits_for_are_announced_claimed_and_refused() {
 }
 
 #[test]
+fn a_handler_sees_what_nobody_waits_for_and_may_act_on_it() {
+    let pair = pair(
+        EndpointOptions::default().on_unexpected(|endpoint, unexpected| {
+            match unexpected.message.bits {
+                // Answered from inside the handler: a second unexpected message, which must not nest.
+                1 => {
+                    let peer = endpoint.peer(unexpected.message.source).expect("connected");
+                    let room = vec![0; unexpected.message.len];
+                    endpoint
+                        .receive(&unexpected, room)
+                        .expect("nobody else has it")
+                        .queue(1);
+                    endpoint.send(&peer, 2, b"answer").expect("sent");
+                }
+                2 => {}
+                _ => endpoint.discard(unexpected),
+            }
+        }),
+    );
+    pair.a.send(&pair.to_b, 1, b"question").expect("sent");
+    pair.a.send(&pair.to_b, 3, b"rubbish").expect("sent");
+    let mut answer = [0; 6];
+    pair.a
+        .recv(Match::exact(2), &mut answer)
+        .expect("left alone by the handler, taken by a receive");
+    assert_eq!(&answer, b"answer");
+    let question = pair.b.wait_any(Match::exact(1), None).expect("queued");
+    assert_eq!(
+        question.into_buffer::<Vec<u8>>().expect("a Vec"),
+        b"question"
+    );
+    pair.a.send(&pair.to_b, 2, b"end").expect("sent");
+    pair.b.probe(Match::exact(2), None).expect("left alone");
+    // The handler may be at it on another thread.
+    while pair.b.iprobe(Match::exact(3)).is_some() {
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn a_wait_with_a_timeout_gives_the_request_back() {
+    let pair = pair(EndpointOptions::default());
+    let short = Duration::from_millis(1);
+    let receive = pair.b.irecv(Match::exact(1), vec![0; 5]).expect("posted");
+    let Ok(Err(receive)) = pair.b.wait_recv_timeout(receive, short) else {
+        panic!("nothing was sent");
+    };
+    let send = pair
+        .a
+        .issend(&pair.to_b, 2, b"later".to_vec())
+        .expect("started");
+    let Ok(Err(send)) = pair.a.wait_send_timeout(send, short) else {
+        panic!("nobody has received it");
+    };
+    pair.a.send(&pair.to_b, 1, b"first").expect("sent");
+    assert_eq!(pair.b.wait_recv(receive).expect("received").0, b"first");
+    let mut buffer = [0; 5];
+    pair.b.recv(Match::exact(2), &mut buffer).expect("received");
+    assert_eq!(pair.a.wait_send(send).expect("sent"), buffer);
+}
+
+#[test]
 fn a_wrong_key_and_a_closed_endpoint_are_refused() {
     let pair = pair(EndpointOptions::default());
     let refused = pair.a.connect(pair.b.address(), KEY + 1, PATIENCE);
