@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::bail;
+use anyhow::{Context as _, bail};
 
 use super::protocol::{Command, Plan, Report, Which};
 use super::{Demo, PATIENCE};
@@ -82,8 +82,8 @@ impl Demo {
                 guests: (client, server),
                 link,
             } = leg;
-            self.progress
-                .step(&format!("Measuring the {path} path, {}", wait.manner()));
+            let name = format!("Measuring the {path} path, {}", wait.manner());
+            self.progress.step(&name);
             let (client, server) = (&self.guests[client], &self.guests[server]);
             let with = server.place.number;
             self.crew.tell(server.member, &Command::Serve { on })?;
@@ -98,7 +98,7 @@ impl Demo {
             };
             self.crew.tell(client.member, &order)?;
             let (client, server) = (client.member, server.member);
-            let outcome = self.collect(client)?;
+            let outcome = self.collect(client).with_context(|| name.clone())?;
             self.crew.tell(server, &Command::Halt)?;
             match self.crew.next(PATIENCE, "a guest stopped serving")? {
                 (member, Report::Halted) if member == server => {}
@@ -111,13 +111,14 @@ impl Demo {
 
     /// Takes a leg's results in. Returns the one for the smallest messages, in words.
     fn collect(&mut self, client: super::Member) -> anyhow::Result<String> {
-        let mut outcome = String::new();
+        let (mut outcome, mut doing) = (String::new(), "the first messages were sent".to_owned());
         loop {
-            match self.crew.next(PATIENCE, "a path was measured")? {
+            match self.crew.next(PATIENCE, &doing)? {
                 (member, Report::Halted) if member == client => return Ok(outcome),
                 (_, Report::Measured { record }) => {
                     let text = describe(&record);
                     self.progress.detail(&text);
+                    doing = format!("the next figure after this one was measured: {text}");
                     if outcome.is_empty() {
                         outcome = text;
                     }
