@@ -227,7 +227,12 @@ impl Endpoint {
     fn next_data(&mut self, now: Time, id: PathId) -> Option<Transmit> {
         loop {
             let (key, flow) = *self.path(id)?.data.front()?;
-            if self.partners.peek(key).is_none() || !self.turn(key, flow).queued {
+            // An entry may be left over from before the partner moved to another path, where it has another one now.
+            let here = self
+                .partners
+                .peek(key)
+                .is_some_and(|partner| flow == Flow::Replies || partner.path == id);
+            if !here || !self.turn(key, flow).queued {
                 self.path_mut(id)?.data.pop_front();
                 continue;
             }

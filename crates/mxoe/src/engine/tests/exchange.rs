@@ -282,6 +282,26 @@ fn messages_keep_their_order_when_the_path_changes_under_way() {
 }
 
 #[test]
+fn what_waits_when_the_path_changes_goes_out_by_the_new_one() {
+    let mut net = Net::new(2, Dialect::DEFAULT, 1);
+    net.connect(0, 1);
+    let (got, _) = net.receive(1, 0, 8);
+    net.blocked = true;
+    net.send(0, 1, 0, pattern(8, 1));
+    let direct = PathId::new(1);
+    for number in 0..2_u8 {
+        let (now, other) = (net.now, address(1 - number));
+        let endpoint = &mut net.hosts[usize::from(number)].endpoint;
+        endpoint.set_path(now, direct, PathProfile::new(Dialect::DEFAULT, 128 << 10));
+        endpoint.route(now, other, direct);
+    }
+    // The old path is looked at first.
+    net.blocked = false;
+    net.run(Duration::from_millis(1));
+    assert_eq!(net.hosts[1].status_of(got), Some(Status::Success));
+}
+
+#[test]
 fn a_back_end_that_comes_back_is_not_noticed() {
     for seed in 0..10 {
         let mut net = Net::new(3, Dialect::DEFAULT, seed);
