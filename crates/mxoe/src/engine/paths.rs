@@ -27,6 +27,8 @@ impl Endpoint {
         for key in partners {
             if self.partners[key].path == path {
                 self.take_up(now, key, path);
+            } else {
+                self.requeue_replies(key);
             }
         }
         self.restart_pulls(now, path);
@@ -46,6 +48,8 @@ impl Endpoint {
         for key in partners {
             if self.partners[key].path == path {
                 self.take_up(now, key, PathId::SWITCH);
+            } else {
+                self.requeue_replies(key);
             }
         }
         self.restart_pulls(now, path);
@@ -86,12 +90,18 @@ impl Endpoint {
 
     /// The same, where what was in flight is lost.
     fn take_up(&mut self, now: Time, key: Key, path: PathId) {
-        self.partners[key].replies.queued = false;
         self.move_to(key, path);
-        self.wake_data(key, Flow::Replies);
+        self.requeue_replies(key);
         self.connect_again(key);
         self.resend_all(now, key);
         self.arm(key);
+    }
+
+    /// Queues what a partner has asked for. It goes by the path it was asked for on, which may be one that the partner was moved
+    /// from, and that is gone now with its queue.
+    fn requeue_replies(&mut self, key: Key) {
+        self.partners[key].replies.queued = false;
+        self.wake_data(key, Flow::Replies);
     }
 
     /// The back end says that an endpoint, or a board with all its endpoints, is gone for good: what is pending to it

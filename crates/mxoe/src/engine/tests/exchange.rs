@@ -302,6 +302,38 @@ fn what_waits_when_the_path_changes_goes_out_by_the_new_one() {
 }
 
 #[test]
+fn data_asked_for_on_a_path_that_goes_does_not_stop_the_next_path() {
+    let mut net = Net::new(2, Dialect::DEFAULT, 1);
+    net.connect(0, 1);
+    let (got, _) = net.receive(1, 0, 100_000);
+    let asked = std::rc::Rc::new(std::cell::Cell::new(false));
+    let seen = asked.clone();
+    net.filter = Box::new(move |from, _| {
+        seen.set(seen.get() || from == 1);
+        true
+    });
+    net.send(0, 1, 0, pattern(100_000, 1));
+    while !asked.get() {
+        net.step(net.now + Duration::from_secs(1));
+    }
+    // The request for the data arrives, but the data does not go out any more.
+    net.blocked = true;
+    net.run(Duration::from_micros(20));
+    let direct = PathId::new(1);
+    let profile = PathProfile::new(Dialect::DEFAULT, 128 << 10);
+    for number in 0..2_u8 {
+        let (now, other) = (net.now, address(1 - number));
+        let endpoint = &mut net.hosts[usize::from(number)].endpoint;
+        endpoint.set_path(now, direct, profile);
+        endpoint.route(now, other, direct);
+        endpoint.set_path(now, PathId::SWITCH, profile);
+    }
+    net.blocked = false;
+    net.run(Duration::from_secs(1));
+    assert_eq!(net.hosts[1].status_of(got), Some(Status::Success));
+}
+
+#[test]
 fn a_back_end_that_comes_back_is_not_noticed() {
     for seed in 0..10 {
         let mut net = Net::new(3, Dialect::DEFAULT, seed);
