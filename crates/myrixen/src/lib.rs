@@ -49,6 +49,8 @@ mod options;
 mod path;
 mod progress;
 mod queue;
+#[cfg(feature = "tokio")]
+mod reactor;
 mod region;
 mod request;
 mod shared;
@@ -74,5 +76,7 @@ pub use myrixen_shm::PoolBuf;
 pub use options::EndpointOptions;
 pub use path::Wait;
 pub use queue::{Completion, Peeked};
+#[cfg(feature = "tokio")]
+pub use reactor::TokioDriver;
 pub use request::Kind;
 pub use unexpected::Unexpected;

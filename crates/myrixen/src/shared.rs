@@ -23,6 +23,8 @@ pub(crate) struct Guarded {
     pub(crate) core: Core,
     /// A thread sleeps on the doorbells and will drive when they ring.
     pub(crate) leader: bool,
+    /// When it wakes up at the latest, as far as the engine is concerned.
+    leader_due: Option<Time>,
     /// The progress thread has taken over; the rings say that we sleep.
     pub(crate) adopted: bool,
     /// The progress thread wants to be told when the leader stops waiting.
@@ -102,6 +104,7 @@ impl Shared {
             guarded: Mutex::new(Guarded {
                 core: parts.core,
                 leader: false,
+                leader_due: None,
                 adopted: false,
                 tell_progress: false,
                 has_handler: parts.handler.is_some(),
@@ -160,8 +163,17 @@ impl Shared {
         guarded
     }
 
+    /// Wakes a leader that would sleep past a timer that we have set.
+    fn mind_timers(&self, guarded: &mut Guarded) {
+        if guarded.oversleeps() {
+            guarded.leader_due = guarded.core.engine.next_timeout();
+            self.wakeup.wake();
+        }
+    }
+
     /// Goes out: hands on what others have to do, and tells those who wait.
     pub(crate) fn leave(&self, mut guarded: MutexGuard<'_, Guarded>) {
+        self.mind_timers(&mut guarded);
         if guarded.is_quiet() {
             return;
         }
@@ -210,10 +222,11 @@ impl Shared {
         found
     }
 
-    /// As `poll`, for a task that goes to sleep: the progress thread takes over at once.
+    /// As `poll`, for a task that goes to sleep: the progress thread takes over at once, unless somebody sleeps on
+    /// the doorbells already.
     pub(crate) fn poll_with_waker<T>(&self, done: impl FnMut(&mut Core) -> Option<T>) -> Option<T> {
         let found = self.poll(done);
-        if found.is_none() {
+        if found.is_none() && !self.lock().leader {
             self.fabric.adopt(self.slot);
         }
         found
@@ -284,6 +297,7 @@ impl Shared {
             return self.lock();
         }
         if guarded.leader {
+            self.mind_timers(&mut guarded);
             guarded.core.waiters += 1;
             let wait = deadline.map_or(Duration::from_secs(1), |due| due.since(now));
             let (mut guarded, _) = self
@@ -293,33 +307,53 @@ impl Shared {
             guarded.core.waiters -= 1;
             return guarded;
         }
-        if !guarded.prepare_sleep(now) {
-            guarded.end_sleep();
+        let Some(due) = guarded.begin_sleep(now) else {
             return guarded;
-        }
-        let due = [guarded.engine.next_timeout(), deadline];
-        let due = due.into_iter().flatten().min();
-        guarded.leader = true;
+        };
+        let due = [due, deadline].into_iter().flatten().min();
         let mut ready = std::mem::take(&mut guarded.ready);
         drop(guarded);
         // Waiting fails only for a set that does not exist, and then there is nothing to wait for.
         let _ = self.bells.wait(due.map(|due| due.since(now)), &mut ready);
         let mut guarded = self.lock();
-        guarded.leader = false;
-        guarded.core.end_sleep();
         guarded.core.rung(&ready);
         guarded.ready = ready;
+        self.end_sleep(&mut guarded);
+        guarded
+    }
+
+    /// The leader is awake again: hands its place on.
+    pub(crate) fn end_sleep(&self, guarded: &mut Guarded) {
+        guarded.leader = false;
+        guarded.core.end_sleep();
         if std::mem::take(&mut guarded.tell_progress) {
             self.fabric.poke();
         }
         if guarded.core.waiters > 0 {
             self.told.notify_all();
         }
-        guarded
     }
 }
 
 impl Guarded {
+    /// The caller goes to sleep on the doorbells, as the leader: until they ring, or until the time that is given. `None`:
+    /// there is something to do first.
+    pub(crate) fn begin_sleep(&mut self, now: Time) -> Option<Option<Time>> {
+        if !self.core.prepare_sleep(now) {
+            self.core.end_sleep();
+            return None;
+        }
+        self.leader = true;
+        self.leader_due = self.core.engine.next_timeout();
+        Some(self.leader_due)
+    }
+
+    /// The leader sleeps past a timer that has been set since.
+    fn oversleeps(&self) -> bool {
+        let due = self.core.engine.next_timeout();
+        self.leader && due.is_some_and(|due| self.leader_due.is_none_or(|later| due < later))
+    }
+
     /// Sees, without waiting, which doorbells rang.
     pub(crate) fn look_at_bells(&mut self, bells: &WaitSet) {
         let mut ready = std::mem::take(&mut self.ready);

@@ -534,6 +534,83 @@ fn tasks_exchange_messages() {
     });
 }
 
+#[cfg(feature = "tokio")]
+#[test]
+fn tasks_exchange_messages_on_the_runtime_s_own_reactor() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    let pair = pair(EndpointOptions::default());
+    runtime.block_on(async {
+        let _drivers = [&pair.a, &pair.b].map(|end| end.drive_on_tokio().expect("driven"));
+        let (a, to_b) = (pair.a.clone(), pair.to_b);
+        let echo = tokio::spawn(async move {
+            for (i, len) in [0, 64, 5000, 300_000]
+                .into_iter()
+                .cycle()
+                .take(200)
+                .enumerate()
+            {
+                let (got, _) = a
+                    .recv_async(Match::exact(i as u64), vec![0; len])
+                    .await
+                    .expect("received");
+                a.send_async(&to_b, i as u64, got).await.expect("sent");
+            }
+        });
+        for (i, len) in [0, 64, 5000, 300_000]
+            .into_iter()
+            .cycle()
+            .take(200)
+            .enumerate()
+        {
+            let sent = payload(len, i);
+            let sent = pair
+                .b
+                .send_async(&pair.to_a, i as u64, sent)
+                .await
+                .expect("sent");
+            let (back, _) = pair
+                .b
+                .recv_async(Match::exact(i as u64), vec![0; len])
+                .await
+                .expect("received");
+            assert!(back == sent);
+        }
+        echo.await.expect("no panic");
+    });
+    // Without its driver the endpoint still works, by the fabric's thread.
+    pair.a.send(&pair.to_b, 7, b"after").expect("sent");
+    pair.b.recv(Match::exact(7), &mut [0; 5]).expect("received");
+}
+
+#[test]
+fn a_thread_that_waits_for_nothing_does_not_hold_up_the_timers_of_another() {
+    let pair = pair(EndpointOptions::default().wait(Wait::Sleep));
+    std::thread::scope(|scope| {
+        // Sleeps on the doorbells, with nothing due.
+        let idle = scope.spawn(|| {
+            let mut end = [0; 3];
+            pair.a.recv(Match::exact(99), &mut end).expect("received");
+        });
+        for i in 0..20 {
+            // More than a ring holds, into a queue that nobody empties meanwhile: some of it has to be sent again.
+            for _ in 0..40 {
+                pair.a
+                    .send(&pair.to_b, i, &payload(30_000, 1))
+                    .expect("sent");
+            }
+            let mut buffer = vec![0; 30_000];
+            for _ in 0..40 {
+                pair.b.recv(Match::exact(i), &mut buffer).expect("received");
+            }
+        }
+        pair.b.send(&pair.to_a, 99, b"end").expect("sent");
+        idle.join().expect("no panic");
+    });
+}
+
 #[test]
 fn progress_is_made_while_the_receiver_computes() {
     let pair = pair(EndpointOptions::default().read_in_place(false));
