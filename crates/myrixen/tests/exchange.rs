@@ -34,7 +34,7 @@ const LENGTHS: [usize; 18] = [
 
 fn payload(len: usize, seed: usize) -> Vec<u8> {
     (0..len)
-        .map(|i| ((7 * i + seed + (i >> 8)) & 0xff) as u8)
+        .map(|i| (7 * i + seed + (i >> 8)).to_le_bytes()[0])
         .collect()
 }
 
@@ -223,7 +223,7 @@ fn a_synchronous_send_waits_for_its_receive() {
 fn match_bits_masks_and_sources_choose() {
     let pair = pair(EndpointOptions::default());
     for bits in [0x11, 0x21, 0x12] {
-        pair.a.send(&pair.to_b, bits, &[bits as u8]).expect("sent");
+        pair.a.send(&pair.to_b, bits, &bits.to_le_bytes()[..1]).expect("sent");
     }
     let mut one = [0];
     let got = pair
