@@ -59,8 +59,16 @@ fn describe(snapshot: &Snapshot) -> String {
         status.ports,
         status.direct
     );
+    describe_network(&mut text, snapshot);
+    describe_guests(&mut text, snapshot);
+    describe_peers(&mut text, snapshot);
+    text
+}
+
+fn describe_network(text: &mut String, snapshot: &Snapshot) {
+    let status = &snapshot.status;
     section(
-        &mut text,
+        text,
         "Partitions",
         &["partition", "dialect", "largest frame", "uplink", "boards"],
         {
@@ -77,7 +85,7 @@ fn describe(snapshot: &Snapshot) -> String {
         },
     );
     section(
-        &mut text,
+        text,
         "Uplinks",
         &["uplink", "kind", "largest frame", "partitions"],
         {
@@ -96,8 +104,11 @@ fn describe(snapshot: &Snapshot) -> String {
             })
         },
     );
+}
+
+fn describe_guests(text: &mut String, snapshot: &Snapshot) {
     section(
-        &mut text,
+        text,
         "Boards of this host",
         &["board", "MAC", "partition", "user", "endpoints"],
         {
@@ -115,7 +126,7 @@ fn describe(snapshot: &Snapshot) -> String {
         },
     );
     section(
-        &mut text,
+        text,
         "Guests",
         &[
             "guest",
@@ -140,8 +151,11 @@ fn describe(snapshot: &Snapshot) -> String {
             })
         },
     );
+}
+
+fn describe_peers(text: &mut String, snapshot: &Snapshot) {
     section(
-        &mut text,
+        text,
         "Peers",
         &["board", "MAC", "partition", "uplink", "last heard"],
         {
@@ -158,7 +172,6 @@ fn describe(snapshot: &Snapshot) -> String {
             })
         },
     );
-    text
 }
 
 fn describe_fabric(fabric: &Fabric) -> anyhow::Result<String> {

@@ -1,5 +1,10 @@
 //! Frames recorded between two hosts that run Open-MX: read, written again, and looked into.
 
+#![allow(
+    clippy::single_range_in_vec_init,
+    reason = "the tables hold lists of byte ranges, some with one"
+)]
+
 #[allow(dead_code)] // the other tests that read recordings use the rest
 mod recordings;
 
