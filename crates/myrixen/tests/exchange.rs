@@ -223,7 +223,9 @@ fn a_synchronous_send_waits_for_its_receive() {
 fn match_bits_masks_and_sources_choose() {
     let pair = pair(EndpointOptions::default());
     for bits in [0x11, 0x21, 0x12] {
-        pair.a.send(&pair.to_b, bits, &bits.to_le_bytes()[..1]).expect("sent");
+        pair.a
+            .send(&pair.to_b, bits, &bits.to_le_bytes()[..1])
+            .expect("sent");
     }
     let mut one = [0];
     let got = pair
