@@ -11,7 +11,7 @@ struct Shared<T> {
     /// `None` when nobody reads any more.
     queue: Mutex<Option<VecDeque<T>>>,
     /// Set with the lock held whenever the queue may hold something, so that a busy reader looks at one word.
-    filled: AtomicBool,
+    filled: Arc<AtomicBool>,
     waker: Waker,
     capacity: usize,
 }
@@ -36,11 +36,23 @@ impl<T> Clone for Outbox<T> {
 #[derive(Debug)]
 pub(crate) struct Inbox<T>(Arc<Shared<T>>);
 
+/// Tells whether there is mail, to who may not read it.
+#[derive(Debug)]
+pub(crate) struct Flag(Arc<AtomicBool>);
+
+impl Flag {
+    /// Whether there may be something that the reader has not taken. What was sent before somebody heard of it
+    /// is seen by who has heard.
+    pub(crate) fn is_up(&self) -> bool {
+        self.0.load(Ordering::Acquire) // look
+    }
+}
+
 /// A mailbox that holds at most `capacity` items and wakes its reader by `waker`.
 pub(crate) fn mailbox<T>(capacity: usize, waker: Waker) -> (Outbox<T>, Inbox<T>) {
     let shared = Arc::new(Shared {
         queue: Mutex::new(Some(VecDeque::new())),
-        filled: AtomicBool::new(false),
+        filled: Arc::new(AtomicBool::new(false)),
         waker,
         capacity,
     });
@@ -67,6 +79,11 @@ impl<T> Inbox<T> {
     /// Whether there may be something.
     pub(crate) fn has_mail(&self) -> bool {
         self.0.filled.load(Ordering::Acquire) // look
+    }
+
+    /// What tells others that there is mail.
+    pub(crate) fn flag(&self) -> Flag {
+        Flag(Arc::clone(&self.0.filled))
     }
 
     /// The next item. Costs one load when there is none.
@@ -101,15 +118,18 @@ mod tests {
     fn what_is_sent_arrives_in_order_and_wakes_the_reader() {
         let set = WaitSet::new().unwrap();
         let (outbox, mut inbox) = mailbox(2, set.waker());
+        let flag = inbox.flag();
+        assert!(!flag.is_up());
         let writer = std::thread::spawn(move || (outbox.send(1), outbox.send(2), outbox.send(3)));
         // Ends only by the waker.
         set.wait(None, &mut Vec::new()).unwrap();
         assert_eq!(writer.join().unwrap(), (Ok(()), Ok(()), Err(3)));
+        assert!(flag.is_up());
         assert_eq!(
             (inbox.take(), inbox.take(), inbox.take()),
             (Some(1), Some(2), None)
         );
-        assert!(!inbox.has_mail());
+        assert!(!inbox.has_mail() && !flag.is_up());
     }
 
     #[test]

@@ -21,7 +21,7 @@ use myrixen_link::Tag;
 use slab::Slab;
 
 use crate::ids::{GuestId, PartitionId, PortId, UplinkId, WorkerId};
-use crate::mailbox::Outbox;
+use crate::mailbox::{Flag, Outbox};
 use crate::meter::WorkerMeter;
 use crate::quota::Bucket;
 use crate::sched::{Deficit, QUANTUM, Rotation};
@@ -119,6 +119,8 @@ pub(crate) struct Switch {
     replies: Vec<(Tag, Head)>,
     /// Frames to endpoints that are not open are answered.
     nacking: bool,
+    /// Up while the worker has commands that it has not carried out: ports may be open that are not here yet.
+    commands: Option<Flag>,
 }
 
 impl Switch {
@@ -143,7 +145,13 @@ impl Switch {
             touched: Vec::new(),
             replies: Vec::with_capacity(MAX_REPLIES),
             nacking: true,
+            commands: None,
         }
+    }
+
+    /// Says nothing of endpoints that are not open while this flag is up.
+    pub(crate) fn watch_commands(&mut self, flag: Flag) {
+        self.commands = Some(flag);
     }
 
     pub(crate) fn set_nacking(&mut self, nacking: bool) {

@@ -103,12 +103,13 @@ impl std::fmt::Debug for Worker {
 
 impl Worker {
     pub(crate) fn new(
-        switch: Switch,
+        mut switch: Switch,
         uplinks: Vec<Option<Uplink>>,
         commands: Inbox<Command>,
         wait: WaitSet,
         meter: Arc<WorkerMeter>,
     ) -> io::Result<Self> {
+        switch.watch_commands(commands.flag());
         for (peer, end) in switch.mesh_ends().enumerate() {
             wait.add_bell(&end.waiter, PEER | peer as u64)?;
         }

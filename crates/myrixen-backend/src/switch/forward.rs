@@ -10,6 +10,7 @@ use super::table::{Destination, Place};
 use super::{Switch, Uplinks};
 use crate::discovery::wire::is_discovery;
 use crate::ids::PartitionId;
+use crate::mailbox::Flag;
 
 /// What became of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -215,9 +216,12 @@ impl Switch {
         }
     }
 
-    /// The nack for a frame whose endpoint is not open; `None` for kinds that are not nacked, and while guests are coming back.
+    /// The nack for a frame whose endpoint is not open; `None` for kinds that are not nacked, while guests are coming back, and
+    /// while the endpoint may be about to open: a guest may have been told that it is open, and its partner may have
+    /// heard of it, since the worker has looked at its commands. The frame is lost then, and comes again.
     pub(super) fn nack(&self, partition: PartitionId, head: &[u8], len: usize) -> Option<Head> {
-        if !self.nacking {
+        let about_to_open = self.commands.as_ref().is_some_and(Flag::is_up);
+        if !self.nacking || about_to_open {
             return None;
         }
         let dialect = self.dialect(partition);

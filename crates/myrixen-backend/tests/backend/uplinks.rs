@@ -1,11 +1,14 @@
 //! Two hosts, and what crosses between them.
 
+use std::os::fd::BorrowedFd;
+use std::sync::{Arc, Mutex, mpsc};
+
 use mxoe::addr::{Address, EndpointId, NicAddr};
 use mxoe::frame::{Announcement, Frame, Head};
 use myrixen_backend::BackendConfig;
 use myrixen_control::DropReason;
 use myrixen_link::memory::{self, MemoryLink};
-use myrixen_link::{Link, Outgoing, Tag};
+use myrixen_link::{Incoming, Interest, Link, LinkCounters, LinkError, LinkInfo, Outgoing, Tag};
 use myrixen_platform::message::{Name, Place, Query, Reply, Request};
 
 use crate::host::{Guest, Host, PATIENCE, partition, sized, tiny, wired};
@@ -121,6 +124,87 @@ fn a_closed_endpoint_is_nacked_over_the_wire() {
         (uplink.nacks, uplink.drops.get(DropReason::EndpointClosed)),
         (1, 1)
     );
+}
+
+type Act = Box<dyn FnOnce() + Send>;
+
+/// A link on which something happens when the back end looks for frames, before it is given them.
+struct Meanwhile {
+    inner: MemoryLink,
+    act: Arc<Mutex<Option<Act>>>,
+}
+
+impl Link for Meanwhile {
+    fn describe(&self) -> LinkInfo {
+        self.inner.describe()
+    }
+
+    fn transmit(&mut self, frame: &Outgoing<'_>) -> Result<(), LinkError> {
+        self.inner.transmit(frame)
+    }
+
+    fn flush(&mut self) -> Result<(), LinkError> {
+        self.inner.flush()
+    }
+
+    fn receive(
+        &mut self,
+        budget: usize,
+        sink: &mut dyn FnMut(Incoming<'_>),
+    ) -> Result<usize, LinkError> {
+        if let Some(act) = self.act.lock().unwrap().take() {
+            act();
+        }
+        self.inner.receive(budget, sink)
+    }
+
+    fn readiness(&self) -> (BorrowedFd<'_>, Interest) {
+        self.inner.readiness()
+    }
+
+    fn set_addresses(&mut self, macs: &[NicAddr]) -> Result<(), LinkError> {
+        self.inner.set_addresses(macs)
+    }
+
+    fn counters(&self) -> LinkCounters {
+        self.inner.counters()
+    }
+}
+
+/// Found by connecting two guests of two hosts as soon as both had opened: now and then one was told that the
+/// other's endpoint is closed.
+#[test]
+fn an_endpoint_that_opens_during_a_turn_is_not_said_to_be_closed() {
+    let (inner, mut outside) = cable();
+    let act = Arc::new(Mutex::new(None));
+    let link = Meanwhile {
+        inner,
+        act: Arc::clone(&act),
+    };
+    let tag = Tag::Vlan(5);
+    let mut host = Host::new(wired(link, &[("p", tag)]));
+    let guest = host.attach("a");
+    host.settle();
+    let there = Address::new(guest.nic(), EndpointId::new(7));
+    let stranger = Address::new(NicAddr::new([2, 0, 0, 0, 0, 9]), EndpointId::new(1));
+    let sent = tiny(stranger, there, b"hello");
+    let (opened, port) = mpsc::channel();
+    *act.lock().unwrap() = Some(Box::new(move || {
+        let port = guest.open(7);
+        opened.send((guest, port)).unwrap();
+    }));
+    outside.transmit(&Outgoing::bytes(&sent, tag)).unwrap();
+    outside.flush().unwrap();
+    host.settle();
+    let (_guest, mut port) = port.recv().unwrap();
+    assert!(port.receive().is_none(), "it came before the port");
+    assert_eq!(host.snapshot().uplinks[0].counters.nacks, 0);
+    // As its sender will, when it hears nothing.
+    outside.transmit(&Outgoing::bytes(&sent, tag)).unwrap();
+    outside.flush().unwrap();
+    host.settle();
+    let got = port.receive().unwrap();
+    assert_eq!(got[..sent.len()], sent[..]);
 }
 
 /// A host with two partitions on one wire, and the other end of the wire.
