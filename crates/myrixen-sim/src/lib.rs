@@ -7,7 +7,7 @@
 //!
 //! The same seed gives the same run, everywhere. Nothing here does I/O, reads a clock or sleeps.
 //!
-//! ```no_run
+//! ```
 //! let report = myrixen_sim::simulate(1).expect("the engines keep their promises");
 //! assert!(report.outcome.tally.received > 0);
 //! ```
@@ -26,4 +26,4 @@ pub mod scenario;
 pub mod violation;
 pub mod world;
 
-pub use run::{Report, simulate, simulate_repeatably, trace};
+pub use run::{Report, With, simulate, simulate_repeatably, trace};

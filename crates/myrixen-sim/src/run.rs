@@ -7,21 +7,28 @@ use crate::scenario::Scenario;
 use crate::violation::Violation;
 use crate::world::{Outcome, Trace, World};
 
-/// Frames of a lossy run are held against so many times those of the loss-free one.
-const MOST_TIMES: u64 = 3;
-/// And so many more: a handful of messages whose last frame is lost is nobody's timer storm.
+/// So many frames are allowed in any case: a handful of messages whose last frame is lost is nobody's timer storm.
 const ALLOWANCE: u64 = 50;
+
+/// Which run of a seed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum With {
+    /// As the seed says.
+    Faults,
+    /// The loss-free one that it is held against.
+    NoFaults,
+}
 
 /// What a seed gave.
 #[derive(Debug, Clone, Copy)]
 pub struct Report {
     /// How it went.
     pub outcome: Outcome,
-    /// Frames of the loss-free run, where the two can be compared.
-    pub calm_frames: Option<u64>,
+    /// Frames of the loss-free run, and so many times as many are allowed, where the two can be compared.
+    pub calm: Option<(u64, u64)>,
 }
 
-/// Runs the scenario of a seed, and where it is only lossy also the same without losses.
+/// Runs the scenario of a seed, and where the two can be compared also the same without faults.
 ///
 /// # Errors
 ///
@@ -29,14 +36,16 @@ pub struct Report {
 pub fn simulate(seed: u64) -> Result<Report, Violation> {
     let scenario = Scenario::new(seed);
     let outcome = run(&scenario, None)?;
-    if !scenario.comparable() {
+    let Some(times) = scenario.most_times else {
         return Ok(Report {
             outcome,
-            calm_frames: None,
+            calm: None,
         });
-    }
-    let calm = run(&scenario.calm(), None)?.frames();
-    let most = calm * MOST_TIMES + ALLOWANCE;
+    };
+    let calm =
+        run(&scenario.calm(), None).map_err(|violation| Violation::Calm(Box::new(violation)))?;
+    let calm = calm.frames();
+    let most = calm * times + ALLOWANCE;
     if outcome.frames() > most {
         return Err(Violation::TooManyFrames {
             frames: outcome.frames(),
@@ -46,7 +55,7 @@ pub fn simulate(seed: u64) -> Result<Report, Violation> {
     }
     Ok(Report {
         outcome,
-        calm_frames: Some(calm),
+        calm: Some((calm, times)),
     })
 }
 
@@ -64,13 +73,21 @@ pub fn simulate_repeatably(seed: u64) -> Result<Report, Violation> {
     }
 }
 
-/// Runs the scenario of a seed once and tells every step.
+/// Runs the scenario of a seed once, or the same without faults, and tells every step.
 ///
 /// # Errors
 ///
 /// With the first promise that was broken.
-pub fn trace(seed: u64, tell: &mut dyn FnMut(fmt::Arguments<'_>)) -> Result<Outcome, Violation> {
+pub fn trace(
+    seed: u64,
+    faults: With,
+    tell: &mut dyn FnMut(fmt::Arguments<'_>),
+) -> Result<Outcome, Violation> {
     let scenario = Scenario::new(seed);
+    let scenario = match faults {
+        With::Faults => scenario,
+        With::NoFaults => scenario.calm(),
+    };
     tell(format_args!("{scenario:#?}"));
     run(&scenario, Some(tell))
 }

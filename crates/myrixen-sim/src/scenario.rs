@@ -47,6 +47,8 @@ pub struct Scenario {
     pub numbering: Numbering,
     /// Messages up to this length are sent eagerly.
     pub eager_max: u32,
+    /// So many times the frames of [`Scenario::calm`] may be sent, where the two can be compared.
+    pub most_times: Option<u64>,
     /// The shortest frame; shorter ones are padded with garbage, as an Ethernet card does.
     pub pad_to: usize,
 }
@@ -159,6 +161,11 @@ impl Scenario {
                 Numbering::Seeded
             },
             eager_max: 32768,
+            most_times: match kind {
+                Kind::Lossy => Some(3),
+                Kind::Hostile => Some(8),
+                _ => None,
+            },
             pad_to: if rng.chance(Ppm::percent(50)) { 60 } else { 0 },
             nodes,
             faults,
@@ -192,17 +199,9 @@ impl Scenario {
             faults: Faults::none(self.faults.delay),
             odd_links: Vec::new(),
             disruptions: Vec::new(),
+            most_times: None,
             ..self.clone()
         }
-    }
-
-    /// Whether the frames of this scenario may be held against those of [`Scenario::calm`]: at most 10 % loss,
-    /// and no disruptions.
-    #[must_use]
-    pub fn comparable(&self) -> bool {
-        self.disruptions.is_empty()
-            && self.odd_links.is_empty()
-            && self.faults.loss <= Ppm::percent(10)
     }
 
     /// When the last program acts.
@@ -393,6 +392,6 @@ mod tests {
         let calm = scenario.calm();
         assert_eq!(calm.actions.len(), scenario.actions.len());
         assert_eq!(calm.faults.loss, Ppm::NEVER);
-        assert!(calm.comparable());
+        assert!(calm.disruptions.is_empty() && calm.odd_links.is_empty());
     }
 }

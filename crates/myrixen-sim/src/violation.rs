@@ -251,6 +251,9 @@ pub enum Violation {
         /// Allowed.
         most: u64,
     },
+    /// The same programs on a network without faults.
+    #[error("in the loss-free run: {0}")]
+    Calm(Box<Violation>),
     /// Two runs of one seed differ.
     #[error("two runs of this seed differ")]
     NotRepeatable,
