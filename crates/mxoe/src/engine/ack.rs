@@ -5,7 +5,7 @@ use super::Endpoint;
 use super::counters::Ignored;
 use super::ids::PathId;
 use super::timing::after;
-use crate::addr::{Address, NicAddr};
+use crate::addr::{Address, NicAddr, SeqNo};
 use crate::frame::{Frame, Liback};
 use crate::matching::arena::Key;
 use crate::time::Time;
@@ -79,6 +79,18 @@ impl Endpoint {
         }
         partner.receiving.libacks = partner.receiving.libacks.max(count);
         self.wake_control(key);
+    }
+
+    /// A message came that was received before: its acknowledgement was probably lost. All pieces of a MEDIUM come again,
+    /// and get one answer together.
+    pub(super) fn answer_duplicate(&mut self, now: Time, key: Key, seq: SeqNo) {
+        let together = self.config.timers.ack_delay;
+        let answered = &mut self.partners[key].receiving.answered;
+        let just_now = answered.is_some_and(|(last, at)| last == seq && now.since(at) < together);
+        if !just_now {
+            *answered = Some((seq, now));
+            self.liback_now(key);
+        }
     }
 
     /// A message arrived before its turn: the sender learns of the gap at once.

@@ -193,11 +193,11 @@ impl Endpoint {
         if packet.piggyack != partner.sending.acked {
             self.acknowledge(now, key, packet.piggyack);
         }
-        self.place(key, packet.seq).map(|place| (key, place))
+        self.place(now, key, packet.seq).map(|place| (key, place))
     }
 
     /// Where a number stands; `None` when it is of no use.
-    fn place(&mut self, key: Key, seq: SeqNo) -> Option<Place> {
+    fn place(&mut self, now: Time, key: Key, seq: SeqNo) -> Option<Place> {
         let receiving = &self.partners[key].receiving;
         let ahead = seq.distance_from(receiving.complete);
         let next = receiving.next.distance_from(receiving.complete);
@@ -218,7 +218,7 @@ impl Endpoint {
             self.counters.ignore(Ignored::Duplicate);
             // Its acknowledgement was probably lost. The specification asks for an answer to the very last message;
             // one to older ones lets a sender that resends several go on as well.
-            self.liback_now(key);
+            self.answer_duplicate(now, key, seq);
         }
         None
     }

@@ -110,6 +110,8 @@ pub(super) struct Receiving {
     pub(super) owed: Option<Time>,
     /// Listed in `Endpoint::owing`.
     pub(super) listed: bool,
+    /// The last message that was received before and answered again, and when.
+    pub(super) answered: Option<(SeqNo, Time)>,
     /// LIBACKs to be sent now.
     pub(super) libacks: u8,
     /// LIBACKs sent on account of a gap since `complete` moved.
@@ -225,6 +227,7 @@ impl Partner {
                 bytes: 0,
                 owed: None,
                 listed: false,
+                answered: None,
                 libacks: 0,
                 gap_libacks: 0,
                 acknum: 0,
@@ -442,6 +445,7 @@ impl Endpoint {
         partner.probe.end();
         let receiving = &mut partner.receiving;
         receiving.libacks = 0;
+        receiving.answered = None;
         receiving.refused = false;
         self.settle(key);
     }

@@ -302,6 +302,29 @@ fn what_waits_when_the_path_changes_goes_out_by_the_new_one() {
 }
 
 #[test]
+fn a_message_that_comes_again_in_pieces_gets_one_answer() {
+    let dialect = Dialect::Native {
+        mtu: crate::frame::Mtu::STANDARD,
+    };
+    let mut net = Net::new(2, dialect, 1);
+    net.connect(0, 1);
+    net.faults.jitter = Duration::from_micros(100);
+    let (got, _) = net.receive(1, 0, 20_000);
+    let acks = std::rc::Rc::new(std::cell::Cell::new(0));
+    let seen = acks.clone();
+    net.filter = Box::new(move |from, _| {
+        seen.set(seen.get() + u32::from(from == 1));
+        // The first acknowledgement is lost, so that all 14 pieces come again.
+        from != 1 || seen.get() > 1
+    });
+    let send = net.send(0, 1, 0, pattern(20_000, 1));
+    net.run(Duration::from_secs(5));
+    assert_eq!(net.hosts[1].status_of(got), Some(Status::Success));
+    assert_eq!(net.hosts[0].status_of(send), Some(Status::Success));
+    assert_eq!(acks.get(), 2);
+}
+
+#[test]
 fn data_asked_for_on_a_path_that_goes_does_not_stop_the_next_path() {
     let mut net = Net::new(2, Dialect::DEFAULT, 1);
     net.connect(0, 1);
