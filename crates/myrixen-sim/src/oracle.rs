@@ -87,6 +87,10 @@ struct Message {
     got: Option<(PostId, u32)>,
     /// A receive failed that had matched it.
     broken: bool,
+    /// Its receiver has died since it was acknowledged: what comes in the next life is another one.
+    buried: bool,
+    /// It looks like others that may have been lost with a life: which of them was received is a guess.
+    guessed: bool,
     /// Nothing more can happen to it that must.
     settled: bool,
 }
@@ -169,6 +173,9 @@ impl Oracle {
                 post.state = PostState::Gone;
             }
         }
+        for message in self.messages.iter_mut().flatten() {
+            message.buried |= message.sending.to == node && message.told.is_some();
+        }
         for index in 0..self.messages.len() {
             self.settle(index);
         }
@@ -183,6 +190,8 @@ impl Oracle {
                 told: None,
                 got: None,
                 broken: false,
+                buried: false,
+                guessed: false,
                 settled: false,
             });
             self.unsettled += 1;
@@ -279,11 +288,13 @@ impl Oracle {
                 length: got.length,
             });
         }
-        let message = self
+        let (message, sure) = self
             .identify(&posting, got)
             .ok_or_else(|| self.unidentified(id, got))?;
         self.post(id)?.state = PostState::Got { message, step };
-        self.message(message)?.got = Some((id, fits));
+        let found = self.message(message)?;
+        found.got = Some((id, fits));
+        found.guessed = !sure;
         self.settle(message.0 as usize);
         let is_got = |message: &Option<Message>| {
             message
@@ -322,19 +333,27 @@ impl Oracle {
         Ok(())
     }
 
-    /// The oldest message not yet received that this can be.
-    fn identify(&self, posting: &Posting, got: &Got<'_>) -> Option<MessageId> {
+    /// The oldest message not yet received that this can be, and whether it can be no other.
+    fn identify(&self, posting: &Posting, got: &Got<'_>) -> Option<(MessageId, bool)> {
         let number = |index: usize| MessageId(u32::try_from(index).unwrap_or(u32::MAX));
         let fits = |(index, message): &(usize, &Option<Message>)| {
             message.as_ref().is_some_and(|message| {
                 message.got.is_none()
                     && !message.broken
+                    && !message.buried
                     && is_it(message, posting, got)
                     && payload::of_message(*index as u64, got.length).starts_with(got.bytes)
             })
         };
         let all = self.messages.iter().enumerate().skip(self.all_got_before);
-        all.into_iter().find(fits).map(|(index, _)| number(index))
+        let mut fitting = all.into_iter().filter(fits);
+        let (index, message) = fitting.next()?;
+        // Where nothing is lost with a life, the oldest is the one.
+        let excused = message
+            .as_ref()
+            .is_some_and(|message| message.sending.excused);
+        let sure = !excused || fitting.next().is_none();
+        Some((number(index), sure))
     }
 
     /// Says what is wrong with bytes that belong to no message that is awaited.
@@ -481,7 +500,7 @@ impl Oracle {
         };
         let sent = &first.sending;
         let would = accepts(&post.posting, sent.from.node, sent.space, sent.match_info);
-        if !would || post.posting.claimed || first.broken {
+        if !would || post.posting.claimed || first.broken || first.guessed || second.guessed {
             return Ok(());
         }
         let overtaken = match first.got {

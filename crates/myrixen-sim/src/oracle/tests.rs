@@ -238,3 +238,25 @@ fn the_dead_are_owed_nothing() {
     assert_eq!(oracle.open_posts(BOB).count(), 0);
     assert!(oracle.close().is_ok());
 }
+
+#[test]
+fn what_was_acknowledged_by_the_dead_is_not_received_in_the_next_life() {
+    let mut oracle = oracle(2, true);
+    told(&mut oracle, 0).expect("told");
+    oracle.died(BOB.node);
+    let again = Life { number: 1, ..BOB };
+    oracle.born(again);
+    let post = oracle.posting(Posting {
+        by: again,
+        ..posting(10)
+    });
+    assert!(matches!(
+        got(&mut oracle, post, 0, 10),
+        Err(Violation::WrongBytes { .. })
+    ));
+    let post = oracle.posting(Posting {
+        by: again,
+        ..posting(10)
+    });
+    got(&mut oracle, post, 1, 10).expect("under way when its receiver died");
+}
