@@ -5,7 +5,7 @@
 use libfuzzer_sys::fuzz_target;
 use myrixen_platform::message::{Downward, Hello, Request};
 
-fuzz_target!(|bytes: &[u8]| {
+fuzz_target!(init: myrixen_fuzz::sow("control"), |bytes: &[u8]| {
     if let Ok((hello, handed)) = Hello::parse(bytes) {
         assert_eq!(Hello::parse(&hello.emit(handed)), Ok((hello, handed)));
     }

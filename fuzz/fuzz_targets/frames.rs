@@ -11,7 +11,7 @@ use mxoe::frame::{
 };
 use mxoe::text::describe;
 
-fuzz_target!(|input: (u16, u16, &[u8])| {
+fuzz_target!(init: myrixen_fuzz::sow("frames"), |input: (u16, u16, &[u8])| {
     let (mtu, beyond, bytes) = input;
     let mut bytes = bytes.to_vec();
     if let Some(ether_type) = bytes.get_mut(12..14) {

@@ -5,7 +5,7 @@
 use libfuzzer_sys::fuzz_target;
 use myrixen_control::{Reply, Request, decode, encode};
 
-fuzz_target!(|line: &str| {
+fuzz_target!(init: myrixen_fuzz::sow("operator"), |line: &str| {
     if let Ok(request) = decode::<Request>(line) {
         let again = encode(&request).expect("a request can be written");
         assert_eq!(

@@ -51,7 +51,7 @@ enum Step {
 
 const TOTAL: usize = 4096 * 3;
 
-fuzz_target!(|steps: Vec<Step>| {
+fuzz_target!(init: myrixen_fuzz::sow("ring"), |steps: Vec<Step>| {
     let terms = Terms {
         layout: Layout::new(Capacity::MIN, Capacity::MIN),
         support: Support::OURS,

@@ -12,9 +12,8 @@ use rustix::net::{
     SocketFlags, SocketType, connect, recvmsg, send, socket_with,
 };
 
-/// Bytes of the two rings of a control ring, and of its control words (`docs/control-plane.md`, `docs/ring-abi.md`).
+/// Bytes of the two rings of a control ring (`docs/control-plane.md`).
 const RINGS: [u32; 2] = [1 << 14, 1 << 16];
-const WORDS: usize = 1280 / 4;
 
 /// A socket to the back end, on which nothing was said yet.
 pub(crate) fn knock(door: &SocketAddrUnix) -> OwnedFd {
@@ -89,7 +88,7 @@ impl Intruder {
 
     /// Changes a control word.
     pub(crate) fn twist(&self, word: u8, by: i8) {
-        super::twist(&self.pages, usize::from(word) % WORDS, by);
+        super::twist(&self.pages, word, by);
     }
 
     /// Asks for something by the rules.

@@ -25,15 +25,14 @@ use steps::{MOST_STEPS, Step};
 
 /// Guests that keep the rules; each sends to the other.
 const TALKERS: usize = 2;
-/// Where the records of ring 0 begin, and how many words lie before (`docs/ring-abi.md`).
+/// Where the records of ring 0 begin (`docs/ring-abi.md`).
 const RECORDS: usize = 4096;
-const WORDS: usize = 1280 / 4;
 
 thread_local! {
     static STAGE: RefCell<Stage> = RefCell::new(Stage::new());
 }
 
-fuzz_target!(|steps: Vec<Step>| {
+fuzz_target!(init: myrixen_fuzz::sow("backend"), |steps: Vec<Step>| {
     let steps = &steps[..steps.len().min(MOST_STEPS)];
     STAGE.with(|stage| stage.borrow_mut().run(steps));
 });
@@ -137,9 +136,9 @@ impl Stage {
                 let word = u64::from(len) | u64::from(kind) << 32 | u64::from(hint) << 48;
                 pages.store_u64(place, word, Ordering::Release);
             }
-            Step::Word { word, by } => twist(&pages, usize::from(word) % WORDS, by),
+            Step::Word { word, by } => twist(&pages, word, by),
             Step::Replace { word, value } => {
-                pages.store_u32(usize::from(word) % WORDS * 4, value, Ordering::Release);
+                pages.store_u32(place(word), value, Ordering::Release);
             }
             Step::Frame {
                 kind,
@@ -213,14 +212,20 @@ fn record(kind: u8) -> Kind {
     }
 }
 
+/// Where a word lies that any number names: a control word, or one of the header block (`docs/ring-abi.md`).
+fn place(word: u8) -> usize {
+    if word & 0x80 == 0 {
+        256 + usize::from(word % 8) * 128
+    } else {
+        usize::from(word & 0x3f) * 4
+    }
+}
+
 /// Changes a word by a little.
-fn twist(pages: &Pages, word: usize, by: i8) {
-    let value = pages.load_u32(word * 4, Ordering::Acquire);
-    pages.store_u32(
-        word * 4,
-        value.wrapping_add_signed(by.into()),
-        Ordering::Release,
-    );
+fn twist(pages: &Pages, word: u8, by: i8) {
+    let value = pages.load_u32(place(word), Ordering::Acquire);
+    let value = value.wrapping_add_signed(by.into());
+    pages.store_u32(place(word), value, Ordering::Release);
 }
 
 fn send(guest: &mut Guest, frame: &[u8]) {

@@ -11,7 +11,7 @@ use libfuzzer_sys::fuzz_target;
 use steps::{MOST_STEPS, Run};
 use world::World;
 
-fuzz_target!(|run: Run| {
+fuzz_target!(init: myrixen_fuzz::sow("engine"), |run: Run| {
     let Run { setup, steps } = run;
     World::new(setup).run(&steps[..steps.len().min(MOST_STEPS)]);
 });
