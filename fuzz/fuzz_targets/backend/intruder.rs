@@ -7,6 +7,7 @@ use std::os::fd::OwnedFd;
 use myrixen_platform::message::{Hello, Name, Request, Serial, VERSION, Wish};
 use myrixen_ring::{Capacity, Kind, Layout, QueuePair, Side, Support, Terms};
 use myrixen_shm::{Access, Pages};
+use rustix::io::retry_on_intr;
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendFlags, SocketAddrUnix,
     SocketFlags, SocketType, connect, recvmsg, send, socket_with,
@@ -19,7 +20,7 @@ const RINGS: [u32; 2] = [1 << 14, 1 << 16];
 pub(crate) fn knock(door: &SocketAddrUnix) -> OwnedFd {
     let (unix, packets) = (AddressFamily::UNIX, SocketType::SEQPACKET);
     let socket = socket_with(unix, packets, SocketFlags::CLOEXEC, None).expect("a socket");
-    connect(&socket, door).expect("the door is open");
+    retry_on_intr(|| connect(&socket, door)).expect("the door is open");
     socket
 }
 
@@ -130,8 +131,12 @@ fn receive(socket: &OwnedFd) -> (Vec<u8>, Vec<OwnedFd>) {
     let mut bytes = vec![0; 2048];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(8))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
-    let into = &mut [IoSliceMut::new(&mut bytes)];
-    let got = recvmsg(socket, into, &mut control, RecvFlags::CMSG_CLOEXEC).expect("an answer");
+    // libFuzzer's timer interrupts.
+    let got = retry_on_intr(|| {
+        let into = &mut [IoSliceMut::new(&mut bytes)];
+        recvmsg(socket, into, &mut control, RecvFlags::CMSG_CLOEXEC)
+    });
+    let got = got.expect("an answer");
     bytes.truncate(got.bytes);
     let mut fds = Vec::new();
     for part in control.drain() {
