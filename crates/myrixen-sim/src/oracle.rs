@@ -138,6 +138,8 @@ pub struct Tally {
     pub sent: u64,
     /// Received.
     pub received: u64,
+    /// Bytes that receives got of them.
+    pub bytes: u64,
     /// Failed, and their sender was told or died.
     pub failed: u64,
 }
@@ -447,6 +449,7 @@ impl Oracle {
                 _ => {}
             }
             tally.received += u64::from(message.got.is_some());
+            tally.bytes += message.got.map_or(0, |(_, fits)| u64::from(fits));
             tally.failed += u64::from(message.got.is_none());
             if !message.settled {
                 return Err(Violation::NeverReceived { message: id });

@@ -90,7 +90,9 @@ fn one(target: &str, seconds: u64, slack: u64) -> anyhow::Result<String> {
     let log = File::create(&path).with_context(|| format!("cannot write {}", path.display()))?;
     let status = Command::new("timeout")
         .args(["--kill-after=10", &(seconds + slack).to_string()])
-        .args(["cargo", "fuzz", "run", target, "--"])
+        .args(["cargo", "fuzz", "run", target])
+        .args(corpora(target)?)
+        .arg("--")
         .arg(format!("-max_total_time={seconds}"))
         .args(["-timeout=20", "-print_final_stats=1"])
         .env("RUSTC_BOOTSTRAP", "1")
@@ -103,6 +105,17 @@ fn one(target: &str, seconds: u64, slack: u64) -> anyhow::Result<String> {
         return statistics(&path);
     }
     bail!("{status}; the end of {}:\n{}", path.display(), tail(&path)?);
+}
+
+/// Where a target begins: what earlier runs on this machine have found, and the seeds of the repository. New inputs go
+/// to the first.
+fn corpora(target: &str) -> anyhow::Result<Vec<String>> {
+    let corpus = format!("fuzz/corpus/{target}");
+    std::fs::create_dir_all(&corpus).with_context(|| format!("cannot make {corpus}"))?;
+    let seeds = format!("fuzz/seeds/{target}");
+    let mut corpora = vec![corpus];
+    corpora.extend(Path::new(&seeds).is_dir().then_some(seeds));
+    Ok(corpora)
 }
 
 fn statistics(log: &Path) -> anyhow::Result<String> {
