@@ -45,7 +45,7 @@ impl QueuePair {
     ///
     /// # Errors
     ///
-    /// As for [`format`].
+    /// As for [`format()`].
     pub fn create(pages: Pages, terms: &Terms, side: Side) -> Result<Self, AttachError> {
         format(&pages, terms)?;
         Self::join(pages, terms, side)

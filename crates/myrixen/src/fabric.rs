@@ -407,6 +407,8 @@ impl Endpoint {
         )?;
         let mut config = engine::Config::new(address, options.key, u64::from_ne_bytes(seed));
         config.announce_unexpected = options.announce_unexpected;
+        // Partners' rings are as large as ours, as a rule: what is under way to one should fit, or it is dropped there.
+        config.limits.unacked_bytes = config.limits.unacked_bytes.min(options.ring_bytes / 2);
         if let Some(after) = options.give_up {
             config.timers.give_up = after;
         }
