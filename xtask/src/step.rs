@@ -13,7 +13,7 @@ pub(crate) struct Step {
     pub(crate) needs: Option<Tool>,
     /// What it runs.
     pub(crate) work: Work,
-    /// Seconds after which it is taken to hang. Several times what it needs on two slow cores.
+    /// Seconds after which it is taken to hang. Several times what it needs on two slow cores, compiling included.
     pub(crate) limit: u64,
 }
 
@@ -118,7 +118,7 @@ pub(crate) const STEPS: &[Step] = &[
             ],
             env: &[],
         }]),
-        limit: 900,
+        limit: 1800,
     },
     Step {
         name: "test",
@@ -128,7 +128,7 @@ pub(crate) const STEPS: &[Step] = &[
             words: &["cargo", "test", "--workspace"],
             env: &[],
         }]),
-        limit: 1200,
+        limit: 1800,
     },
     Step {
         name: "docs",
@@ -145,7 +145,7 @@ pub(crate) const STEPS: &[Step] = &[
             ],
             env: &[("RUSTDOCFLAGS", "-Dwarnings")],
         }]),
-        limit: 600,
+        limit: 1800,
     },
     Step {
         name: "loom",
@@ -167,7 +167,7 @@ pub(crate) const STEPS: &[Step] = &[
                 ("CARGO_TARGET_DIR", "target/loom"),
             ],
         }]),
-        limit: 600,
+        limit: 1800,
     },
     Step {
         name: "sim",
@@ -187,7 +187,7 @@ pub(crate) const STEPS: &[Step] = &[
             ],
             env: &[],
         }]),
-        limit: 900,
+        limit: 1800,
     },
     Step {
         name: "demo",
@@ -197,7 +197,7 @@ pub(crate) const STEPS: &[Step] = &[
             words: &["cargo", "run", "--release", "--", "demo"],
             env: &[],
         }]),
-        limit: 600,
+        limit: 1800,
     },
     Step {
         name: "fuzz",
