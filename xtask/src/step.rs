@@ -191,12 +191,30 @@ pub(crate) const STEPS: &[Step] = &[
     },
     Step {
         name: "demo",
-        what: "two hosts, four guests, one killed back end",
+        what: "two hosts, four guests, one killed back end; then twenty",
         needs: None,
-        work: Work::Commands(&[Run {
-            words: &["cargo", "run", "--release", "--", "demo"],
-            env: &[],
-        }]),
+        work: Work::Commands(&[
+            Run {
+                words: &["cargo", "run", "--release", "--", "demo"],
+                env: &[],
+            },
+            // The bar for restarts: either back end in turn, in the middle of verified streams.
+            Run {
+                words: &[
+                    "cargo",
+                    "run",
+                    "--release",
+                    "--",
+                    "demo",
+                    "--no-perf",
+                    "--restarts",
+                    "20",
+                    "--out",
+                    "target/demo-restarts",
+                ],
+                env: &[],
+            },
+        ]),
         limit: 1800,
     },
     Step {
