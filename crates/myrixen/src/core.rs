@@ -1,12 +1,11 @@
 //! An endpoint's works: the engine, its paths, the memory behind its names. One lock holds it all.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::task::Waker;
 
 use mxoe::addr::Address;
 use mxoe::engine::{
-    self, Arrival, Event, FetchFailed, PartnerId, PathId, RegionId, Status, Target, Transmit,
-    UnexpectedId,
+    self, Arrival, Event, FetchFailed, PathId, RegionId, Status, Target, Transmit, UnexpectedId,
 };
 use mxoe::frame::{Dialect, HEAD_BYTES};
 use mxoe::time::Time;
@@ -57,8 +56,6 @@ pub(crate) struct Core {
     pub(crate) dialect: Dialect,
     /// Messages up to this length go eagerly.
     pub(crate) eager_max: u32,
-    /// Everybody we are connected to. Peers choose the keys, so the hash is std's keyed one.
-    pub(crate) partners: HashMap<Address, PartnerId>,
     store: Store,
     offers: Offers,
     fetches: VecDeque<Fetch>,
@@ -90,7 +87,6 @@ impl Core {
             ended: false,
             dialect: start.dialect,
             eager_max: start.eager_max,
-            partners: HashMap::new(),
             store: Store::default(),
             offers: Offers::default(),
             fetches: VecDeque::new(),
@@ -292,7 +288,7 @@ impl Core {
             match event {
                 Event::Connected { token, partner, .. } => {
                     if let Some(address) = self.engine.address_of(partner) {
-                        self.meet(address, partner);
+                        self.notes.push(Note::Met(address));
                     }
                     self.end(token, Outcome::Connected(partner));
                 }
@@ -348,12 +344,9 @@ impl Core {
                 Event::Unexpected { id, envelope } => {
                     self.announced.push_back(Announced { id, envelope });
                 }
-                Event::PartnerArrived { partner, address } => self.meet(address, partner),
-                Event::PartnerLost { address, .. } => {
-                    self.partners.remove(&address);
-                }
-                // Whoever cancels has taken the request out already.
-                Event::Cancelled { .. } => {}
+                Event::PartnerArrived { address, .. } => self.notes.push(Note::Met(address)),
+                // What was pending to it ends by events of its own; whoever cancels has taken the request out already.
+                Event::PartnerLost { .. } | Event::Cancelled { .. } => {}
             }
         }
     }
@@ -365,11 +358,6 @@ impl Core {
             Ended::Drop(Some(region)) => drop(self.reclaim(region)),
             Ended::Drop(None) | Ended::Unknown => {}
         }
-    }
-
-    fn meet(&mut self, address: Address, partner: PartnerId) {
-        self.partners.insert(address, partner);
-        self.notes.push(Note::Met(address));
     }
 
     /// Says on every path that we are about to sleep. False if there is something to do.

@@ -100,7 +100,10 @@ impl Endpoint {
     /// The peer at this address, if it is connected (it may have connected to us).
     pub fn peer(&self, address: Address) -> Option<Peer> {
         let core = self.shared.enter();
-        let partner = *core.partners.get(&address)?;
+        let partner = core.engine.find_partner(address)?;
+        if !core.engine.is_connected(partner) {
+            return None;
+        }
         Some(Peer { partner, address })
     }
 
