@@ -32,7 +32,7 @@ use crate::units;
 pub(crate) use parts::{die_with_parent, monotonic_ns};
 
 /// How long any one answer of a guest may take before the demo gives up.
-const PATIENCE: Duration = Duration::from_secs(40);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Names of the two hosts; guests are called after them: a1, a2, b1, b2.
 const HOSTS: [&str; 2] = ["a", "b"];
