@@ -282,6 +282,16 @@ pub trait GuestLink: Send {
         layout: myrixen_ring::Layout,
     ) -> Result<DirectEnds, SetupError>;
 
+    /// The domain that pages for this guest are to be granted to, where guests bring their pages.
+    fn grantee(&self) -> Option<u16> {
+        None
+    }
+
+    /// Whether ports outlive the loss of their guest's control ring, so that its next front end may adopt them.
+    fn keeps_ports(&self) -> bool {
+        false
+    }
+
     /// A duplicate of the guest's pool to be handed to a direct partner, if it has one.
     ///
     /// # Errors

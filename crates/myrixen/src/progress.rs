@@ -209,6 +209,7 @@ impl Progress {
                 to: to_port(to),
                 forward: shared.ring_bytes,
                 backward: shared.ring_bytes,
+                brought: None,
             };
             match attachment.send_request(&request) {
                 Ok(serial) => self.asked.push((serial, Asked::Direct { slot, to })),
@@ -300,6 +301,7 @@ impl Progress {
                 endpoint: Some(endpoint),
                 forward: shared.ring_bytes,
                 backward: shared.ring_bytes,
+                brought: None,
             };
             if let Ok(serial) = attachment.send_request(&open) {
                 self.asked.push((serial, Asked::Port { slot }));

@@ -60,6 +60,7 @@ impl Control {
                 endpoint,
                 forward,
                 backward,
+                ..
             } => self.open_port(id, serial, endpoint, forward, backward),
             Request::ClosePort { endpoint } => self.close_port(id, endpoint),
             Request::Resolve(query) => self.resolve(id, &query),
@@ -69,6 +70,7 @@ impl Control {
                 to,
                 forward,
                 backward,
+                ..
             } => {
                 let layout = self.layout(id, forward, backward)?;
                 self.open_direct((id, serial), endpoint, super::address(to), layout)
@@ -79,6 +81,8 @@ impl Control {
             Request::AdoptDirect { endpoint, to } => {
                 self.adopt_direct(now, id, endpoint, super::address(to))
             }
+            Request::AdoptPort { endpoint } => self.adopt_port(id, endpoint),
+            Request::AskGrantee { to } => self.grantee(id, super::address(to)),
             Request::Unknown { kind } => fail(
                 FailReason::Unsupported,
                 format_args!("request of unknown kind {kind:#06x}"),
@@ -161,6 +165,17 @@ impl Control {
         }
         self.endpoint_came(address);
         Ok((Reply::Port { endpoint, terms }, with))
+    }
+
+    /// A guest whose front end came back still has this port.
+    fn adopt_port(&self, id: GuestId, endpoint: u8) -> Answer {
+        if self.seat(id)?.ports.contains_key(&endpoint) {
+            return done();
+        }
+        fail(
+            FailReason::NotFound,
+            format_args!("endpoint {endpoint} is not open"),
+        )
     }
 
     fn check_port_limits(&self, id: GuestId) -> Result<(), Failure> {

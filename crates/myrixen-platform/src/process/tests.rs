@@ -366,6 +366,7 @@ fn an_answer_without_its_descriptors_is_as_good_as_a_lost_back_end() {
         endpoint: None,
         forward: 4096,
         backward: 4096,
+        brought: None,
     };
     let asked = victim.attachment.send_request(&request).unwrap();
     let Ok(Some(Heard::Request(serial, _))) = victim.link.hear() else {
@@ -414,6 +415,7 @@ fn a_port_whose_pages_do_not_match_the_terms_is_unusable() {
         endpoint: None,
         forward: 4096,
         backward: 4096,
+        brought: None,
     };
     let asked = victim.attachment.send_request(&request).unwrap();
     let Ok(Some(Heard::Request(serial, _))) = victim.link.hear() else {
@@ -480,7 +482,11 @@ fn a_broken_offer_is_reported_and_closed() {
         endpoint: 4,
     };
     let peer = victim.link.as_peer(address, terms);
-    let offer = Notice::DirectOffered { endpoint: 2, peer };
+    let offer = Notice::DirectOffered {
+        endpoint: 2,
+        peer,
+        lent: None,
+    };
     victim.link.notify(&offer, Handover::none()).unwrap();
     let news = victim.attachment.next_news();
     assert!(
