@@ -47,6 +47,8 @@ mod policy;
 pub mod process;
 mod sys;
 mod waitset;
+#[cfg(feature = "xen")]
+pub mod xen;
 
 pub use bell::{BellKind, Drained, Ringer, Waiter};
 pub use handover::{Handover, HandoverError, SharedPool};
