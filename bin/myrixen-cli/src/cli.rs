@@ -41,6 +41,12 @@ pub(crate) enum Command {
     ///
     /// Payload is never printed, only its length.
     Decode(DecodeArgs),
+    /// Gives a domain of Xen a device: a board of the fabric, served by the back end of this driver domain
+    Attach(DeviceOptionArgs),
+    /// Takes a device away from a domain of Xen
+    Detach(DeviceArgs),
+    /// Lists the devices of Xen domains
+    List(DeviceListArgs),
     /// Writes the manual pages of this command and its subcommands
     Man {
         /// Where to write them; made if absent.
@@ -95,6 +101,42 @@ pub(crate) struct ControlArgs {
     /// The daemon's operator socket
     #[arg(long, value_name = "PATH", env = "MYRIXEN_CONTROL", default_value = myrixen_control::Client::DEFAULT_PATH)]
     pub(crate) control: PathBuf,
+}
+
+/// A device of a domain.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct DeviceArgs {
+    /// The domain, by id (`xl domid NAME`)
+    #[arg(value_name = "DOMID")]
+    pub(crate) domain: u16,
+    /// The device's number [default: for attach the lowest that is free, for detach 0]
+    #[arg(long = "device", value_name = "N")]
+    pub(crate) number: Option<u32>,
+    /// The driver domain, by id [default: the domain this runs in]
+    #[arg(long, value_name = "DOMID")]
+    pub(crate) back_end: Option<u16>,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct DeviceOptionArgs {
+    #[command(flatten)]
+    pub(crate) device: DeviceArgs,
+    /// The partition [default: the back end's first]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) partition: Option<String>,
+    /// The name of the domain's board [default: the domain's name]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) board: Option<String>,
+    /// The address of the domain's board [default: one made from the domain's UUID]
+    #[arg(long, value_name = "MAC", value_parser = crate::xen::parse_mac)]
+    pub(crate) mac: Option<myrixen_platform::message::Mac>,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct DeviceListArgs {
+    /// The driver domain, by id [default: the domain this runs in]
+    #[arg(long, value_name = "DOMID")]
+    pub(crate) back_end: Option<u16>,
 }
 
 #[derive(Debug, Args)]

@@ -53,13 +53,18 @@
 //! readable and writable until the peer unmaps it. A *domain* that is destroyed sends no events and clears no bytes:
 //! only xenstore tells, by a watch on a key of that domain, or on `@releaseDomain` in domain 0.
 
+pub(crate) mod bus;
 mod device;
 mod domain;
 mod error;
 mod evtchn;
 mod gntalloc;
 mod gntdev;
+mod link;
+mod meeting;
+pub(crate) mod pair;
 mod sys;
+pub mod toolstack;
 mod xenstore;
 
 pub use domain::{DomId, GrantRef, Port};
@@ -67,6 +72,9 @@ pub use error::{StoreQuota, StoreReason, XenError};
 pub use evtchn::{EventChannel, EventChannels};
 pub use gntalloc::{GrantAlloc, Granted};
 pub use gntdev::{GrantMap, Mapped, Prepared};
+pub use link::XenLink;
+pub use meeting::XenMeeting;
+pub use pair::{MOST_PAGES, Offered, Taken};
 pub use xenstore::{
     MAX_EVENTS, MAX_REQUEST, Permission, Rights, Transaction, WatchEvent, XenStore,
 };
