@@ -40,6 +40,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Perf(command) => perf::run(&command),
         Command::Counters(args) => counters::run(&args),
         Command::Decode(args) => decode::run(&args),
+        Command::Verify(args) => demo::verify::run(&args),
         Command::Attach(args) => xen::attach(&args),
         Command::Detach(args) => xen::detach(&args),
         Command::List(args) => xen::list(&args),
