@@ -93,14 +93,17 @@ impl Connection {
         Ok(())
     }
 
-    /// The device refuses a request as a whole, and answers nothing then: in particular a watch, which the kernel sets for us.
+    /// The device refuses a request as a whole, and answers nothing then: in particular a watch, which the kernel sets
+    /// for us. Only the rest of a request that was sent in part cannot be made up for.
     fn not_sent(&mut self, errno: Errno, begun: bool) -> Refused {
         match StoreReason::from_errno(errno.raw_os_error()) {
             Some(reason) if !begun => Refused::By(reason),
             _ => {
-                let doing = "send a request to xenstore";
-                let source = io::Error::from(errno);
-                self.give_up(XenError::System { doing, source }).into()
+                self.broken |= begun;
+                Refused::Failed(XenError::System {
+                    doing: "send a request to xenstore",
+                    source: errno.into(),
+                })
             }
         }
     }
