@@ -86,15 +86,13 @@ fn refused<T>(result: Result<T, XenError>, what: &str, fine: fn(&XenError) -> bo
     }
 }
 
-/// Waits for `done`, which may become true whenever the descriptor is readable.
-fn wait(
-    fd: BorrowedFd<'_>,
-    what: &str,
-    mut done: impl FnMut() -> Result<bool, Box<dyn Error>>,
-) -> Outcome {
+/// Waits for an event that makes `done` true.
+fn wait_event(channel: &EventChannel, what: &str, done: impl Fn() -> bool) -> Outcome {
     let deadline = Instant::now() + PATIENCE;
     loop {
-        if done()? {
+        // Drained first, looked at then: an event in between wakes us again.
+        channel.drain()?;
+        if done() {
             println!("ok: {what}");
             return Ok(());
         }
@@ -103,19 +101,11 @@ fn wait(
             tv_sec: i64::try_from(left.as_secs())?,
             tv_nsec: i64::from(left.subsec_nanos()),
         };
-        let mut fds = [PollFd::from_borrowed_fd(fd, PollFlags::IN)];
+        let mut fds = [PollFd::from_borrowed_fd(channel.fd(), PollFlags::IN)];
         if rustix::io::retry_on_intr(|| poll(&mut fds, Some(&left)))? == 0 {
             return Err(format!("waited in vain: {what}").into());
         }
     }
-}
-
-/// Waits for an event that makes `done` true.
-fn wait_event(channel: &EventChannel, what: &str, done: impl Fn() -> bool) -> Outcome {
-    wait(channel.fd(), what, || {
-        channel.drain()?;
-        Ok(done())
-    })
 }
 
 /// Waits until a path has a value.
@@ -132,17 +122,10 @@ fn wait_value(store: &mut XenStore, path: &str) -> Result<Vec<u8>, Box<dyn Error
             Ok(_) | Err(XenError::Store { .. }) => {}
             Err(error) => return Err(error.into()),
         }
-        // Events that came with a reply are no reason to wait for more.
-        if store.next_event()?.is_none() {
-            wait(store.fd(), "xenstore has news", once())?;
+        if store.wait_event(Some(PATIENCE))?.is_none() {
+            return Err(format!("waited in vain for {path}").into());
         }
     }
-}
-
-/// True the second time: after one wait.
-fn once() -> impl FnMut() -> Result<bool, Box<dyn Error>> {
-    let mut asked = false;
-    move || Ok(std::mem::replace(&mut asked, true))
 }
 
 fn word(page: u32, salt: u32) -> u32 {
@@ -406,8 +389,11 @@ fn store() -> Outcome {
         XenError::is_not_found,
     )?;
     store.watch(&path("count"), "token")?;
-    wait(store.fd(), "a watch has an event at once", once())?;
-    while store.next_event()?.is_some() {}
+    let first = store.wait_event(Some(PATIENCE))?.ok_or("no event")?;
+    check(
+        first.path == path("count") && first.token == "token",
+        "a watch has an event at once",
+    )?;
 
     let mut other = XenStore::open()?;
     let mut runs = 0;

@@ -23,6 +23,7 @@ mod wire;
 mod tests;
 
 use std::os::fd::{BorrowedFd, OwnedFd};
+use std::time::Duration;
 
 use rustix::fs::OFlags;
 
@@ -94,7 +95,8 @@ impl XenStore {
         }
     }
 
-    /// Becomes readable when events may have arrived. Take all events first: those that came with a reply are here already.
+    /// Becomes readable when events may have arrived. Whoever waits for it takes all events first: those that came
+    /// with a reply are here already, and the descriptor says nothing of them.
     #[must_use]
     pub fn fd(&self) -> BorrowedFd<'_> {
         self.connection.fd()
@@ -106,6 +108,17 @@ impl XenStore {
     /// [`XenError::EventsLost`], once, when more than [`MAX_EVENTS`] had to wait. Else the connection is of no use any more.
     pub fn next_event(&mut self) -> Result<Option<WatchEvent>, XenError> {
         self.connection.next_event()
+    }
+
+    /// As [`next_event`](Self::next_event), but waits for one (`None`: for ever). Gives nothing when the time is over.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn wait_event(
+        &mut self,
+        timeout: Option<Duration>,
+    ) -> Result<Option<WatchEvent>, XenError> {
+        self.connection.wait_event(timeout)
     }
 
     /// Reports changes at and below `path` from now on, with this token; the first event comes at once. Setting

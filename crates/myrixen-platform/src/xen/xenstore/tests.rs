@@ -230,6 +230,25 @@ fn no_event_is_no_reason_to_wait() {
 }
 
 #[test]
+fn an_event_is_waited_for() {
+    let (mut store, server) = served(|server| {
+        let request = server.hear().unwrap();
+        server.event("data/x", "t");
+        server.reply(&request, b"OK\0");
+        server.hear();
+    });
+    store.watch("data/x", "t").unwrap();
+    let event = store.wait_event(None).unwrap().unwrap();
+    assert_eq!(event.path, "data/x");
+    assert_eq!(
+        store.wait_event(Some(Duration::from_millis(1))).unwrap(),
+        None
+    );
+    drop(store);
+    server.join().unwrap();
+}
+
+#[test]
 fn more_events_than_are_kept_are_reported_once() {
     let (mut store, server) = served(|server| {
         let request = server.hear().unwrap();
