@@ -212,6 +212,8 @@ fn grant(peer: DomId) -> Outcome {
     let alloc = GrantAlloc::open()?;
     let granted = alloc.alloc(peer, PAGES, Access::ReadWrite)?;
     let pages = granted.pages();
+    let to_read = alloc.alloc(peer, 1, Access::ReadOnly)?;
+    to_read.pages().write(0, &[77]);
     let channel = EventChannel::open_unbound(peer)?;
     grant_limits(&alloc, peer, &channel)?;
 
@@ -224,7 +226,8 @@ fn grant(peer: DomId) -> Outcome {
         |error| matches!(error, XenError::NotBound(_)),
     )?;
     let refs: Vec<String> = granted.refs().iter().map(ToString::to_string).collect();
-    let offer = format!("{} {}", channel.local_port(), refs.join(" "));
+    let (port, readable) = (channel.local_port(), to_read.refs()[0]);
+    let offer = format!("{port} {readable} {}", refs.join(" "));
     publish(&mut store, me, peer, "offer", &offer)?;
 
     let written = || pages.load_u32(MAPPER_STEP, Ordering::Acquire) == 1;
@@ -252,10 +255,8 @@ fn grant(peer: DomId) -> Outcome {
     }
     drop((pages, granted));
     publish(&mut store, me, peer, "dropped", "1")?;
-    check(
-        held.wait()?.success(),
-        "the child ended after the peer let it go",
-    )?;
+    let ended = held.wait()?;
+    check(ended.success(), "the child ended after the peer let it go")?;
     store.rm(&key(me, "offer"))?;
     Ok(())
 }
@@ -272,6 +273,14 @@ fn grant_limits(alloc: &GrantAlloc, peer: DomId, channel: &EventChannel) -> Outc
         "the whole limit while some is in use",
         |error| matches!(error, XenError::GrantsUsedUp { .. }),
     )?;
+    GrantAlloc::set_limit(limit.saturating_add(2 * PAGES))?;
+    let many = alloc.alloc(peer, limit, Access::ReadOnly)?;
+    check(
+        many.refs().len() * PAGE == many.len(),
+        "a raised limit allows more",
+    )?;
+    many.release()?;
+    GrantAlloc::set_limit(limit)?;
     refused(alloc.alloc(peer, 0, Access::ReadOnly), "no page", |error| {
         matches!(error, XenError::NoPages)
     })?;
@@ -290,22 +299,15 @@ fn map(peer: DomId) -> Outcome {
     let offer = String::from_utf8(wait_value(&mut store, &key(peer, "offer"))?)?;
     let mut numbers = offer.split(' ').map(str::parse::<u32>);
     let port = Port::new(numbers.next().ok_or("an empty offer")??);
+    let readable = GrantRef::new(numbers.next().ok_or("a short offer")??);
     let refs: Vec<_> = numbers
         .map(|number| number.map(GrantRef::new))
         .collect::<Result<_, _>>()?;
     let device = GrantMap::open()?;
     map_limits(&device, peer, &refs)?;
 
-    let prepared = device.prepare(peer, &refs)?;
-    let status = spawn("touch", prepared.fd(), prepared.offset(), prepared.len())?.wait()?;
-    check(
-        status.success(),
-        "another process mapped what was prepared here",
-    )?;
-    match prepared.map(Access::ReadWrite) {
-        Ok(_) => println!("note: this kernel maps it a second time, after the first was unmapped"),
-        Err(error) => println!("note: this kernel does not map it a second time: {error}"),
-    }
+    map_read_only(&device, peer, readable)?;
+    hand_on(&device, peer, &refs)?;
 
     let first = device.map(peer, &refs, Access::ReadWrite)?;
     let second = device.map(peer, &refs, Access::ReadWrite)?;
@@ -323,7 +325,8 @@ fn map(peer: DomId) -> Outcome {
     first.pages().write(MAPPER_LIVES, &[1]);
     first.set_unmap_notify(MAPPER_LIVES as u64, channel.local_port())?;
     pages.store_u32(MAPPER_STEP, 1, Ordering::Release);
-    channel.notify()?;
+    let copy = channel.fd().try_clone_to_owned()?;
+    EventChannel::from_fd(copy, channel.local_port())?.notify()?;
     let answered = || pages.load_u32(GRANTER_STEP, Ordering::Acquire) == 2;
     wait_event(&channel, "the peer has answered with an event", answered)?;
     check(
@@ -349,6 +352,35 @@ fn map(peer: DomId) -> Outcome {
     check(filled(&pages, 4), "the pages stay readable and writable")?;
     channel.notify()?;
     println!("ok: to notify nobody is no error");
+    Ok(())
+}
+
+/// A page that we may only read.
+fn map_read_only(device: &GrantMap, peer: DomId, readable: GrantRef) -> Outcome {
+    refused(
+        device.map(peer, &[readable], Access::ReadWrite),
+        "to write what is for reading",
+        |error| matches!(error, XenError::NotMapped { .. }),
+    )?;
+    let mapped = device.map(peer, &[readable], Access::ReadOnly)?;
+    check(
+        byte(&mapped.pages(), 0) == 77,
+        "what is for reading can be read",
+    )
+}
+
+/// Another process maps what was prepared here.
+fn hand_on(device: &GrantMap, peer: DomId, refs: &[GrantRef]) -> Outcome {
+    let prepared = device.prepare(peer, refs)?;
+    let status = spawn("touch", prepared.fd(), prepared.offset(), prepared.len())?.wait()?;
+    check(
+        status.success(),
+        "another process mapped what was prepared here",
+    )?;
+    match prepared.map(Access::ReadWrite) {
+        Ok(_) => println!("note: this kernel maps it a second time, after the first was unmapped"),
+        Err(error) => println!("note: this kernel does not map it a second time: {error}"),
+    }
     Ok(())
 }
 

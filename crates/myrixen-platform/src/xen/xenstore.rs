@@ -125,8 +125,8 @@ impl XenStore {
     /// permissions counts as a change, so a path can be watched before it may be read.
     ///
     /// # Errors
-    /// As [`Transaction::read`]; when this domain has as many watches as it may. Through the device of Linux before 6.3
-    /// that is `Invalid`, and a watch with the same path and token is no error.
+    /// As [`Transaction::read`]; [`XenError::StoreQuota`] when this domain has as many watches as it may. The daemon
+    /// refuses a second watch with the same path and token, the kernel's device does not.
     pub fn watch(&mut self, path: &str, token: &str) -> Result<(), XenError> {
         let payload = wire::strings(&[path, token])?;
         self.ask("watch", Kind::Watch, TxId::NONE, path, &payload)
