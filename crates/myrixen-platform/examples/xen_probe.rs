@@ -2,7 +2,9 @@
 //!
 //! `cargo build -p myrixen-platform --features xen --example xen_probe`, then, as root:
 //!
-//! - `xen_probe store` in any domain: xenstore with its transactions, watches, permissions and quotas.
+//! - `xen_probe store` in any domain: xenstore with its transactions, watches and permissions.
+//! - `xen_probe quotas` in a domain but 0: what xenstore says when this domain has used up its quotas. For its time no other
+//!   program of the domain can write there.
 //! - `xen_probe grant PEER` in one domain and `xen_probe map PEER` in another, each with the other's number: pages and
 //!   events both ways, files that are handed to other processes, the notifications when a side goes, and the limits.
 //!
@@ -43,12 +45,13 @@ fn main() -> ExitCode {
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let outcome = match words[..] {
         ["store"] => store(),
+        ["quotas"] => quotas(),
         ["grant", peer] => domain(peer).and_then(grant),
         ["map", peer] => domain(peer).and_then(map),
         // Our own children: the file is their standard input.
         ["hold", offset, len] => child(offset, len).and_then(|pages| hold(&pages)),
         ["touch", offset, len] => child(offset, len).and_then(|pages| touch(&pages)),
-        _ => Err("usage: xen_probe store | grant PEER | map PEER".into()),
+        _ => Err("usage: xen_probe store | quotas | grant PEER | map PEER".into()),
     };
     let Err(error) = outcome else {
         println!("all as it should be");
@@ -458,15 +461,24 @@ fn store() -> Outcome {
     )?;
     store.unwatch(&path("count"), "token")?;
 
-    let watch = (0..200).find_map(|n| store.watch(&path("count"), &format!("{n}")).err());
-    println!("note: of 200 watches, refused: {}", shown(watch));
+    store.rm("data/xen-probe/store")?;
+    Ok(())
+}
+
+fn quotas() -> Outcome {
+    let mut store = XenStore::open()?;
+    let path = |name: &str| format!("data/xen-probe/quotas/{name}");
+    store.mkdir(&path("x"))?;
+    let watch = (0..200).find_map(|n| store.watch(&path("x"), &format!("{n}")).err());
+    println!("of 200 watches, refused: {}", shown(watch));
+    // Its watches go with it.
     drop(store);
     let mut store = XenStore::open()?;
-    let write = (0..1200).find_map(|n| store.write(&path(&format!("many/{n}")), b"x").err());
-    println!("note: of 1200 paths, refused: {}", shown(write));
     let long = store.write(&path("long"), &[b'x'; 4000]).err();
-    println!("note: a value of 4000 bytes, refused: {}", shown(long));
-    store.rm("data/xen-probe/store")?;
+    println!("a value of 4000 bytes, refused: {}", shown(long));
+    let write = (0..1200).find_map(|n| store.write(&path(&format!("many/{n}")), b"x").err());
+    println!("of 1200 paths, refused: {}", shown(write));
+    store.rm("data/xen-probe/quotas")?;
     Ok(())
 }
 
