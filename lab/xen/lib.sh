@@ -24,6 +24,14 @@ refuse() { # MESSAGE COMMAND...: the command must fail
     ok "$what"
 }
 
+now_ms() { # milliseconds since the boot
+    local up
+    read -r up _ </proc/uptime
+    up=${up%.*}${up#*.}
+    while [ "${up#0}" != "$up" ]; do up=${up#0}; done # or it would be octal
+    echo "${up:-0}0"
+}
+
 # --- waiting: without a limit of its own, since the test has one (timeout_s); the last line tells what for
 
 wait_for() { # COMMAND...: until it succeeds
@@ -97,7 +105,7 @@ create_guest() { # NAME [ARG]: from /lab/NAME.cfg; ARG is LAB_ARG there
         config=/tmp/$1.cfg
         sed "s|^extra=\"|&lab.arg=$2 |" "/lab/$1.cfg" >"$config"
     fi
-    xl -f create "$config" >/dev/null || {
+    xl -f create -q "$config" >/dev/null || {
         echo "lab: $1 was not created"
         return 1
     }

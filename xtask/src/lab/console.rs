@@ -60,7 +60,7 @@ impl fmt::Display for Domain {
 impl Line {
     /// Finds out whose line it is.
     pub(crate) fn parse(raw: &[u8]) -> Self {
-        let text = String::from_utf8_lossy(raw).replace('\r', "");
+        let text = plain(&String::from_utf8_lossy(raw));
         let text = text.trim_end();
         let (domain, text) = if text.starts_with("(XEN)") {
             (Domain::Xen, text)
@@ -102,6 +102,23 @@ impl Line {
         }
         kernel_trouble(&self.text).map_or(Meaning::Text, Meaning::Broken)
     }
+}
+
+/// Without colours and other orders to a terminal.
+fn plain(text: &str) -> String {
+    let mut plain = String::with_capacity(text.len());
+    let mut rest = text.chars();
+    while let Some(c) = rest.next() {
+        if c == '\u{1b}' {
+            // ESC [ parameters letter; whatever else there is has one character.
+            if rest.next() == Some('[') {
+                let _ = rest.find(|c| ('@'..='~').contains(c));
+            }
+        } else if !c.is_control() || c == '\t' {
+            plain.push(c);
+        }
+    }
+    plain
 }
 
 /// The guest's name and its text, if dom0 relayed the line.
@@ -162,6 +179,7 @@ mod tests {
             assert_eq!((line.domain, line.text.as_str()), (domain, text), "{raw}");
         }
         assert_eq!(Line::parse(b"\xff").text, "\u{fffd}");
+        assert_eq!(Line::parse(b"\x1b[2ma\x1b[0m\x07b\x1b[").text, "ab");
     }
 
     #[test]
