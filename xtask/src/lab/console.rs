@@ -37,6 +37,8 @@ pub(crate) enum Meaning<'a> {
     Text,
     /// How far the test is, for people.
     Progress,
+    /// A script gives up, and why.
+    Failed(&'a str),
     /// dom0's script and the guests' have ended, with this exit status.
     Ended(u8),
     /// Something measured or found out.
@@ -84,6 +86,9 @@ impl Line {
             };
         }
         if let Some(rest) = self.text.strip_prefix("lab: ") {
+            if let Some(why) = rest.strip_prefix("FAILED: ") {
+                return Meaning::Failed(why);
+            }
             if let Some(status) = rest.strip_prefix("exit status ") {
                 // Only dom0 knows how all of them ended.
                 return match status.parse() {
@@ -183,8 +188,12 @@ mod tests {
     }
 
     #[test]
-    fn only_dom0_ends_the_test() {
+    fn only_dom0_ends_the_test_but_any_domain_fails_it() {
         assert_eq!(meaning_of("lab: exit status 3\r"), "Ended(3)");
+        assert_eq!(
+            meaning_of("<domU1> lab: FAILED: it broke"),
+            "Failed(\"it broke\")"
+        );
         assert!(meaning_of("<domU1> lab: exit status 0").starts_with("Broken"));
         assert!(meaning_of("lab: exit status 300").starts_with("Broken"));
     }

@@ -48,7 +48,7 @@ impl Host<'_> {
         tree.file("boot/vmlinux-domU", 0o644, images.kernel(&DOMU));
         tree.file("boot/domU.img", 0o644, guest);
         for number in 1..=self.test.spec.guests.max(2) {
-            let config = guest_config(&self.test.spec, number);
+            let config = guest_config(&self.test.spec, self.name, number);
             tree.text(&format!("lab/domU{number}.cfg"), 0o644, config);
         }
         let dom0 = folder.join(format!("dom0-{}.img", self.name));
@@ -112,7 +112,7 @@ fn shell_config(spec: &Spec, host: char) -> String {
 }
 
 /// The configuration of a guest, for `xl create`.
-fn guest_config(spec: &Spec, number: u32) -> String {
+fn guest_config(spec: &Spec, host: char, number: u32) -> String {
     let mut text = format!(
         "name=\"domU{number}\"\ntype=\"pv\"\nkernel=\"/boot/vmlinux-domU\"\nramdisk=\"/boot/domU.img\"\n\
          memory={}\nvcpus={}\nextra=\"{}\"\n\
@@ -122,9 +122,11 @@ fn guest_config(spec: &Spec, number: u32) -> String {
         guest_arguments(spec, number),
     );
     if spec.net {
+        // Different on both hosts, so that a test may join their bridges.
+        let host = u32::from(host) - u32::from('a');
         let _ = writeln!(
             text,
-            "vif=[\"mac=00:16:3e:00:00:{number:02x},bridge=xenbr0,script=vif-lab\"]"
+            "vif=[\"mac=00:16:3e:00:{host:02x}:{number:02x},bridge=xenbr0,script=vif-lab\"]"
         );
     }
     for line in &spec.guest_config {
@@ -154,9 +156,9 @@ mod tests {
         let shell = shell_config(&spec, 'b');
         assert!(shell.contains("LAB_HOST=b\n") && shell.contains("LAB_NET=1\n"));
         assert!(shell.contains("LAB_MODULE_xen_gntalloc='limit=5'\n"));
-        let xl = guest_config(&spec, 2);
+        let xl = guest_config(&spec, 'b', 2);
         assert!(xl.contains("name=\"domU2\"\n") && xl.contains("memory=128\n"));
         assert!(xl.contains("lab.n=2\"\n") && xl.ends_with("max_grant_frames=256\n"));
-        assert!(xl.contains("mac=00:16:3e:00:00:02,"));
+        assert!(xl.contains("mac=00:16:3e:00:01:02,"));
     }
 }

@@ -80,7 +80,7 @@ fn cache() -> anyhow::Result<PathBuf> {
 fn make(cache: &Path, images: &Images) -> anyhow::Result<()> {
     let began = Instant::now();
     println!(
-        "lab: making the images in {} (once; about 300 MiB)",
+        "lab: making the images in {} (once; they and the packages take about 200 MiB)",
         images.folder.display()
     );
     let (version, debs) = apt::fetch(&cache.join("debs"), &cache.join("apt"))?;

@@ -46,8 +46,7 @@ pub(crate) struct Machine {
 }
 
 impl Machine {
-    /// Starts the machine whose dom0 boots `initramfs`; it reports to `events` as number `index`. With two hosts the
-    /// sockets of the wire between them are in `folder`.
+    /// Starts the machine number `index` of the test; it reports to `events`.
     ///
     /// # Errors
     ///
@@ -117,8 +116,8 @@ pub(crate) struct Setup<'a> {
     pub(crate) images: &'a Images,
     /// dom0's initramfs, by host.
     pub(crate) initramfs: &'a [std::path::PathBuf],
-    /// A folder with a short path, for sockets.
-    pub(crate) folder: &'a Path,
+    /// A folder with a short path, for the sockets of the wire between two hosts.
+    pub(crate) sockets: &'a Path,
     /// Whether boot messages are wanted.
     pub(crate) boot: Boot,
 }
@@ -195,7 +194,7 @@ impl Setup<'_> {
     /// A network card, and the cable to that of the other host. A frame that is sent while the other does not run yet is
     /// lost, as on a wire.
     fn wire(&self, index: usize) -> [String; 4] {
-        let socket = |index: usize| doubled(&self.folder.join(format!("wire{index}")));
+        let socket = |index: usize| doubled(&self.sockets.join(format!("wire{index}")));
         [
             "-netdev".to_owned(),
             format!(

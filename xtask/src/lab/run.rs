@@ -14,8 +14,8 @@ use super::qemu::{Boot, Event, Happening, Machine, Setup};
 use super::record::{Record, console_name};
 use super::spec::Test;
 
-/// How long the consoles are still read after a host has failed, so that they show what the others did.
-const AFTERMATH: Duration = Duration::from_secs(2);
+/// How long the consoles are still read after a failure, so that they show what the other domains did.
+const AFTERMATH: Duration = Duration::from_secs(3);
 
 /// What all tests of a run have in common.
 #[derive(Debug)]
@@ -26,7 +26,7 @@ pub(crate) struct Lab {
     pub(crate) images: Images,
     /// Whether boot messages are wanted.
     pub(crate) boot: Boot,
-    /// Whether the folder of the archives and sockets is left where it is.
+    /// Whether the folder of what the machines boot is left where it is.
     pub(crate) keep: bool,
 }
 
@@ -49,31 +49,27 @@ impl Lab {
     /// When it cannot be run; a test that fails is no error.
     pub(crate) fn run(&self, test: &Test) -> anyhow::Result<Outcome> {
         let began = Instant::now();
-        // The path of a socket takes 108 bytes: not below the workspace.
-        let mut work = tempfile::Builder::new()
+        let folder = self.root.join("target/lab/xen").join(&test.name);
+        let record = Record::create(&folder)?;
+        let work = folder.join("work");
+        std::fs::create_dir(&work).with_context(|| format!("cannot create {}", work.display()))?;
+        // The path of a socket takes 108 bytes: they cannot be where the rest is.
+        let sockets = tempfile::Builder::new()
             .prefix("myrixen-lab-")
             .tempdir()
-            .context("cannot create a folder for the machines")?;
-        if self.keep {
-            work.disable_cleanup(true);
-            println!(
-                "lab: archives and sockets stay in {}",
-                work.path().display()
-            );
-        }
+            .context("cannot create a folder for the wire")?;
         let names: Vec<char> = ['a', 'b']
             .into_iter()
             .take(test.spec.hosts as usize)
             .collect();
-        let initramfs = self.archives(test, &names, work.path())?;
+        let initramfs = self.archives(test, &names, &work)?;
         let setup = Setup {
             spec: &test.spec,
             images: &self.images,
             initramfs: &initramfs,
-            folder: work.path(),
+            sockets: sockets.path(),
             boot: self.boot,
         };
-        let record = Record::create(&self.root.join("target/lab/xen").join(&test.name))?;
         let (sender, events) = channel();
         let mut hosts = Vec::new();
         for (index, name) in names.iter().enumerate() {
@@ -96,6 +92,12 @@ impl Lab {
         let results = watch.record.finish()?;
         if !watch.failures.is_empty() {
             watch.record.print();
+        }
+        if self.keep {
+            println!("lab: what the machines booted is in {}", work.display());
+        } else {
+            std::fs::remove_dir_all(&work)
+                .with_context(|| format!("cannot remove {}", work.display()))?;
         }
         Ok(Outcome {
             failures: watch.failures,
@@ -178,11 +180,13 @@ impl Watch<'_> {
                     host.machine.tell(&format!("signal {signal}"));
                 }
             }
+            Meaning::Failed(what) => self.fail(format!("{name}: {what}")),
             Meaning::Broken(what) => self.fail(format!("{name}: {what}: {}", line.text)),
             Meaning::Ended(status) => {
                 self.hosts[index].over = true;
                 self.hosts[index].machine.stop();
-                if status != 0 {
+                // A script that has said why needs no number.
+                if status != 0 && self.failures.is_empty() {
                     self.fail(format!(
                         "{name}: exit status {status}{}",
                         meaning_of(status)
@@ -206,7 +210,7 @@ impl Watch<'_> {
         }
     }
 
-    /// Notes what went wrong. What the other hosts do now does not matter any more.
+    /// Notes what went wrong. What the other domains do now does not matter any more.
     fn fail(&mut self, what: String) {
         self.failures.push(what);
         self.deadline = self.deadline.min(Instant::now() + AFTERMATH);
