@@ -5,12 +5,14 @@ set -eu
 
 # --- saying how it goes
 
+# What the lab is to understand begins a line, even if somebody else has not ended theirs.
+say() { printf '\n%s\n' "$*"; }
 fail() { # MESSAGE...
-    echo "lab: FAILED: $*"
+    say "lab: FAILED: $*"
     exit 1
 }
-ok() { echo "ok: $*"; }       # MESSAGE...: it is shown while the test runs
-result() { echo "result: $1"; } # JSON: an object for results.json, on one line
+ok() { say "ok: $*"; }         # MESSAGE...: it is shown while the test runs
+result() { say "result: $1"; } # JSON: an object for results.json, on one line
 check() { # MESSAGE COMMAND...: the command must succeed
     local what=$1
     shift
@@ -68,8 +70,8 @@ wait_key() { # PATH [PATTERN]: until the key in xenstore has a value, or one tha
 }
 
 # Signals: plain names of at most 32 letters, each raised once, seen by all domains of all hosts.
-signal() { echo "lab: signal $1"; }                       # NAME
-wait_signal() { wait_key "/lab/signal/$1" >/dev/null; }   # NAME
+signal() { say "lab: signal $1"; }                      # NAME
+wait_signal() { wait_key "/lab/signal/$1" >/dev/null; } # NAME
 
 # --- users
 
@@ -95,7 +97,7 @@ relay_console() { # NAME: shows the guest's console from now on, whichever domai
     [ -p "$fifo" ] && return
     mkfifo "$fifo"
     # Open for writing too, or it would end with the first domain of that name.
-    awk -v p="<$1> " '{ print p $0; fflush() }' 0<>"$fifo" &
+    awk -v p="<$1> " '{ print "\n" p $0; fflush() }' 0<>"$fifo" &
 }
 
 create_guest() { # NAME [ARG]: from /lab/NAME.cfg; ARG is LAB_ARG there
@@ -106,7 +108,7 @@ create_guest() { # NAME [ARG]: from /lab/NAME.cfg; ARG is LAB_ARG there
         sed "s|^extra=\"|&lab.arg=$2 |" "/lab/$1.cfg" >"$config"
     fi
     xl -f create -q "$config" >/dev/null || {
-        echo "lab: $1 was not created"
+        say "lab: $1 was not created"
         return 1
     }
 }

@@ -16,6 +16,11 @@ use super::spec::{Spec, Test};
 pub(crate) const FAST: &str = "mitigations=off rodata=off nokaslr init_on_alloc=0 hardened_usercopy=off \
      cryptomgr.notests=1 no_timer_check apparmor=0 audit=0";
 
+/// Scripts of a test that are one host's own.
+const SCRIPTS: [&str; 6] = [
+    "dom0.sh", "domU1.sh", "domU2.sh", "domU3.sh", "domU4.sh", "domU5.sh",
+];
+
 /// One host of a test.
 #[derive(Debug)]
 pub(crate) struct Host<'a> {
@@ -36,24 +41,33 @@ impl Host<'_> {
     ///
     /// When a file cannot be read or written.
     pub(crate) fn write(&self, images: &Images, folder: &Path) -> anyhow::Result<PathBuf> {
-        let guest = folder.join(format!("domU-{}.img", self.name));
-        let mut tree = self.common()?;
-        tree.file("init", 0o755, self.scripts.join("guest/domU-init"));
-        append(&images.initramfs(&DOMU), &tree, &guest)?;
-
         let mut tree = self.common()?;
         tree.file("init", 0o755, self.scripts.join("guest/dom0-init"));
-        let vif = self.scripts.join("guest/vif-lab");
-        tree.file("etc/xen/scripts/vif-lab", 0o755, vif);
-        tree.file("boot/vmlinux-domU", 0o644, images.kernel(&DOMU));
-        tree.file("boot/domU.img", 0o644, guest);
-        for number in 1..=self.test.spec.guests.max(2) {
-            let config = guest_config(&self.test.spec, self.name, number);
-            tree.text(&format!("lab/domU{number}.cfg"), 0o644, config);
+        if self.test.spec.guests > 0 {
+            let guest = folder.join(format!("domU-{}.img", self.name));
+            self.guests(images, guest, &mut tree)?;
         }
         let dom0 = folder.join(format!("dom0-{}.img", self.name));
         append(&images.initramfs(&DOM0), &tree, &dom0)?;
         Ok(dom0)
+    }
+
+    /// Adds what dom0 creates guests from; the archive `image` is made first.
+    fn guests(&self, images: &Images, image: PathBuf, tree: &mut Tree) -> anyhow::Result<()> {
+        let mut own = self.common()?;
+        own.file("init", 0o755, self.scripts.join("guest/domU-init"));
+        append(&images.initramfs(&DOMU), &own, &image)?;
+
+        let vif = self.scripts.join("guest/vif-lab");
+        tree.file("etc/xen/scripts/vif-lab", 0o755, vif);
+        tree.file("boot/vmlinux-domU", 0o644, images.kernel(&DOMU));
+        tree.file("boot/domU.img", 0o644, image);
+        // One more may be wanted by a test that creates it by itself.
+        for number in 1..=self.test.spec.guests + 1 {
+            let config = guest_config(&self.test.spec, self.name, number);
+            tree.text(&format!("lab/domU{number}.cfg"), 0o644, config);
+        }
+        Ok(())
     }
 
     /// What every domain of the host has.
@@ -72,7 +86,7 @@ impl Host<'_> {
         // Both hosts have all of the test's files; those of the second one's folder take precedence there.
         tree.copy("lab/test", &self.test.folder)?;
         if self.name != 'a' {
-            for script in ["dom0.sh", "domU1.sh", "domU2.sh", "domU3.sh", "domU4.sh"] {
+            for script in SCRIPTS {
                 tree.remove(&format!("lab/test/{script}"));
             }
             let own = self.test.folder.join(self.name.to_string());

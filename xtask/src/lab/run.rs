@@ -165,6 +165,10 @@ impl Watch<'_> {
     }
 
     fn line(&mut self, index: usize, at: Duration, line: &Line) -> anyhow::Result<()> {
+        // Scripts make sure that they begin a line, and so leave empty ones.
+        if line.text.is_empty() {
+            return Ok(());
+        }
         let host = self.hosts[index].name;
         let name = console_name(self.test.spec.hosts, host, &line.domain);
         self.record.line(&name, at, line)?;
