@@ -47,12 +47,18 @@ mod policy;
 pub mod process;
 mod sys;
 mod waitset;
+#[cfg(feature = "xen")]
+pub mod xen;
+// Any program may be handed event channels and granted pages; the rest is for those that ask for the feature.
+#[cfg(not(feature = "xen"))]
+#[allow(dead_code, unreachable_pub, unused_imports)]
+mod xen;
 
 pub use bell::{BellKind, Drained, Ringer, Waiter};
 pub use handover::{Handover, HandoverError, SharedPool};
 pub use meeting::{
-    Credentials, DirectEnds, GuestLink, Heard, Identity, LinkState, MAX_QUEUED, MAX_UNANSWERED,
-    Meeting, Owner, PeerFault, PortEnd, SetupError,
+    Credentials, DirectEnds, DomainDevice, GuestLink, Heard, Identity, LinkState, MAX_QUEUED,
+    MAX_UNANSWERED, Meeting, Owner, PeerFault, PortEnd, SetupError,
 };
 pub use policy::{Grant, Names, Policy, Rule, Usage, Wanted, Who};
 pub use waitset::{Interest, Ready, WaitSet, Waker};

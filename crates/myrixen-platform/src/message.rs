@@ -25,11 +25,13 @@ mod request;
 mod tests;
 mod words;
 
-pub use hello::{Dialect, GuestLimits, Hello, Profile, Refusal, RefusalReason, Welcome, Wish};
+pub use hello::{
+    Dialect, GuestLimits, Hello, PORTS_STAY, Profile, Refusal, RefusalReason, Welcome, Wish,
+};
 pub use layout::MAX_MESSAGE;
-pub use notice::Notice;
+pub use notice::{Lent, Notice};
 pub use reply::{BOARDS_PER_REPLY, Board, DirectPeer, FailReason, Failure, Place, Reply};
-pub use request::{Query, Request};
+pub use request::{Brought, Query, Request};
 pub use words::{Mac, MemoryProbe, Name, NameError, PortAddress, Serial, Text, Ticket, Version};
 
 pub(crate) use hello::Greeting;

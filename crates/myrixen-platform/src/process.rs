@@ -11,7 +11,7 @@
 )]
 
 mod attachment;
-mod control;
+pub(crate) mod control;
 mod embedded;
 mod error;
 mod handles;

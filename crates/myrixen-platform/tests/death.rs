@@ -189,7 +189,14 @@ fn serve(
         };
         let peer = link.as_peer(from, ends.terms);
         partner
-            .notify(&Notice::DirectOffered { endpoint: 1, peer }, ends.back)
+            .notify(
+                &Notice::DirectOffered {
+                    endpoint: 1,
+                    peer,
+                    lent: None,
+                },
+                ends.back,
+            )
             .unwrap();
         link.reply(
             serial,

@@ -73,6 +73,7 @@ fn life(ending: usize) {
                 endpoint: None,
                 forward: 4096,
                 backward: 8192,
+                brought: None,
             };
             front.attachment.send_request(&request).unwrap();
             let (serial, _) = host.hear_request(&mut *front.link);

@@ -168,6 +168,7 @@ impl Asking {
                 endpoint,
                 forward: forward.bytes(),
                 backward: backward.bytes(),
+                brought: None,
             },
             Self::Close { endpoint } => Request::ClosePort { endpoint },
             Self::Name { other } => {
@@ -187,6 +188,7 @@ impl Asking {
                 to: to(board, with),
                 forward: forward.bytes(),
                 backward: backward.bytes(),
+                brought: None,
             },
             Self::Undirect {
                 endpoint,

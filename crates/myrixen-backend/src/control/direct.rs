@@ -7,7 +7,7 @@ use myrixen_platform::Handover;
 use myrixen_platform::message::{FailReason, Notice, Reply, Serial};
 use myrixen_ring::Layout;
 
-use super::guest::Seat;
+use super::guest::{Guest, Seat};
 use super::requests::{Answer, done, fail, setup_failure};
 use super::{Control, RETURN, port_address};
 use crate::ids::GuestId;
@@ -63,6 +63,31 @@ impl Control {
         self.broker((id, serial, ours), (other, to), layout)
     }
 
+    /// Whom a guest is to grant the pages of a channel to this endpoint.
+    pub(super) fn grantee(&self, id: GuestId, to: Address) -> Answer {
+        let partition = self.seat(id)?.partition;
+        let other = self.owner(to).and_then(|other| self.guests.get(&other));
+        let there = |guest: &&Guest| {
+            guest
+                .seat
+                .as_ref()
+                .is_some_and(|s| s.partition == partition)
+        };
+        let Some(other) = other.filter(there) else {
+            return fail(
+                FailReason::NotFound,
+                format_args!("no endpoint {to} is open on this host"),
+            );
+        };
+        match other.link.grantee() {
+            Some(domain) if other.id != id => Ok((Reply::Grantee { domain }, Handover::none())),
+            _ => fail(
+                FailReason::NoDirectPath,
+                "nothing can be granted to the other end",
+            ),
+        }
+    }
+
     fn broker(
         &mut self,
         (front_id, serial, ours): (GuestId, Serial, Address),
@@ -82,6 +107,7 @@ impl Control {
                     let offered = Notice::DirectOffered {
                         endpoint: to.endpoint.get(),
                         peer: front.link.as_peer(port_address(ours), ends.terms),
+                        lent: None,
                     };
                     remember(front.seat.as_mut(), ours, to);
                     remember(back.seat.as_mut(), to, ours);

@@ -5,14 +5,15 @@ use std::sync::Arc;
 use mxoe::addr::{Address, EndpointId, NicAddr};
 use mxoe::time::Time;
 use myrixen_platform::message::{
-    BOARDS_PER_REPLY, Board, FailReason, Failure, Mac, Name, Place, Query, Reply, Request, Serial,
+    BOARDS_PER_REPLY, Board, FailReason, Failure, Mac, Name, Notice, Place, Query, Reply, Request,
+    Serial,
 };
 use myrixen_platform::{Handover, SetupError};
 use myrixen_ring::{Capacity, Layout, Terms};
 
-use super::Control;
 use super::guest::{Port, Seat};
-use crate::ids::{GuestId, PartitionId};
+use super::{Control, port_address};
+use crate::ids::{GuestId, PartitionId, PortId};
 use crate::meter::PortMeter;
 use crate::switch::NewPort;
 use crate::worker::Command;
@@ -60,6 +61,7 @@ impl Control {
                 endpoint,
                 forward,
                 backward,
+                ..
             } => self.open_port(id, serial, endpoint, forward, backward),
             Request::ClosePort { endpoint } => self.close_port(id, endpoint),
             Request::Resolve(query) => self.resolve(id, &query),
@@ -69,6 +71,7 @@ impl Control {
                 to,
                 forward,
                 backward,
+                ..
             } => {
                 let layout = self.layout(id, forward, backward)?;
                 self.open_direct((id, serial), endpoint, super::address(to), layout)
@@ -79,6 +82,8 @@ impl Control {
             Request::AdoptDirect { endpoint, to } => {
                 self.adopt_direct(now, id, endpoint, super::address(to))
             }
+            Request::AdoptPort { endpoint } => self.adopt_port(id, endpoint),
+            Request::AskGrantee { to } => self.grantee(id, super::address(to)),
             Request::Unknown { kind } => fail(
                 FailReason::Unsupported,
                 format_args!("request of unknown kind {kind:#06x}"),
@@ -161,6 +166,17 @@ impl Control {
         }
         self.endpoint_came(address);
         Ok((Reply::Port { endpoint, terms }, with))
+    }
+
+    /// A guest whose front end came back still has this port.
+    fn adopt_port(&self, id: GuestId, endpoint: u8) -> Answer {
+        if self.seat(id)?.ports.contains_key(&endpoint) {
+            return done();
+        }
+        fail(
+            FailReason::NotFound,
+            format_args!("endpoint {endpoint} is not open"),
+        )
     }
 
     fn check_port_limits(&self, id: GuestId) -> Result<(), Failure> {
@@ -252,6 +268,23 @@ impl Control {
         // might overtake the endpoint's next opening.
         self.forget_endpoint(id, endpoint);
         done()
+    }
+
+    /// Whoever had a port is gone. Where ports belong to their guest's connection, its end will be noticed; where they outlive it,
+    /// this is all there is to notice.
+    pub(super) fn port_hung_up(&mut self, id: GuestId, port: PortId) {
+        let Some(guest) = self.guests.get(&id).filter(|g| g.link.keeps_ports()) else {
+            return;
+        };
+        let Some(seat) = &guest.seat else { return };
+        let found = seat.ports.iter().find(|(_, p)| p.id == port);
+        let Some((&endpoint, _)) = found else { return };
+        let (partition, nic) = (seat.partition, seat.nic);
+        tracing::debug!(guest = %guest.link.identity(), endpoint, "its program is gone");
+        let closed = self.close_port(id, endpoint);
+        debug_assert!(closed.is_ok(), "the port was there");
+        let gone = Notice::EndpointGone(port_address(Address::new(nic, EndpointId::new(endpoint))));
+        self.notify_all(partition, id, &gone);
     }
 
     fn resolve(&self, id: GuestId, query: &Query) -> Answer {

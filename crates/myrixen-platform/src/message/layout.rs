@@ -21,6 +21,8 @@ pub(crate) mod kind {
     pub(crate) const OPEN_DIRECT: u16 = 0x1005;
     pub(crate) const CLOSE_DIRECT: u16 = 0x1006;
     pub(crate) const ADOPT_DIRECT: u16 = 0x1007;
+    pub(crate) const ADOPT_PORT: u16 = 0x1008;
+    pub(crate) const ASK_GRANTEE: u16 = 0x1009;
     pub(crate) const DIRECT_OFFERED: u16 = 0x4001;
     pub(crate) const ENDPOINT_GONE: u16 = 0x4002;
     pub(crate) const BOARD_GONE: u16 = 0x4003;
@@ -32,6 +34,7 @@ pub(crate) mod kind {
     pub(crate) const BOARD: u16 = 0x8003;
     pub(crate) const BOARDS: u16 = 0x8004;
     pub(crate) const DIRECT: u16 = 0x8005;
+    pub(crate) const GRANTEE: u16 = 0x8006;
 }
 
 /// Flag bit: this answers the request of the same serial number.

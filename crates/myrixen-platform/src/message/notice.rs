@@ -1,11 +1,21 @@
 //! What the back end says unasked.
 
-use zerocopy::byteorder::little_endian::U32;
+use zerocopy::byteorder::little_endian::{U16, U32};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use super::layout::{Header, body, kind};
 use super::reply::RawPeer;
+use super::request::{Brought, RawBrought};
 use super::{DirectPeer, Mac, MessageError, PortAddress, Serial};
+
+/// A queue pair that lies in another guest's memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lent {
+    /// Whose memory it is: a domain id of Xen.
+    pub domain: u16,
+    /// Where in its tables.
+    pub brought: Brought,
+}
 
 /// Something that happened, said unasked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,6 +27,8 @@ pub enum Notice {
         endpoint: u8,
         /// Who opened it.
         peer: DirectPeer,
+        /// Where the channel lies, where it is not handed over.
+        lent: Option<Lent>,
     },
     /// The other end closed a direct channel or is gone; the switched path may still lead there.
     DirectGone {
@@ -44,6 +56,25 @@ struct RawOffered {
     peer: RawPeer,
 }
 
+/// What follows DirectOffered where the channel lies in the other guest's memory; absent or all 0: it was handed over.
+#[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+struct RawLent {
+    domain: U16,
+    reserved: U16,
+    brought: RawBrought,
+}
+
+impl RawLent {
+    fn after(rest: &[u8]) -> Option<Lent> {
+        let (raw, _) = Self::ref_from_prefix(rest).ok()?;
+        Some(Lent {
+            domain: raw.domain.get(),
+            brought: raw.brought.get()?,
+        })
+    }
+}
+
 #[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
 struct RawGone {
@@ -68,14 +99,24 @@ impl Notice {
             mac: mac.bytes(),
         };
         let (kind, body) = match self {
-            Self::DirectOffered { endpoint, peer } => {
+            Self::DirectOffered {
+                endpoint,
+                peer,
+                lent,
+            } => {
                 let peer = RawPeer::of(peer);
                 let raw = RawOffered {
                     endpoint: *endpoint,
                     reserved: [0; 7],
                     peer,
                 };
-                (kind::DIRECT_OFFERED, raw.as_bytes().to_vec())
+                let lent = RawLent {
+                    domain: lent.map_or(0, |lent| lent.domain).into(),
+                    reserved: 0.into(),
+                    brought: RawBrought::of(lent.map(|lent| lent.brought)),
+                };
+                let body = [raw.as_bytes(), lent.as_bytes()].concat();
+                (kind::DIRECT_OFFERED, body)
             }
             Self::DirectGone { endpoint, peer } => (
                 kind::DIRECT_GONE,
@@ -111,10 +152,11 @@ impl Notice {
         };
         Ok(Some(match kind {
             kind::DIRECT_OFFERED => {
-                let (raw, _) = body::<RawOffered>(kind, bytes)?;
+                let (raw, rest) = body::<RawOffered>(kind, bytes)?;
                 Self::DirectOffered {
                     endpoint: raw.endpoint,
                     peer: raw.peer.parse(kind)?,
+                    lent: RawLent::after(rest),
                 }
             }
             kind::DIRECT_GONE => {

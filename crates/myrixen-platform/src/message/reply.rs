@@ -151,6 +151,11 @@ pub enum Reply {
     },
     /// The direct channel is open; pages, two bells, and the peer's pool if it has one, are handed over.
     Direct(DirectPeer),
+    /// Whom to grant the pages of a direct channel to.
+    Grantee {
+        /// A domain id of Xen.
+        domain: u16,
+    },
     /// A reply of a later version: a failure of sorts.
     Unknown {
         /// Its kind.
@@ -202,6 +207,13 @@ pub(super) struct RawPeer {
     terms: RawTerms,
 }
 const _: () = assert!(size_of::<RawBoard>() == 88 && size_of::<RawPeer>() == 56);
+
+#[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+struct RawGrantee {
+    domain: U16,
+    reserved: U16,
+}
 
 impl RawBoard {
     fn of(board: &Board) -> Self {
@@ -314,6 +326,13 @@ impl Reply {
                 (kind::BOARDS, bytes)
             }
             Self::Direct(peer) => (kind::DIRECT, RawPeer::of(peer).as_bytes().to_vec()),
+            Self::Grantee { domain } => {
+                let raw = RawGrantee {
+                    domain: (*domain).into(),
+                    reserved: 0.into(),
+                };
+                (kind::GRANTEE, raw.as_bytes().to_vec())
+            }
             Self::Unknown { kind } => (*kind, Vec::new()),
         }
     }
@@ -338,6 +357,9 @@ impl Reply {
             kind::BOARD => Self::Board(body::<RawBoard>(kind, bytes)?.0.parse(kind)?),
             kind::BOARDS => parse_boards(bytes)?,
             kind::DIRECT => Self::Direct(body::<RawPeer>(kind, bytes)?.0.parse(kind)?),
+            kind::GRANTEE => Self::Grantee {
+                domain: body::<RawGrantee>(kind, bytes)?.0.domain.get(),
+            },
             kind::WELCOME | kind::REFUSED => return Err(MessageError::OutOfPlace { kind }),
             kind => Self::Unknown { kind },
         })

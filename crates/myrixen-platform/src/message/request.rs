@@ -16,6 +16,16 @@ pub enum Query {
     Mac(Mac),
 }
 
+/// Pages and a doorbell that a guest brings for a queue pair, on platforms where the guest's memory is shared (Xen). The
+/// numbers are in the guest's own tables; who uses them says which guest it takes them to be of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Brought {
+    /// Grant reference of the first page of the queue pair, which lists those of all its pages (`docs/xen.md`); never 0.
+    pub page: u32,
+    /// The guest's event channel, unbound, for the other end to bind to.
+    pub event: u32,
+}
+
 /// What a guest asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Request {
@@ -27,6 +37,8 @@ pub enum Request {
         forward: u32,
         /// Capacity of the ring from the back end, in bytes, a power of two.
         backward: u32,
+        /// The queue pair, where guests bring it.
+        brought: Option<Brought>,
     },
     /// The endpoint is closed. Answered by `Done`.
     ClosePort {
@@ -50,6 +62,8 @@ pub enum Request {
         forward: u32,
         /// Capacity of the ring from the other end, in bytes, a power of two.
         backward: u32,
+        /// The queue pair, where guests bring it.
+        brought: Option<Brought>,
     },
     /// The direct channel is closed on this side. Answered by `Done`.
     CloseDirect {
@@ -64,6 +78,17 @@ pub enum Request {
         /// The guest's own endpoint.
         endpoint: u8,
         /// The other one.
+        to: PortAddress,
+    },
+    /// After a reattachment: this port is open already and stays as it is. Answered by `Done`, or by `Failed` where the back end
+    /// does not have it (any more).
+    AdoptPort {
+        /// The endpoint's number.
+        endpoint: u8,
+    },
+    /// Whom to grant the pages of a direct channel to this endpoint of another guest. Answered by `Grantee`.
+    AskGrantee {
+        /// The other end.
         to: PortAddress,
     },
     /// A request of a later minor version: to be answered with `Unsupported`.
@@ -85,6 +110,42 @@ struct RawOpenPort {
 /// `endpoint` of [`RawOpenPort`]: any number will do.
 const ANY_ENDPOINT: u16 = 0xffff;
 
+/// What follows OpenPort and OpenDirect where the guest brings the queue pair; all 0 or absent is none.
+#[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+pub(super) struct RawBrought {
+    page: U32,
+    event: U32,
+}
+
+impl RawBrought {
+    pub(super) fn of(brought: Option<Brought>) -> Self {
+        Self {
+            page: brought.map_or(0, |b| b.page).into(),
+            event: brought.map_or(0, |b| b.event).into(),
+        }
+    }
+
+    pub(super) fn get(&self) -> Option<Brought> {
+        let (page, event) = (self.page.get(), self.event.get());
+        (page != 0).then_some(Brought { page, event })
+    }
+
+    /// From the end of a message.
+    fn after(rest: &[u8]) -> Option<Brought> {
+        Self::ref_from_prefix(rest)
+            .ok()
+            .and_then(|(raw, _)| raw.get())
+    }
+}
+
+/// `body`, and what is brought, or all 0.
+fn with_brought(mut body: Vec<u8>, brought: Option<Brought>) -> Vec<u8> {
+    body.extend_from_slice(RawBrought::of(brought).as_bytes());
+    body
+}
+
+/// ClosePort and AdoptPort.
 #[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
 struct RawClosePort {
@@ -107,7 +168,7 @@ struct RawListBoards {
     from: U32,
 }
 
-/// OpenDirect, CloseDirect, AdoptDirect; the latter two leave the capacities 0.
+/// OpenDirect, CloseDirect, AdoptDirect, AskGrantee; all but the first leave the capacities 0.
 #[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
 struct RawDirect {
@@ -118,6 +179,13 @@ struct RawDirect {
     backward: U32,
 }
 const _: () = assert!(size_of::<RawOpenPort>() == 12 && size_of::<RawDirect>() == 16);
+
+impl RawClosePort {
+    fn emit(endpoint: u8) -> Vec<u8> {
+        let reserved = [0; 3];
+        Self { endpoint, reserved }.as_bytes().to_vec()
+    }
+}
 
 impl RawDirect {
     fn emit(endpoint: u8, to: PortAddress, forward: u32, backward: u32) -> Vec<u8> {
@@ -158,6 +226,7 @@ impl Request {
                 endpoint,
                 forward,
                 backward,
+                brought,
             } => {
                 let raw = RawOpenPort {
                     endpoint: endpoint.map_or(ANY_ENDPOINT, u16::from).into(),
@@ -165,17 +234,12 @@ impl Request {
                     forward: forward.into(),
                     backward: backward.into(),
                 };
-                (kind::OPEN_PORT, raw.as_bytes().to_vec())
+                let body = with_brought(raw.as_bytes().to_vec(), brought);
+                (kind::OPEN_PORT, body)
             }
-            Self::ClosePort { endpoint } => (
-                kind::CLOSE_PORT,
-                RawClosePort {
-                    endpoint,
-                    reserved: [0; 3],
-                }
-                .as_bytes()
-                .to_vec(),
-            ),
+            Self::ClosePort { endpoint } => (kind::CLOSE_PORT, RawClosePort::emit(endpoint)),
+            Self::AdoptPort { endpoint } => (kind::ADOPT_PORT, RawClosePort::emit(endpoint)),
+            Self::AskGrantee { to } => (kind::ASK_GRANTEE, RawDirect::emit(0, to, 0, 0)),
             Self::Resolve(ref query) => {
                 let (by, mac, name) = match query {
                     Query::Name(name) => (1, [0; 6], Some(name)),
@@ -198,10 +262,11 @@ impl Request {
                 to,
                 forward,
                 backward,
-            } => (
-                kind::OPEN_DIRECT,
-                RawDirect::emit(endpoint, to, forward, backward),
-            ),
+                brought,
+            } => {
+                let body = RawDirect::emit(endpoint, to, forward, backward);
+                (kind::OPEN_DIRECT, with_brought(body, brought))
+            }
             Self::CloseDirect { endpoint, to } => {
                 (kind::CLOSE_DIRECT, RawDirect::emit(endpoint, to, 0, 0))
             }
@@ -231,7 +296,7 @@ impl Request {
     fn parse_body(kind: u16, bytes: &[u8]) -> Result<Self, MessageError> {
         Ok(match kind {
             kind::OPEN_PORT => {
-                let (raw, _) = body::<RawOpenPort>(kind, bytes)?;
+                let (raw, rest) = body::<RawOpenPort>(kind, bytes)?;
                 let endpoint = match raw.endpoint.get() {
                     ANY_ENDPOINT => None,
                     n => Some(u8::try_from(n).map_err(|_| invalid(kind, "endpoint"))?),
@@ -241,6 +306,7 @@ impl Request {
                     endpoint,
                     forward,
                     backward,
+                    brought: RawBrought::after(rest),
                 }
             }
             kind::CLOSE_PORT => Self::ClosePort {
@@ -257,8 +323,14 @@ impl Request {
             kind::LIST_BOARDS => Self::ListBoards {
                 from: body::<RawListBoards>(kind, bytes)?.0.from.get(),
             },
+            kind::ADOPT_PORT => Self::AdoptPort {
+                endpoint: body::<RawClosePort>(kind, bytes)?.0.endpoint,
+            },
+            kind::ASK_GRANTEE => Self::AskGrantee {
+                to: body::<RawDirect>(kind, bytes)?.0.to(),
+            },
             kind::OPEN_DIRECT | kind::CLOSE_DIRECT | kind::ADOPT_DIRECT => {
-                let (raw, _) = body::<RawDirect>(kind, bytes)?;
+                let (raw, rest) = body::<RawDirect>(kind, bytes)?;
                 let (endpoint, to) = (raw.endpoint, raw.to());
                 match kind {
                     kind::CLOSE_DIRECT => Self::CloseDirect { endpoint, to },
@@ -270,6 +342,7 @@ impl Request {
                             to,
                             forward,
                             backward,
+                            brought: RawBrought::after(rest),
                         }
                     }
                 }

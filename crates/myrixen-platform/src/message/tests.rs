@@ -98,28 +98,42 @@ fn welcome() -> impl Strategy<Value = Welcome> {
         )
 }
 
+fn brought() -> impl Strategy<Value = Option<Brought>> {
+    let brought = (1..=u32::MAX, any::<u32>()).prop_map(|(page, event)| Brought { page, event });
+    prop::option::of(brought)
+}
+
+fn lent() -> impl Strategy<Value = Option<Lent>> {
+    (any::<u16>(), brought())
+        .prop_map(|(domain, brought)| brought.map(|brought| Lent { domain, brought }))
+}
+
 fn request() -> impl Strategy<Value = Request> {
     let ends = || (any::<u8>(), address());
     prop_oneof![
-        any::<(Option<u8>, u32, u32)>().prop_map(|(endpoint, forward, backward)| {
-            Request::OpenPort {
+        (any::<(Option<u8>, u32, u32)>(), brought()).prop_map(
+            |((endpoint, forward, backward), brought)| Request::OpenPort {
                 endpoint,
                 forward,
                 backward,
+                brought,
             }
-        }),
+        ),
         any::<u8>().prop_map(|endpoint| Request::ClosePort { endpoint }),
         name().prop_map(|name| Request::Resolve(Query::Name(name))),
         mac().prop_map(|mac| Request::Resolve(Query::Mac(mac))),
         any::<u32>().prop_map(|from| Request::ListBoards { from }),
-        (ends(), any::<(u32, u32)>()).prop_map(|((endpoint, to), (forward, backward))| {
-            Request::OpenDirect {
+        (ends(), any::<(u32, u32)>(), brought()).prop_map(
+            |((endpoint, to), (forward, backward), brought)| Request::OpenDirect {
                 endpoint,
                 to,
                 forward,
                 backward,
+                brought,
             }
-        }),
+        ),
+        any::<u8>().prop_map(|endpoint| Request::AdoptPort { endpoint }),
+        address().prop_map(|to| Request::AskGrantee { to }),
         ends().prop_map(|(endpoint, to)| Request::CloseDirect { endpoint, to }),
         ends().prop_map(|(endpoint, to)| Request::AdoptDirect { endpoint, to }),
         Just(Request::Unknown { kind: 0x1fff }),
@@ -174,13 +188,18 @@ fn reply() -> impl Strategy<Value = Reply> {
         )
             .prop_map(|(boards, next)| Reply::Boards { boards, next }),
         peer().prop_map(Reply::Direct),
+        any::<u16>().prop_map(|domain| Reply::Grantee { domain }),
         Just(Reply::Unknown { kind: 0x8fff }),
     ]
 }
 
 fn notice() -> impl Strategy<Value = Notice> {
     prop_oneof![
-        (any::<u8>(), peer()).prop_map(|(endpoint, peer)| Notice::DirectOffered { endpoint, peer }),
+        (any::<u8>(), peer(), lent()).prop_map(|(endpoint, peer, lent)| Notice::DirectOffered {
+            endpoint,
+            peer,
+            lent
+        }),
         (any::<u8>(), address()).prop_map(|(endpoint, peer)| Notice::DirectGone { endpoint, peer }),
         address().prop_map(Notice::EndpointGone),
         mac().prop_map(Notice::BoardGone),
@@ -358,12 +377,17 @@ fn the_layout_of_version_1_0_stays() {
         to,
         forward: 4096,
         backward: 8192,
+        brought: Some(Brought {
+            page: 300,
+            event: 7,
+        }),
     };
     assert_eq!(
         request.emit(Serial::new(0x1122), 0),
         [
-            0x05, 0x10, 0, 0, 32, 0, 0, 0, 0x22, 0x11, 0, 0, 0, 0, 0, 0, // header
-            1, 9, 2, 3, 4, 5, 6, 7, 0, 0x10, 0, 0, 0, 0x20, 0, 0,
+            0x05, 0x10, 0, 0, 40, 0, 0, 0, 0x22, 0x11, 0, 0, 0, 0, 0, 0, // header
+            1, 9, 2, 3, 4, 5, 6, 7, 0, 0x10, 0, 0, 0, 0x20, 0, 0, // channel
+            44, 1, 0, 0, 7, 0, 0, 0, // brought
         ]
     );
     let done = Reply::Done.emit(Serial::new(1), 3);

@@ -281,6 +281,7 @@ impl Attachment {
                 endpoint,
                 forward,
                 backward,
+                brought: None,
             },
             timeout,
         )?
@@ -304,6 +305,7 @@ impl Attachment {
             to,
             forward,
             backward,
+            brought: None,
         };
         self.request(&request, timeout)?.into_direct()
     }
@@ -449,7 +451,7 @@ impl Attachment {
     }
 
     fn news(&self, inner: &mut Inner, notice: Notice, handover: Handover) -> News {
-        let Notice::DirectOffered { endpoint, peer } = notice else {
+        let Notice::DirectOffered { endpoint, peer, .. } = notice else {
             return News::Notice(notice);
         };
         match DirectHandles::new(endpoint, &peer, Side::Back, handover) {

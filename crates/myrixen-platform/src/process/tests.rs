@@ -144,7 +144,10 @@ fn a_first_packet_that_is_no_hello_is_a_fault() {
 fn descriptors_that_were_not_asked_for_are_closed_and_a_fault() {
     let (socket, mut link) = stranger();
     let (ringer, waiter) = crate::bell::bell().unwrap();
-    let [write, keep] = ringer.fds();
+    let fds = ringer.fds();
+    let [write, keep] = fds[..] else {
+        panic!("a pipe has two ends")
+    };
     socket.send(&hello().emit(0), &[write, keep]).unwrap();
     drop(ringer);
     assert!(!waiter.hung_up(), "the ringer is in flight");
@@ -156,7 +159,10 @@ fn descriptors_that_were_not_asked_for_are_closed_and_a_fault() {
 fn more_descriptors_than_a_packet_has_are_closed() {
     let (socket, mut link) = stranger();
     let (ringer, waiter) = crate::bell::bell().unwrap();
-    let [write, _] = ringer.fds();
+    let fds = ringer.fds();
+    let [write, _] = fds[..] else {
+        panic!("a pipe has two ends")
+    };
     let many = [write; 20];
     let mut space = vec![std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(20))];
     let mut control = rustix::net::SendAncillaryBuffer::new(&mut space);
@@ -366,6 +372,7 @@ fn an_answer_without_its_descriptors_is_as_good_as_a_lost_back_end() {
         endpoint: None,
         forward: 4096,
         backward: 4096,
+        brought: None,
     };
     let asked = victim.attachment.send_request(&request).unwrap();
     let Ok(Some(Heard::Request(serial, _))) = victim.link.hear() else {
@@ -414,6 +421,7 @@ fn a_port_whose_pages_do_not_match_the_terms_is_unusable() {
         endpoint: None,
         forward: 4096,
         backward: 4096,
+        brought: None,
     };
     let asked = victim.attachment.send_request(&request).unwrap();
     let Ok(Some(Heard::Request(serial, _))) = victim.link.hear() else {
@@ -480,7 +488,11 @@ fn a_broken_offer_is_reported_and_closed() {
         endpoint: 4,
     };
     let peer = victim.link.as_peer(address, terms);
-    let offer = Notice::DirectOffered { endpoint: 2, peer };
+    let offer = Notice::DirectOffered {
+        endpoint: 2,
+        peer,
+        lent: None,
+    };
     victim.link.notify(&offer, Handover::none()).unwrap();
     let news = victim.attachment.next_news();
     assert!(

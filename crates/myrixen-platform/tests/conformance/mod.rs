@@ -148,6 +148,7 @@ impl Guest {
             endpoint: None,
             forward,
             backward,
+            brought: None,
         };
         let asked = self.attachment.send_request(&request).unwrap();
         let (serial, heard) = host.hear_request(&mut *self.link);
@@ -207,6 +208,7 @@ pub(crate) fn direct(
         to,
         forward,
         backward,
+        brought: None,
     };
     let asked = front.attachment.send_request(&request).unwrap();
     let (serial, _) = host.hear_request(&mut *front.link);
@@ -217,6 +219,7 @@ pub(crate) fn direct(
     let offer = Notice::DirectOffered {
         endpoint: 2,
         peer: front.link.as_peer(from, ends.terms),
+        lent: None,
     };
     back.link.notify(&offer, ends.back).unwrap();
     let reply = Reply::Direct(back.link.as_peer(to, ends.terms));
@@ -387,6 +390,7 @@ pub(crate) fn what_a_guest_does_not_read_waits_for_it<F: Fixture>() {
         endpoint: None,
         forward: 4096,
         backward: 4096,
+        brought: None,
     };
     let count = myrixen_platform::process::MAX_IN_FLIGHT;
     let asked: Vec<_> = (0..count)

@@ -295,12 +295,14 @@ impl Rogue {
                     endpoint: None,
                     forward: 4096,
                     backward: 4096,
+                    brought: None,
                 },
                 _ => Request::OpenDirect {
                     endpoint: 0,
                     to,
                     forward: 4096,
                     backward: 4096,
+                    brought: None,
                 },
             };
             if self.guest.attachment.send_request(&request).is_err() {
