@@ -47,6 +47,7 @@ mod policy;
 pub mod process;
 mod sys;
 mod waitset;
+pub mod xen;
 
 pub use bell::{BellKind, Drained, Ringer, Waiter};
 pub use handover::{Handover, HandoverError, SharedPool};

@@ -12,7 +12,7 @@ const FORWARD: u32 = 1 << 14;
 const BACKWARD: u32 = 1 << 16;
 
 /// The terms of a control ring.
-pub(super) fn terms(support: Support) -> Result<Terms, myrixen_ring::AttachError> {
+pub(crate) fn terms(support: Support) -> Result<Terms, myrixen_ring::AttachError> {
     let layout = Layout::new(Capacity::new(FORWARD)?, Capacity::new(BACKWARD)?);
     Ok(Terms { layout, support })
 }
@@ -21,7 +21,7 @@ pub(super) fn terms(support: Support) -> Result<Terms, myrixen_ring::AttachError
 const LOOKS: u32 = 8;
 
 #[derive(Debug)]
-pub(super) struct Control {
+pub(crate) struct Control {
     pair: QueuePair,
     ringer: Ringer,
     waiter: Waiter,
@@ -31,7 +31,7 @@ pub(super) struct Control {
 }
 
 impl Control {
-    pub(super) fn new(pair: QueuePair, ringer: Ringer, waiter: Waiter) -> Self {
+    pub(crate) fn new(pair: QueuePair, ringer: Ringer, waiter: Waiter) -> Self {
         Self {
             pair,
             ringer,
@@ -42,17 +42,17 @@ impl Control {
     }
 
     /// What to wait for.
-    pub(super) fn waiter(&self) -> &Waiter {
+    pub(crate) fn waiter(&self) -> &Waiter {
         &self.waiter
     }
 
     /// Whether the other side is known to be gone.
-    pub(super) fn hung_up(&self) -> bool {
+    pub(crate) fn hung_up(&self) -> bool {
         self.hung_up
     }
 
     /// The next message. After `None` the bell rings for the next one.
-    pub(super) fn take(&mut self) -> Result<Option<Vec<u8>>, PeerFault> {
+    pub(crate) fn take(&mut self) -> Result<Option<Vec<u8>>, PeerFault> {
         if self.asleep {
             // Before the look at the ring, so that a ring that comes after it is kept.
             self.hung_up |= self.waiter.drain() == Drained::HungUp;
@@ -95,7 +95,7 @@ impl Control {
     }
 
     /// Puts a message into the ring. `false`: there is no room, the bell rings when there is.
-    pub(super) fn give(&mut self, bytes: &[u8]) -> Result<bool, PeerFault> {
+    pub(crate) fn give(&mut self, bytes: &[u8]) -> Result<bool, PeerFault> {
         let producer = &mut self.pair.producer;
         for _ in 0..LOOKS {
             if let Some(mut slot) = producer.reserve(bytes.len(), 0).map_err(fault)? {
