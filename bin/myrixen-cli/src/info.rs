@@ -110,16 +110,16 @@ fn describe_guests(text: &mut String, snapshot: &Snapshot) {
     section(
         text,
         "Boards of this host",
-        &["board", "MAC", "partition", "user", "endpoints"],
+        &["board", "MAC", "partition", "owner", "endpoints"],
         {
             snapshot.boards.iter().map(|b| {
                 let endpoints: Vec<String> = b.endpoints.iter().map(u8::to_string).collect();
-                let (mac, uid) = (b.mac.to_string(), b.uid.to_string());
+                let mac = b.mac.to_string();
                 [
                     b.name.clone(),
                     mac,
                     b.partition.clone(),
-                    uid,
+                    b.owner.clone(),
                     endpoints.join(" "),
                 ]
             })
@@ -256,14 +256,14 @@ mod tests {
                 mac: mac("02:00:00:00:00:01"),
                 name: "node7:0".to_owned(),
                 partition: "blue".to_owned(),
-                uid: 1000,
+                owner: "user 1000".to_owned(),
                 guests: vec![5],
                 endpoints: vec![0, 3],
             }],
             guests: vec![Guest {
                 id: 5,
                 pid: 4711,
-                uid: 1000,
+                owner: "user 1000".to_owned(),
                 mac: mac("02:00:00:00:00:01"),
                 board: "node7:0".to_owned(),
                 partition: "blue".to_owned(),

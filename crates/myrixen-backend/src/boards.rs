@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use hmac::Mac;
 use mxoe::addr::NicAddr;
+use myrixen_platform::Owner;
 use thiserror::Error;
 
 use crate::ids::{GuestId, PartitionId};
@@ -18,8 +19,8 @@ const PURPOSE: &[u8] = b"myrixen board address";
 /// What makes a board: processes that attach with the same three join the same board.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BoardKey {
-    /// The user.
-    pub uid: u32,
+    /// To whom it belongs.
+    pub owner: Owner,
     /// The partition.
     pub partition: PartitionId,
     /// The name, such as `node7:0`.
@@ -44,14 +45,12 @@ pub enum BoardError {
     #[error("the board name {0:?} is not 1 to 77 letters, digits, '-', '_' or '.', and ':0'")]
     BadName(String),
     /// In this partition the name belongs to another user.
-    #[error(
-        "the board name {name} belongs to user {owner} in this partition; ask for another name"
-    )]
+    #[error("the board name {name} belongs to {owner} in this partition; ask for another name")]
     NameTaken {
         /// The name.
         name: String,
-        /// The other user.
-        owner: u32,
+        /// The other one.
+        owner: Owner,
     },
     /// No free address was found, which a sane table makes impossible.
     #[error("no free address for the board {0}")]
@@ -129,8 +128,8 @@ impl Boards {
             return Err(BoardError::BadName(key.name.clone()));
         }
         if let Some(board) = self.find_mut(key.partition, &key.name) {
-            if board.key.uid != key.uid {
-                let (name, owner) = (key.name.clone(), board.key.uid);
+            if board.key.owner != key.owner {
+                let (name, owner) = (key.name.clone(), board.key.owner);
                 return Err(BoardError::NameTaken { name, owner });
             }
             board.guests.insert(guest);
@@ -230,11 +229,19 @@ pub fn is_board_name(name: &str) -> bool {
         && number.chars().all(|c| c.is_ascii_digit())
 }
 
+/// An owner as bytes that no other owner has.
+fn owner_bytes(owner: Owner) -> Vec<u8> {
+    match owner {
+        Owner::User(uid) => uid.to_le_bytes().to_vec(),
+        other => other.to_string().into_bytes(),
+    }
+}
+
 /// An address for a board: locally administered, the same whenever the same host, board and attempt come
 /// together. Later attempts are for when earlier ones collide.
 fn derive(host_id: &[u8], key: &BoardKey, partition: &str, attempt: u8) -> NicAddr {
     let parts: [&[u8]; 4] = [
-        &key.uid.to_le_bytes(),
+        &owner_bytes(key.owner),
         partition.as_bytes(),
         key.name.as_bytes(),
         &[attempt],
@@ -259,8 +266,9 @@ mod tests {
     }
 
     fn key(uid: u32, partition: PartitionId, name: &str) -> BoardKey {
+        let owner = Owner::User(uid);
         BoardKey {
-            uid,
+            owner,
             partition,
             name: name.into(),
         }
@@ -296,7 +304,7 @@ mod tests {
             refused,
             BoardError::NameTaken {
                 name: "a:0".into(),
-                owner: 1
+                owner: Owner::User(1)
             }
         );
         let other = boards

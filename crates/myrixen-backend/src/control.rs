@@ -20,7 +20,7 @@ use mxoe::time::Time;
 use myrixen_control::{Reply as OperatorReply, Request as OperatorRequest};
 use myrixen_link::{LinkCounters, LinkInfo};
 use myrixen_platform::message::{Mac, Notice, PortAddress};
-use myrixen_platform::{Handover, Heard, Meeting, PeerFault, Policy, Ready, WaitSet};
+use myrixen_platform::{Handover, Heard, Meeting, Owner, PeerFault, Policy, Ready, WaitSet};
 
 use crate::boards::Boards;
 use crate::clock::Clock;
@@ -124,8 +124,8 @@ pub(crate) struct Control {
     faults: BTreeMap<&'static str, u64>,
     /// Guests that could not be told something.
     doomed: Vec<(GuestId, PeerFault)>,
-    /// When something was last logged about a user.
-    logged: BTreeMap<Option<u32>, Time>,
+    /// When something was last logged about an owner of guests.
+    logged: BTreeMap<Option<Owner>, Time>,
     /// The back end is going to stop, at this time at the latest.
     draining: Option<Time>,
     stopped: bool,
@@ -261,6 +261,7 @@ impl Control {
                     self.detach(guest);
                 }
             }
+            Report::HungUp { guest, port } => self.port_hung_up(guest, port),
             Report::Heard {
                 partition,
                 uplink,
@@ -474,14 +475,14 @@ impl Control {
             .min()
     }
 
-    /// Whether another line about this user may be logged now.
-    fn may_log(&mut self, now: Time, uid: Option<u32>) -> bool {
+    /// Whether another line about this owner of guests may be logged now.
+    fn may_log(&mut self, now: Time, owner: Option<Owner>) -> bool {
         self.logged.retain(|_, at| now.since(*at) < QUIET);
         // Users are many and lines few: whoever comes first in this second is heard.
-        if self.logged.len() >= 8 || self.logged.contains_key(&uid) {
+        if self.logged.len() >= 8 || self.logged.contains_key(&owner) {
             return false;
         }
-        self.logged.insert(uid, now);
+        self.logged.insert(owner, now);
         true
     }
 

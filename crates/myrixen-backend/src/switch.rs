@@ -70,6 +70,8 @@ pub(crate) enum Report {
         port: PortId,
         fault: String,
     },
+    /// The other end of a port's bell is gone.
+    HungUp { guest: GuestId, port: PortId },
     /// A discovery frame arrived.
     Heard {
         partition: PartitionId,
@@ -363,6 +365,15 @@ impl Switch {
         };
         // A full mailbox means a thousand faults nobody has looked at yet; the port is not served anyway.
         let _ = self.reports.send(report);
+    }
+
+    /// Whoever had this port is gone: the control side does what is to be done.
+    pub(crate) fn hung_up(&mut self, key: usize) {
+        if let Some(port) = self.inbound.get(key) {
+            let (guest, port) = (port.guest, port.id);
+            // With a full mailbox the guest's own end remains to be noticed.
+            let _ = self.reports.send(Report::HungUp { guest, port });
+        }
     }
 
     fn ring(&self, key: usize) {

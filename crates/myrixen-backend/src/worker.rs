@@ -289,11 +289,11 @@ impl Worker {
             return;
         };
         if waiter.drain() == Drained::HungUp {
-            // The guest is gone; the control side will say so. A bell that is hung up stays ready, so it
-            // would keep us awake.
+            // A bell that is hung up stays ready, so it would keep us awake.
             if let Some(waiter) = self.bells.remove(&key) {
                 self.wait.remove_bell(&waiter);
             }
+            self.switch.hung_up(key);
         }
     }
 

@@ -88,8 +88,8 @@ pub struct Board {
     pub name: String,
     /// Its partition.
     pub partition: String,
-    /// The user it belongs to.
-    pub uid: u32,
+    /// To whom it belongs: `user 1000`, `domain 3`.
+    pub owner: String,
     /// The guests that are attached as this board.
     #[serde(default)]
     pub guests: Vec<u64>,
@@ -106,8 +106,8 @@ pub struct Guest {
     /// Its process, as this host sees it; 0 when unknown.
     #[serde(default)]
     pub pid: i64,
-    /// Its user.
-    pub uid: u32,
+    /// To whom it belongs: `user 1000`, `domain 3`.
+    pub owner: String,
     /// Its board's address.
     #[serde(with = "text")]
     pub mac: NicAddr,

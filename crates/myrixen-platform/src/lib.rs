@@ -47,13 +47,14 @@ mod policy;
 pub mod process;
 mod sys;
 mod waitset;
+#[cfg(feature = "xen")]
 pub mod xen;
 
 pub use bell::{BellKind, Drained, Ringer, Waiter};
 pub use handover::{Handover, HandoverError, SharedPool};
 pub use meeting::{
-    Credentials, DirectEnds, GuestLink, Heard, Identity, LinkState, MAX_QUEUED, MAX_UNANSWERED,
-    Meeting, Owner, PeerFault, PortEnd, SetupError,
+    Credentials, DirectEnds, DomainDevice, GuestLink, Heard, Identity, LinkState, MAX_QUEUED,
+    MAX_UNANSWERED, Meeting, Owner, PeerFault, PortEnd, SetupError,
 };
 pub use policy::{Grant, Names, Policy, Rule, Usage, Wanted, Who};
 pub use waitset::{Interest, Ready, WaitSet, Waker};

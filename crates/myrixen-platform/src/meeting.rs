@@ -7,8 +7,8 @@ use myrixen_ring::{QueuePair, Support, Terms};
 use crate::bell::{Ringer, Waiter};
 use crate::handover::{Handover, HandoverError};
 use crate::message::{
-    DirectPeer, Hello, MAX_MESSAGE, MemoryProbe, MessageError, Notice, PortAddress, Refusal, Reply,
-    Request, Serial, Welcome,
+    DirectPeer, Hello, MAX_MESSAGE, Mac, MemoryProbe, MessageError, Notice, PortAddress, Refusal,
+    Reply, Request, Serial, Welcome,
 };
 use crate::waitset::WaitSet;
 
@@ -35,6 +35,23 @@ pub enum LinkState {
 pub enum Identity {
     /// A program on this host (or in a container on it), as the kernel says.
     Process(Credentials),
+    /// A device of a domain of Xen, as the toolstack made it.
+    Domain(DomainDevice),
+}
+
+/// A device of a domain, and what its guest is to be: not the guest's choice, but that of who attached the device.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DomainDevice {
+    /// The domain's id, as Xen vouches for it.
+    pub domain: u16,
+    /// The number of the device, from 0.
+    pub device: u32,
+    /// The partition its board is in; `None`: the back end's first one.
+    pub partition: Option<String>,
+    /// The board's name.
+    pub board: String,
+    /// The board's address; `None`: one that the back end derives.
+    pub mac: Option<Mac>,
 }
 
 /// What the kernel says about the program at the other end of a socket, as of when it connected.
@@ -56,6 +73,17 @@ pub struct Credentials {
 pub enum Owner {
     /// A user of this host.
     User(u32),
+    /// A domain of Xen.
+    Domain(u16),
+}
+
+impl std::fmt::Display for Owner {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::User(uid) => write!(f, "user {uid}"),
+            Self::Domain(id) => write!(f, "domain {id}"),
+        }
+    }
 }
 
 impl Identity {
@@ -63,6 +91,7 @@ impl Identity {
     pub fn owner(&self) -> Owner {
         match self {
             Self::Process(who) => Owner::User(who.uid),
+            Self::Domain(device) => Owner::Domain(device.domain),
         }
     }
 
@@ -70,6 +99,7 @@ impl Identity {
     pub fn pid(&self) -> u32 {
         match self {
             Self::Process(who) => who.pid,
+            Self::Domain(_) => 0,
         }
     }
 }
@@ -78,6 +108,9 @@ impl std::fmt::Display for Identity {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Process(who) => write!(f, "process {} of user {}", who.pid, who.uid),
+            Self::Domain(DomainDevice { domain, device, .. }) => {
+                write!(f, "device {device} of domain {domain}")
+            }
         }
     }
 }
@@ -302,6 +335,8 @@ pub trait GuestLink: Send {
     fn as_peer(&self, address: PortAddress, terms: Terms) -> DirectPeer {
         let uid = match self.identity() {
             Identity::Process(who) => who.uid,
+            // No user of any host.
+            Identity::Domain(_) => u32::MAX,
         };
         let pid = self.identity().pid();
         DirectPeer {

@@ -25,7 +25,9 @@ mod request;
 mod tests;
 mod words;
 
-pub use hello::{Dialect, GuestLimits, Hello, Profile, Refusal, RefusalReason, Welcome, Wish};
+pub use hello::{
+    Dialect, GuestLimits, Hello, PORTS_STAY, Profile, Refusal, RefusalReason, Welcome, Wish,
+};
 pub use layout::MAX_MESSAGE;
 pub use notice::{Lent, Notice};
 pub use reply::{BOARDS_PER_REPLY, Board, DirectPeer, FailReason, Failure, Place, Reply};

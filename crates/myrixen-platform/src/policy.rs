@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::meeting::{Credentials, Identity, Owner};
+use crate::meeting::{Credentials, Identity};
 use crate::message::{GuestLimits, Name, Refusal, RefusalReason};
 
 /// Whom a rule is about.
@@ -21,7 +21,11 @@ impl Who {
     fn includes(self, identity: &Identity) -> bool {
         let Identity::Process(Credentials {
             uid, gid, groups, ..
-        }) = identity;
+        }) = identity
+        else {
+            // Rules are about users; what a domain may be is said where its device is made.
+            return false;
+        };
         match self {
             Self::Anyone => true,
             Self::User(user) => user == *uid,
@@ -170,14 +174,6 @@ impl Policy {
             limits: rule.limits,
             rule: index,
         })
-    }
-}
-
-impl fmt::Display for Owner {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::User(uid) => write!(f, "user {uid}"),
-        }
     }
 }
 

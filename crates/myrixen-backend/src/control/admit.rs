@@ -1,14 +1,14 @@
 //! Taking guests in, and letting them go.
 
-use mxoe::addr::{Address, EndpointId};
+use mxoe::addr::{Address, EndpointId, NicAddr};
 use mxoe::time::Time;
 use myrixen_platform::message::{
-    Dialect as WireDialect, GuestLimits, Hello, Mac, Name, Notice, Profile, Refusal, RefusalReason,
-    Ticket as SealedTicket, VERSION, Version, Welcome,
+    Dialect as WireDialect, GuestLimits, Hello, Mac, Name, Notice, PORTS_STAY, Profile, Refusal,
+    RefusalReason, Ticket as SealedTicket, VERSION, Version, Welcome,
 };
-use myrixen_platform::{GuestLink, Identity, PeerFault, Usage, Wanted};
+use myrixen_platform::{DomainDevice, GuestLink, Identity, Owner, PeerFault, Usage, Wanted};
 
-use super::guest::{Guest, Seat, user};
+use super::guest::{Guest, Seat};
 use super::{Control, GUEST, MAX_UNGREETED, port_address};
 use crate::boards::{BoardError, BoardKey};
 use crate::ids::{GuestId, PartitionId, WorkerId};
@@ -18,8 +18,8 @@ use crate::worker::Command;
 impl Control {
     /// Somebody has connected.
     pub(super) fn arrive(&mut self, now: Time, mut link: Box<dyn GuestLink>) {
-        let uid = user(link.identity());
-        let quiet = |g: &&Guest| g.seat.is_none() && user(g.link.identity()) == uid;
+        let owner = link.identity().owner();
+        let quiet = |g: &&Guest| g.seat.is_none() && g.link.identity().owner() == owner;
         if self.guests.values().filter(quiet).count() >= MAX_UNGREETED {
             return self.turn_away(link.as_mut(), "ungreeted", &too_many_at_once());
         }
@@ -43,16 +43,25 @@ impl Control {
         let Some(mut guest) = self.guests.remove(&id) else {
             return;
         };
-        if guest.seat.is_some() {
-            // The platform lets a guest say Hello once.
+        if let Some(seat) = &guest.seat {
+            // The platform lets it say Hello again where its front end came back.
+            let again = hello.version.common(VERSION);
+            let welcome =
+                again.and_then(|version| self.welcome(seat, version, guest.link.as_ref()));
+            let welcomed = welcome.map(|welcome| guest.link.welcome(&welcome));
             self.guests.insert(id, guest);
+            match welcomed {
+                Some(Ok(())) => {}
+                Some(Err(fault)) => self.expel(now, id, &fault),
+                None => self.detach(id),
+            }
             return;
         }
         let (seat, welcome) = match self.find_seat(&guest, hello) {
             Ok(taken) => taken,
             Err(refusal) => {
-                let uid = user(guest.link.identity());
-                if self.may_log(now, uid) {
+                let owner = guest.link.identity().owner();
+                if self.may_log(now, Some(owner)) {
                     tracing::info!(guest = %guest.link.identity(), "refused: {refusal}");
                 }
                 return self.turn_away(guest.link.as_mut(), reason(&refusal), &refusal);
@@ -89,24 +98,21 @@ impl Control {
             return Err(refuse(RefusalReason::Version, &text));
         };
         let identity = guest.link.identity();
-        let Some(uid) = user(identity) else {
-            return Err(refuse(
-                RefusalReason::NotPermitted,
-                "an owner of an unknown kind",
-            ));
+        let Place {
+            key,
+            limits,
+            address: old,
+        } = match identity {
+            Identity::Domain(device) => self.place_of_domain(device)?,
+            _ => self.place_of_user(identity, hello)?,
         };
-        let ticket = self.ticket(uid, hello);
-        let (partition, limits) = self.permit(identity, hello, ticket.as_ref())?;
-        let ticket = ticket.filter(|t| self.is_partition(t, partition));
-        let key = self.board_key(uid, partition, hello, ticket.as_ref());
-        let old = ticket.filter(|t| t.board == key.name).map(|t| t.nic);
         let claimed = self
             .boards
             .claim(guest.id, &key, old)
             .map_err(board_refusal)?;
         let worker = self.least_loaded();
         let seat = Seat::new(claimed.nic(), key, worker, limits);
-        match self.welcome(&seat, version) {
+        match self.welcome(&seat, version, guest.link.as_ref()) {
             Some(welcome) => Ok((seat, welcome)),
             None => {
                 self.boards.release(guest.id, claimed.nic());
@@ -116,6 +122,47 @@ impl Control {
                 ))
             }
         }
+    }
+
+    /// What a program of this host may be: by policy, its own wishes, and its ticket.
+    fn place_of_user(&self, identity: &Identity, hello: &Hello) -> Result<Place, Refusal> {
+        let Owner::User(uid) = identity.owner() else {
+            return Err(Refusal::new(
+                RefusalReason::NotPermitted,
+                "an owner of an unknown kind",
+            ));
+        };
+        let ticket = self.ticket(uid, hello);
+        let (partition, limits) = self.permit(identity, hello, ticket.as_ref())?;
+        let ticket = ticket.filter(|t| self.is_partition(t, partition));
+        let key = self.board_key(uid, partition, hello, ticket.as_ref());
+        let address = ticket.filter(|t| t.board == key.name).map(|t| t.nic);
+        Ok(Place {
+            key,
+            limits,
+            address,
+        })
+    }
+
+    /// What a domain is: who attached its device has decided.
+    fn place_of_domain(&self, device: &DomainDevice) -> Result<Place, Refusal> {
+        let mut all = (0..).map(PartitionId::new).zip(&self.partitions);
+        let wanted = device.partition.as_ref();
+        let found = all.find(|(_, p)| wanted.is_none_or(|w| *w == p.name));
+        let Some((partition, _)) = found else {
+            let name = wanted.map_or("", String::as_str);
+            let text = format!("there is no partition {name:?} on this host (`[[partition]]`)");
+            return Err(Refusal::new(RefusalReason::NoSuchPartition, text));
+        };
+        Ok(Place {
+            key: BoardKey {
+                owner: Owner::Domain(device.domain),
+                partition,
+                name: full_name(&device.board),
+            },
+            limits: DOMAIN_LIMITS,
+            address: device.mac.map(|mac| NicAddr::new(mac.bytes())),
+        })
     }
 
     /// Which partition a guest may be in, and what it may have there: the one it asks for, else that of its ticket, else
@@ -191,8 +238,9 @@ impl Control {
         hello: &Hello,
         ticket: Option<&Ticket>,
     ) -> BoardKey {
+        let owner = Owner::User(uid);
         let named = |name: String| BoardKey {
-            uid,
+            owner,
             partition,
             name,
         };
@@ -206,7 +254,7 @@ impl Control {
         let theirs = self
             .boards
             .find(partition, &host)
-            .is_some_and(|b| b.key.uid != uid);
+            .is_some_and(|b| b.key.owner != owner);
         // Another user was here first: two boards of one name would be one too many for who looks one up.
         named(if theirs {
             full_name(&format!("{}-{uid}", self.host.name))
@@ -215,18 +263,24 @@ impl Control {
         })
     }
 
-    fn welcome(&self, seat: &Seat, version: Version) -> Option<Welcome> {
+    fn welcome(&self, seat: &Seat, version: Version, link: &dyn GuestLink) -> Option<Welcome> {
         let partition = self.partitions.get(usize::from(seat.partition.get()))?;
-        let ticket = Ticket {
-            uid: seat.uid,
-            nic: seat.nic,
-            partition: partition.name.clone(),
-            board: seat.board.clone(),
+        let ticket = match seat.owner {
+            Owner::User(uid) => SealedTicket::new(
+                Ticket {
+                    uid,
+                    nic: seat.nic,
+                    partition: partition.name.clone(),
+                    board: seat.board.clone(),
+                }
+                .seal(&self.host.secret),
+            ),
+            // What it is does not depend on what it shows.
+            _ => None,
         };
         Some(Welcome {
             version,
-            // None are defined in 1.0.
-            features: 0,
+            features: if link.keeps_ports() { PORTS_STAY } else { 0 },
             mac: Mac::new(seat.nic.octets()),
             board: Name::new(seat.board.clone()).ok()?,
             partition: Name::new(partition.name.clone()).ok()?,
@@ -238,7 +292,7 @@ impl Control {
                 mtu: partition.dialect.max_frame(),
             },
             limits: seat.limits,
-            ticket: SealedTicket::new(ticket.seal(&self.host.secret)),
+            ticket,
         })
     }
 
@@ -262,7 +316,7 @@ impl Control {
         let Some(identity) = self.guests.get(&id).map(|g| g.link.identity().clone()) else {
             return;
         };
-        if self.may_log(now, user(&identity)) {
+        if self.may_log(now, Some(identity.owner())) {
             tracing::warn!(guest = %identity, "detached: {fault}");
         }
     }
@@ -316,6 +370,22 @@ impl Control {
         }
     }
 }
+
+/// What a guest is to be given.
+struct Place {
+    key: BoardKey,
+    limits: GuestLimits,
+    /// The address it had, or is to have.
+    address: Option<NicAddr>,
+}
+
+/// What a domain may have: all endpoints of its board, a channel to every endpoint of many partners, rings as
+/// large as their list of references allows (`docs/xen.md`).
+const DOMAIN_LIMITS: GuestLimits = GuestLimits {
+    ports: 256,
+    directs: 1024,
+    ring_bytes: 1 << 20,
+};
 
 /// A board's name with its number: `name:0`.
 fn full_name(name: &str) -> String {

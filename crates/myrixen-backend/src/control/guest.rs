@@ -7,7 +7,7 @@ use mxoe::addr::{Address, NicAddr};
 use mxoe::time::Time;
 use myrixen_control::{GuestCounters, PortCounters};
 use myrixen_platform::message::GuestLimits;
-use myrixen_platform::{GuestLink, Identity, Owner};
+use myrixen_platform::{GuestLink, Owner};
 
 use crate::boards::BoardKey;
 use crate::ids::{GuestId, PartitionId, PortId, WorkerId};
@@ -30,7 +30,7 @@ pub(super) struct Seat {
     pub(super) nic: NicAddr,
     pub(super) board: String,
     pub(super) partition: PartitionId,
-    pub(super) uid: u32,
+    pub(super) owner: Owner,
     /// All its ports are with one worker, so that they share one turn.
     pub(super) worker: WorkerId,
     pub(super) limits: GuestLimits,
@@ -90,7 +90,7 @@ impl Seat {
             nic,
             board: key.name,
             partition: key.partition,
-            uid: key.uid,
+            owner: key.owner,
             worker,
             limits,
             ports: BTreeMap::new(),
@@ -105,13 +105,5 @@ impl Seat {
         let port = self.ports.remove(&endpoint)?;
         self.closed.add(&port.meter.read());
         Some(port)
-    }
-}
-
-/// The user a guest belongs to; `None` for owners of a later platform, which this one does not know.
-pub(super) fn user(identity: &Identity) -> Option<u32> {
-    match identity.owner() {
-        Owner::User(uid) => Some(uid),
-        _ => None,
     }
 }

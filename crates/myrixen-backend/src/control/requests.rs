@@ -5,14 +5,15 @@ use std::sync::Arc;
 use mxoe::addr::{Address, EndpointId, NicAddr};
 use mxoe::time::Time;
 use myrixen_platform::message::{
-    BOARDS_PER_REPLY, Board, FailReason, Failure, Mac, Name, Place, Query, Reply, Request, Serial,
+    BOARDS_PER_REPLY, Board, FailReason, Failure, Mac, Name, Notice, Place, Query, Reply, Request,
+    Serial,
 };
 use myrixen_platform::{Handover, SetupError};
 use myrixen_ring::{Capacity, Layout, Terms};
 
-use super::Control;
 use super::guest::{Port, Seat};
-use crate::ids::{GuestId, PartitionId};
+use super::{Control, port_address};
+use crate::ids::{GuestId, PartitionId, PortId};
 use crate::meter::PortMeter;
 use crate::switch::NewPort;
 use crate::worker::Command;
@@ -267,6 +268,23 @@ impl Control {
         // might overtake the endpoint's next opening.
         self.forget_endpoint(id, endpoint);
         done()
+    }
+
+    /// Whoever had a port is gone. Where ports belong to their guest's connection, its end will be noticed; where they outlive it,
+    /// this is all there is to notice.
+    pub(super) fn port_hung_up(&mut self, id: GuestId, port: PortId) {
+        let Some(guest) = self.guests.get(&id).filter(|g| g.link.keeps_ports()) else {
+            return;
+        };
+        let Some(seat) = &guest.seat else { return };
+        let found = seat.ports.iter().find(|(_, p)| p.id == port);
+        let Some((&endpoint, _)) = found else { return };
+        let (partition, nic) = (seat.partition, seat.nic);
+        tracing::debug!(guest = %guest.link.identity(), endpoint, "its program is gone");
+        let closed = self.close_port(id, endpoint);
+        debug_assert!(closed.is_ok(), "the port was there");
+        let gone = Notice::EndpointGone(port_address(Address::new(nic, EndpointId::new(endpoint))));
+        self.notify_all(partition, id, &gone);
     }
 
     fn resolve(&self, id: GuestId, query: &Query) -> Answer {

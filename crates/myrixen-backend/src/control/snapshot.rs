@@ -155,7 +155,7 @@ impl Control {
                 mac: board.nic,
                 name: board.key.name.clone(),
                 partition: self.partition_name(board.key.partition),
-                uid: board.key.uid,
+                owner: board.key.owner.to_string(),
                 guests: board.guests.iter().map(|g| g.get()).collect(),
                 endpoints,
             }
@@ -167,7 +167,7 @@ impl Control {
         let each = self.seats().map(|(guest, seat)| GuestStatus {
             id: guest.id.get(),
             pid: guest.link.identity().pid().into(),
-            uid: seat.uid,
+            owner: seat.owner.to_string(),
             mac: seat.nic,
             board: seat.board.clone(),
             partition: self.partition_name(seat.partition),

@@ -10,6 +10,10 @@ use super::layout::{Header, body, invalid, kind};
 use super::words::{RawName, RawProbe, RawSupport, RawTerms, RawText, RawTicket};
 use super::{Mac, MemoryProbe, MessageError, Name, Serial, Text, Ticket, VERSION, Version};
 
+/// Bit of [`Welcome::features`]: ports outlive the connection that opened them. A guest that attaches again says
+/// [`AdoptPort`](super::Request::AdoptPort) for those that still work.
+pub const PORTS_STAY: u64 = 1;
+
 /// First 8 bytes of a Hello's body: a stranger that speaks something else is told apart from a guest.
 const MAGIC: [u8; 8] = *b"MYRXCTL\0";
 

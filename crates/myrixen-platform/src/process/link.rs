@@ -423,7 +423,9 @@ impl GuestLink for ProcessLink {
         layout: Layout,
     ) -> Result<DirectEnds, SetupError> {
         // Pages and bells made here can be handed to processes only.
-        let Identity::Process(_) = back.identity();
+        if !matches!(back.identity(), Identity::Process(_)) {
+            return Err(SetupError::NoDirectPath);
+        }
         let support = self.support.agree(back.support())?;
         let terms = Terms { layout, support };
         let system = |what| move |source| SetupError::System { what, source };

@@ -4,6 +4,7 @@
 //! (`machine`), the messages are `talk`, and what touches the system is behind [`Store`] and [`Rings`].
 
 mod machine;
+mod store;
 mod talk;
 #[cfg(test)]
 mod tests;
@@ -13,7 +14,7 @@ use std::io;
 use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
 
-use myrixen_ring::{Features, Layout, Support, Terms, Version as RingVersion};
+use myrixen_ring::{Features, Support, Terms, Version as RingVersion};
 
 use crate::meeting::{PortEnd, SetupError};
 use crate::message::{
@@ -23,6 +24,7 @@ use crate::process::control;
 use crate::waitset::{Interest, WaitSet};
 use crate::xen::bus::BusState;
 use machine::{BackEnd, Machine, Seen, Step};
+pub use store::GrantedRings;
 pub use talk::FrontLoss;
 use talk::{Said, Talk};
 
@@ -233,25 +235,35 @@ impl<S: Store, R: Rings> Front<S, R> {
             self.machine.held = false;
             self.look = true;
         }
-        let failed = |source| FrontError::Store {
-            what: "could not be heard at",
-            path: "/dev/xen/xenbus".into(),
-            source,
-        };
-        match self.store.changed() {
-            Ok(changed) => self.look |= changed,
-            Err(error) => return Err(self.fail(now, failed(error))),
-        }
-        if self.look && self.retry_at.is_none_or(|_| self.machine.held) {
-            self.look = false;
-            if let Err(error) = self.settle(now) {
-                return Err(self.fail(now, error));
-            }
+        if let Err(error) = self.follow_keys(now) {
+            return Err(self.fail(now, error));
         }
         if let Some(event) = self.events.pop_front() {
             return Ok(Some(event));
         }
         self.hear(now)
+    }
+
+    /// Looks at the keys as long as they change. Events that came with the store's answers do not show at its descriptor, so
+    /// it is asked again after every look.
+    fn follow_keys(&mut self, now: Instant) -> Result<(), FrontError> {
+        for _ in 0..STEPS {
+            let changed = self
+                .store
+                .changed()
+                .map_err(store("could not be heard of", &self.folder))?;
+            self.look |= changed;
+            let waits = self.retry_at.is_some() && !self.machine.held;
+            if !self.look || waits {
+                return Ok(());
+            }
+            self.look = false;
+            self.settle(now)?;
+        }
+        // Somebody plays with the keys: not for ever, and not now.
+        self.look = true;
+        self.retry_at = Some(now + PAUSE);
+        Ok(())
     }
 
     /// After a failure nothing of what we had is certain.
@@ -326,9 +338,6 @@ impl<S: Store, R: Rings> Front<S, R> {
                 }
             }
         }
-        // Somebody plays with the keys: not for ever, and not now.
-        self.look = true;
-        self.retry_at = Some(now + PAUSE);
         Ok(())
     }
 
@@ -389,7 +398,9 @@ impl<S: Store, R: Rings> Front<S, R> {
     }
 
     fn write_state(&mut self, state: BusState) -> Result<(), FrontError> {
-        let written = self.store.write(&self.folder, &[("state", state.to_string())]);
+        let written = self
+            .store
+            .write(&self.folder, &[("state", state.to_string())]);
         written.map_err(store("could not write state below", &self.folder))
     }
 
@@ -401,7 +412,8 @@ impl<S: Store, R: Rings> Front<S, R> {
         let (brought, end) = self.rings.offer(to, &terms).map_err(no_ring)?;
         let talk = Talk::new(end);
         if let Some((set, token)) = &self.set {
-            set.add_bell(talk.waiter(), *token).map_err(FrontError::Watch)?;
+            set.add_bell(talk.waiter(), *token)
+                .map_err(FrontError::Watch)?;
         }
         self.talk = Some(talk);
         let keys = [
@@ -411,7 +423,10 @@ impl<S: Store, R: Rings> Front<S, R> {
             ("state", BusState::Initialised.to_string()),
         ];
         let written = self.store.write(&self.folder, &keys);
-        written.map_err(store("could not publish the control ring below", &self.folder))
+        written.map_err(store(
+            "could not publish the control ring below",
+            &self.folder,
+        ))
     }
 
     fn hello(&self) -> Hello {
@@ -461,9 +476,4 @@ impl<S, R> Drop for Front<S, R> {
             set.remove_bell(talk.waiter());
         }
     }
-}
-
-/// The layouts that granted pages allow: see `docs/xen.md`, "Queue pairs in granted pages".
-pub fn pages_of(layout: &Layout) -> usize {
-    layout.total().div_ceil(4096)
 }

@@ -7,6 +7,7 @@ use myrixen_ring::{Side, Terms};
 use crate::handover::Handover;
 use crate::meeting::{PortEnd, SetupError};
 use crate::message::Brought;
+use crate::xen::DomId;
 
 fn unsupported<T>() -> Result<T, SetupError> {
     Err(SetupError::System {
@@ -24,7 +25,7 @@ impl Offered {
     ///
     /// # Errors
     /// [`SetupError`].
-    pub fn make(to: u16, terms: &Terms) -> Result<Self, SetupError> {
+    pub fn make(to: DomId, terms: &Terms) -> Result<Self, SetupError> {
         let _ = (to, terms);
         unsupported()
     }
@@ -57,7 +58,7 @@ impl Taken {
     ///
     /// # Errors
     /// [`SetupError`].
-    pub fn take(from: u16, brought: Brought, terms: &Terms) -> Result<Self, SetupError> {
+    pub fn take(from: DomId, brought: Brought, terms: &Terms) -> Result<Self, SetupError> {
         let _ = (from, brought, terms);
         unsupported()
     }

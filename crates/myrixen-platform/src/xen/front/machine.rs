@@ -250,7 +250,15 @@ mod tests {
     /// Whatever the keys hold, the machine comes to rest: each step it asks for is carried out and looked at.
     #[test]
     fn every_pair_of_states_comes_to_rest() {
-        let all = [Unknown, Initialising, InitWait, Initialised, Connected, Closing, Closed];
+        let all = [
+            Unknown,
+            Initialising,
+            InitWait,
+            Initialised,
+            Connected,
+            Closing,
+            Closed,
+        ];
         for own in all {
             for theirs in all {
                 let (mut machine, mut now) = (Machine::new(), seen(own, theirs));

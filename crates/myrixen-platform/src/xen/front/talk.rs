@@ -99,7 +99,8 @@ impl Talk {
 
     /// Asks; it is sent by the next [`hear`](Self::hear).
     pub(super) fn ask(&mut self, serial: Serial, request: &Request) {
-        self.outbox.push_back((Some(serial), request.emit(serial, 0)));
+        self.outbox
+            .push_back((Some(serial), request.emit(serial, 0)));
     }
 
     /// The next thing said; after `None` the bell rings. Also sends what there is to send.

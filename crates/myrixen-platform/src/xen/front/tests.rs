@@ -106,7 +106,11 @@ impl Rings for FakeRings {
         rings.push(theirs);
         let page = u32::try_from(rings.len()).unwrap() + 100;
         let (pair, ringer, waiter) = handles::control(handover, terms).unwrap();
-        let end = PortEnd { pair, ringer, waiter };
+        let end = PortEnd {
+            pair,
+            ringer,
+            waiter,
+        };
         Ok((Brought { page, event: 7 }, end))
     }
 }
@@ -139,7 +143,12 @@ impl Bench {
 
     /// The back end's end of the ring that was offered last.
     fn ring(&self) -> Control {
-        self.rings.0.lock().unwrap().pop().expect("a ring is offered")
+        self.rings
+            .0
+            .lock()
+            .unwrap()
+            .pop()
+            .expect("a ring is offered")
     }
 
     /// Up to the front end's Hello.
@@ -205,18 +214,37 @@ fn a_device_that_appears_later_is_connected_and_talked_to() {
     assert!(bench.poll().is_empty());
     assert_eq!(bench.store.state(), "1");
     let mut ring = bench.connected();
-    assert_eq!(bench.store.get("device/myrixen/0/ring-ref").as_deref(), Some("101"));
-    assert_eq!(bench.store.get("device/myrixen/0/event-channel").as_deref(), Some("7"));
-    assert_eq!(bench.store.get("device/myrixen/0/version").as_deref(), Some("1"));
+    assert_eq!(
+        bench.store.get("device/myrixen/0/ring-ref").as_deref(),
+        Some("101")
+    );
+    assert_eq!(
+        bench.store.get("device/myrixen/0/event-channel").as_deref(),
+        Some("7")
+    );
+    assert_eq!(
+        bench.store.get("device/myrixen/0/version").as_deref(),
+        Some("1")
+    );
 
-    let serial = bench.front.ask(&Request::ClosePort { endpoint: 4 }).unwrap();
+    let serial = bench
+        .front
+        .ask(&Request::ClosePort { endpoint: 4 })
+        .unwrap();
     assert!(bench.poll().is_empty());
     let (asked, request, _) = Request::parse(&ring.take().unwrap().unwrap()).unwrap();
-    assert_eq!((asked, request), (serial, Request::ClosePort { endpoint: 4 }));
+    assert_eq!(
+        (asked, request),
+        (serial, Request::ClosePort { endpoint: 4 })
+    );
     ring.give(&Reply::Done.emit(serial, 0)).unwrap();
-    ring.give(&Notice::BoardGone(Mac::new([2; 6])).emit(Serial::new(1), 0)).unwrap();
+    ring.give(&Notice::BoardGone(Mac::new([2; 6])).emit(Serial::new(1), 0))
+        .unwrap();
     let events = bench.poll();
-    let [FrontEvent::Reply(to, Reply::Done), FrontEvent::Notice(Notice::BoardGone(_))] = &events[..]
+    let [
+        FrontEvent::Reply(to, Reply::Done),
+        FrontEvent::Notice(Notice::BoardGone(_)),
+    ] = &events[..]
     else {
         panic!("{events:?}")
     };
@@ -233,7 +261,12 @@ fn no_more_is_asked_at_once_than_a_guest_may() {
     }
     let mut asked = 0;
     loop {
-        assert!(bench.poll().iter().all(|e| matches!(e, FrontEvent::Reply(..))));
+        assert!(
+            bench
+                .poll()
+                .iter()
+                .all(|e| matches!(e, FrontEvent::Reply(..)))
+        );
         let mut serials = Vec::new();
         while let Some(bytes) = ring.take().unwrap() {
             serials.push(Request::parse(&bytes).unwrap().0);
@@ -257,7 +290,11 @@ fn an_earlier_life_is_written_over() {
     bench.store.set("device/myrixen/0/state", 4);
     bench.store.back_state(BusState::Connected);
     assert!(bench.poll().is_empty());
-    assert_eq!(bench.store.state(), "1", "the back end lets the old ring go first");
+    assert_eq!(
+        bench.store.state(),
+        "1",
+        "the back end lets the old ring go first"
+    );
     bench.connected();
 }
 
@@ -267,7 +304,10 @@ fn a_back_end_that_dies_is_waited_for() {
     bench.store.attach();
     drop(bench.connected());
     let events = bench.poll();
-    assert!(matches!(events[..], [FrontEvent::Lost(FrontLoss::HungUp)]), "{events:?}");
+    assert!(
+        matches!(events[..], [FrontEvent::Lost(FrontLoss::HungUp)]),
+        "{events:?}"
+    );
     assert_eq!(bench.store.state(), "1");
     assert!(bench.front.ask(&Request::ListBoards { from: 0 }).is_none());
     bench.connected();
@@ -280,7 +320,10 @@ fn a_back_end_that_came_back_shows_in_its_state() {
     let _ring = bench.connected();
     bench.store.back_state(BusState::InitWait);
     let events = bench.poll();
-    assert!(matches!(events[..], [FrontEvent::Lost(FrontLoss::LetGo)]), "{events:?}");
+    assert!(
+        matches!(events[..], [FrontEvent::Lost(FrontLoss::LetGo)]),
+        "{events:?}"
+    );
     assert_eq!(bench.store.state(), "3", "a new ring is offered at once");
     bench.connected();
 }
@@ -292,7 +335,10 @@ fn a_device_that_goes_is_closed() {
     let _ring = bench.connected();
     bench.store.set(&format!("{BACK}/online"), 0);
     let events = bench.poll();
-    assert!(matches!(events[..], [FrontEvent::Lost(FrontLoss::LetGo)]), "{events:?}");
+    assert!(
+        matches!(events[..], [FrontEvent::Lost(FrontLoss::LetGo)]),
+        "{events:?}"
+    );
     assert_eq!(bench.store.state(), "6");
     bench.store.attach();
     bench.connected();
@@ -319,7 +365,10 @@ fn a_refusal_is_told_and_asked_again_after_a_pause() {
     let refusal = Refusal::new(RefusalReason::Limit, "full");
     ring.give(&refusal.emit()).unwrap();
     let events = bench.poll();
-    assert!(matches!(&events[..], [FrontEvent::Refused(r)] if *r == refusal), "{events:?}");
+    assert!(
+        matches!(&events[..], [FrontEvent::Refused(r)] if *r == refusal),
+        "{events:?}"
+    );
     bench.store.back_state(BusState::InitWait);
     assert!(bench.poll().is_empty());
     assert_eq!(bench.store.state(), "1");
@@ -339,7 +388,10 @@ fn a_back_end_that_breaks_the_rules_is_left() {
         let mut ring = bench.connected();
         ring.give(&foul).unwrap();
         let events = bench.poll();
-        assert!(matches!(events[..], [FrontEvent::Lost(FrontLoss::Fault(_))]), "{events:?}");
+        assert!(
+            matches!(events[..], [FrontEvent::Lost(FrontLoss::Fault(_))]),
+            "{events:?}"
+        );
         bench.connected();
     }
 }
@@ -371,7 +423,8 @@ fn a_wait_set_hears_the_control_ring() {
     let mut ready = Vec::new();
     set.wait(Some(Duration::ZERO), &mut ready).unwrap();
     assert!(ready.is_empty());
-    ring.give(&Notice::Draining { grace_ms: 1 }.emit(Serial::new(1), 0)).unwrap();
+    ring.give(&Notice::Draining { grace_ms: 1 }.emit(Serial::new(1), 0))
+        .unwrap();
     set.wait(Some(Duration::from_secs(60)), &mut ready).unwrap();
     assert!(ready.iter().all(|r| r.token == 5) && !ready.is_empty());
     assert_eq!(bench.poll().len(), 1);
