@@ -105,7 +105,10 @@ impl Broker {
         if program.link.welcome(welcome).is_err() {
             // It does not even read its Welcome; it has nothing yet.
             self.programs.remove(&id);
+            return;
         }
+        // Its control ring rings only after a first look at it.
+        self.hear_later(id);
     }
 
     /// The board that a program wants: that of its ticket, one that it names, or the first.
