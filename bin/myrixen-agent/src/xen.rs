@@ -73,7 +73,7 @@ pub(crate) struct GrantedMemory;
 impl Lender for GrantedMemory {
     fn lend(&mut self, to: u16, terms: &Terms) -> Result<(Brought, Handover), SetupError> {
         let offered = Offered::make(DomId::new(to), terms)?;
-        Ok((offered.brought(), offered.into_handover()))
+        Ok((offered.brought(), offered.into_handover()?))
     }
 
     fn borrow(
@@ -82,7 +82,7 @@ impl Lender for GrantedMemory {
         brought: Brought,
         terms: &Terms,
     ) -> Result<Handover, SetupError> {
-        Ok(Taken::take(DomId::new(from), brought, terms)?.into_handover())
+        Taken::take(DomId::new(from), brought, terms)?.into_handover()
     }
 }
 

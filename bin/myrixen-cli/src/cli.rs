@@ -41,6 +41,17 @@ pub(crate) enum Command {
     ///
     /// Payload is never printed, only its length.
     Decode(DecodeArgs),
+    /// Exchanges messages with programs on other boards, all to all, and compares every byte
+    ///
+    /// Start it once for each who takes part, anywhere in the fabric, with the same list; they find each other. It prints what
+    /// it does as JSON, one value a line, and ends well when every message has arrived once, in order and unchanged.
+    Verify(VerifyArgs),
+    /// Gives a domain of Xen a device: a board of the fabric, served by the back end of this driver domain
+    Attach(DeviceOptionArgs),
+    /// Takes a device away from a domain of Xen
+    Detach(DeviceArgs),
+    /// Lists the devices of Xen domains
+    List(DeviceListArgs),
     /// Writes the manual pages of this command and its subcommands
     Man {
         /// Where to write them; made if absent.
@@ -95,6 +106,93 @@ pub(crate) struct ControlArgs {
     /// The daemon's operator socket
     #[arg(long, value_name = "PATH", env = "MYRIXEN_CONTROL", default_value = myrixen_control::Client::DEFAULT_PATH)]
     pub(crate) control: PathBuf,
+}
+
+/// One who takes part in `verify`: BOARD or BOARD/SLOT; several of a board have different slots.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Taker {
+    pub(crate) board: String,
+    /// It has the endpoints 2 * slot and 2 * slot + 1 of its board.
+    pub(crate) slot: u8,
+}
+
+impl std::fmt::Display for Taker {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.board, self.slot)
+    }
+}
+
+fn parse_taker(text: &str) -> Result<Taker, String> {
+    let (board, slot) = text.split_once('/').unwrap_or((text, "0"));
+    match slot.parse() {
+        Ok(slot @ 0..=127) if !board.is_empty() => Ok(Taker {
+            board: board.to_owned(),
+            slot,
+        }),
+        _ => Err(format!(
+            "{text:?} is not BOARD or BOARD/SLOT with a slot from 0 to 127"
+        )),
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct VerifyArgs {
+    #[command(flatten)]
+    pub(crate) attach: AttachArgs,
+    /// Which of them this one is
+    #[arg(long = "as", value_name = "BOARD[/SLOT]", value_parser = parse_taker)]
+    pub(crate) me: Taker,
+    /// All who take part, this one included, in the same order everywhere
+    #[arg(long, value_name = "BOARD[/SLOT],...", value_delimiter = ',', required = true, value_parser = parse_taker)]
+    pub(crate) with: Vec<Taker>,
+    /// Goes on for so long with a verified stream of messages of mixed sizes
+    #[arg(long, value_name = "SECONDS")]
+    pub(crate) stream: Option<u64>,
+    /// Leaves out the exchange of messages of all sizes
+    #[arg(long)]
+    pub(crate) no_exchange: bool,
+    /// Uses no direct channels
+    #[arg(long)]
+    pub(crate) switched: bool,
+    /// How long the others may take to come, and a partner may be silent, in seconds
+    #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = parse_seconds)]
+    pub(crate) patience: Duration,
+}
+
+/// A device of a domain.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct DeviceArgs {
+    /// The domain, by id (`xl domid NAME`)
+    #[arg(value_name = "DOMID")]
+    pub(crate) domain: u16,
+    /// The device's number [default: for attach the lowest that is free, for detach 0]
+    #[arg(long = "device", value_name = "N")]
+    pub(crate) number: Option<u32>,
+    /// The driver domain, by id [default: the domain this runs in]
+    #[arg(long, value_name = "DOMID")]
+    pub(crate) back_end: Option<u16>,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct DeviceOptionArgs {
+    #[command(flatten)]
+    pub(crate) device: DeviceArgs,
+    /// The partition [default: the back end's first]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) partition: Option<String>,
+    /// The name of the domain's board [default: the domain's name]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) board: Option<String>,
+    /// The address of the domain's board [default: one made from the domain's UUID]
+    #[arg(long, value_name = "MAC", value_parser = crate::xen::parse_mac)]
+    pub(crate) mac: Option<myrixen_platform::message::Mac>,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct DeviceListArgs {
+    /// The driver domain, by id [default: the domain this runs in]
+    #[arg(long, value_name = "DOMID")]
+    pub(crate) back_end: Option<u16>,
 }
 
 #[derive(Debug, Args)]

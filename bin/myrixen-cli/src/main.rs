@@ -15,6 +15,7 @@ mod progress;
 mod record;
 mod report;
 mod units;
+mod xen;
 
 use std::process::ExitCode;
 
@@ -39,6 +40,10 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Perf(command) => perf::run(&command),
         Command::Counters(args) => counters::run(&args),
         Command::Decode(args) => decode::run(&args),
+        Command::Verify(args) => demo::verify::run(&args),
+        Command::Attach(args) => xen::attach(&args),
+        Command::Detach(args) => xen::detach(&args),
+        Command::List(args) => xen::list(&args),
         Command::Man { directory } => docs::write_man_pages(&directory),
         Command::Completions { shell } => docs::print_completions(shell),
         Command::DemoPart(part) => demo::parts::run(part),

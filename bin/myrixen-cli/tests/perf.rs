@@ -176,3 +176,56 @@ fn operators_see_guests_endpoints_and_counters() {
         "{as_guest}"
     );
 }
+
+/// Starts one who takes part in `verify`.
+fn verifier(back_end: &BackEnd, me: &str, all: &str, more: &[&str]) -> Child {
+    myrixen()
+        .args(["verify", "--as", me, "--with", all, "--board"])
+        .arg(me.split('/').next().unwrap())
+        .arg("--socket")
+        .arg(back_end.path("m.sock"))
+        .args(more)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap()
+}
+
+#[test]
+fn programs_of_several_boards_verify_each_other() {
+    let back_end = BackEnd::start();
+    let all = ["x/0", "x/1", "y/0"];
+    for more in [["--stream", "1"].as_slice(), ["--switched"].as_slice()] {
+        let list = all.join(",");
+        let started: Vec<Child> = all
+            .iter()
+            .map(|me| verifier(&back_end, me, &list, more))
+            .collect();
+        for child in started {
+            let text = stdout(&child.wait_with_output().unwrap());
+            let said: Vec<serde_json::Value> = text
+                .lines()
+                .map(|line| serde_json::from_str(line).unwrap())
+                .collect();
+            let exchanged = said.iter().find(|s| s["say"] == "exchanged").unwrap();
+            assert_eq!(exchanged["messages"], 2 * 226, "{text}");
+            let streamed = said.iter().find(|s| s["say"] == "streamed");
+            if let Some(streamed) = streamed {
+                let tally = &streamed["streamed"]["tally"];
+                assert!(tally["delivered"].as_u64().unwrap() > 0, "{text}");
+                for fault in ["lost", "duplicated", "reordered"] {
+                    assert_eq!(tally[fault], 0, "{text}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn who_is_not_on_the_list_is_told_so() {
+    let back_end = BackEnd::start();
+    let output = verifier(&back_end, "x/1", "x/0,y/0", &[])
+        .wait_with_output()
+        .unwrap();
+    assert!(complaint(&output).contains("--with does not name x/1"));
+}

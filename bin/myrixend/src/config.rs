@@ -44,6 +44,17 @@ pub struct Config {
     pub boards: Vec<Board>,
 }
 
+/// Whether this is the driver domain of a Xen host, and serves its domains.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Xen {
+    /// If Xen's devices are there.
+    Auto,
+    /// Yes; it is an error when they are not.
+    On,
+    /// No.
+    Off,
+}
+
 /// Who this host is, and where its sockets are.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Host {
@@ -57,6 +68,8 @@ pub struct Host {
     pub socket: PathBuf,
     /// That socket's file permissions: who can write may attach.
     pub socket_mode: u32,
+    /// Whether domains of Xen are served.
+    pub xen: Xen,
     /// Where operators ask.
     pub control: PathBuf,
     /// That socket's file permissions.
@@ -166,7 +179,20 @@ fn host(raw: RawHost) -> Result<Host, ConfigError> {
         socket_mode: mode(raw.socket_mode, 0o660, "host.socket_mode")?,
         control: file(raw.control, myrixen_control::Client::DEFAULT_PATH),
         control_mode: mode(raw.control_mode, 0o600, "host.control_mode")?,
+        xen: xen(raw.xen.as_deref())?,
     })
+}
+
+fn xen(given: Option<&str>) -> Result<Xen, ConfigError> {
+    match given {
+        None | Some("auto") => Ok(Xen::Auto),
+        Some("on") => Ok(Xen::On),
+        Some("off") => Ok(Xen::Off),
+        Some(other) => {
+            let problem = format!("{other:?} is not \"auto\", \"on\" or \"off\"");
+            Err(ConfigError::setting("host.xen", problem))
+        }
+    }
 }
 
 /// The machine's id, with the name so that two hosts made of one image differ as long as their names do.

@@ -17,9 +17,11 @@ use myrixen_link::Link;
 use myrixen_link::ethernet::{EthernetConfig, EthernetLink};
 use myrixen_link::fault::FaultLink;
 use myrixen_link::vxlan::{VxlanConfig, VxlanLink};
+use myrixen_platform::Meeting;
 use myrixen_platform::process::Listener;
+use myrixen_platform::xen::{XenError, XenMeeting};
 
-use crate::config::{Config, Partition, Uplink, UplinkKind};
+use crate::config::{Config, Partition, Uplink, UplinkKind, Xen};
 use crate::remotes::{Reloadable, Remotes};
 
 /// How long guests of the daemon before this one have to come back until frames to endpoints that are not open are
@@ -85,7 +87,11 @@ impl Daemon {
             poll: config.workers.poll,
             operator: Some(operator),
         };
-        let backend = Backend::start(backend_config, vec![Box::new(listener)])?;
+        let mut meetings: Vec<Box<dyn Meeting>> = vec![Box::new(listener)];
+        if let Some(domains) = domains(config.host.xen)? {
+            meetings.push(Box::new(domains));
+        }
+        let backend = Backend::start(backend_config, meetings)?;
         let operator_socket = config.host.control.clone();
         Ok(Self {
             backend,
@@ -228,6 +234,25 @@ fn make_parent(path: &Path) -> anyhow::Result<()> {
         None => Ok(()),
         Some(parent) => fs::create_dir_all(parent)
             .with_context(|| format!("cannot make the directory {}", parent.display())),
+    }
+}
+
+/// Where the domains of a Xen host arrive, if this is one.
+fn domains(wanted: Xen) -> anyhow::Result<Option<XenMeeting>> {
+    if wanted == Xen::Off {
+        return Ok(None);
+    }
+    match XenMeeting::open() {
+        Ok(meeting) => {
+            tracing::info!("serving domains of Xen");
+            Ok(Some(meeting))
+        }
+        Err(XenError::NoDevice { .. }) if wanted == Xen::Auto => Ok(None),
+        Err(error) if wanted == Xen::Auto => {
+            tracing::warn!(%error, "domains of Xen are not served (host.xen)");
+            Ok(None)
+        }
+        Err(error) => Err(error).context("host.xen is \"on\""),
     }
 }
 

@@ -441,7 +441,7 @@ impl Control {
                 };
             }
         }
-        let late = |g: &&Guest| g.seat.is_none() && g.since + GREETING <= now;
+        let late = |g: &&Guest| g.must_greet() && g.since + GREETING <= now;
         let late: Vec<GuestId> = self.guests.values().filter(late).map(|g| g.id).collect();
         for id in late {
             *self.refused.entry("silent").or_default() += 1;
@@ -458,7 +458,7 @@ impl Control {
         let greetings = self
             .guests
             .values()
-            .filter(|g| g.seat.is_none())
+            .filter(|g| g.must_greet())
             .map(|g| g.since + GREETING);
         let adopted = self
             .guests

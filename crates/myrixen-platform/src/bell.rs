@@ -1,7 +1,9 @@
 //! Doorbells: how one side of a ring wakes the other.
 //!
 //! A bell has a [`Ringer`] and a [`Waiter`]. Rings are hints: several merge into one, and a spurious one is
-//! harmless. What is behind a bell is the platform's business; on the process platform it is a pipe.
+//! harmless. What is behind a bell is the platform's business: on the process platform a pipe, between domains of Xen an
+//! event channel. One channel rings both ways, so that a ringer and a waiter share it, and it never hangs up: that the
+//! other side is gone is told by a byte of the shared pages, which a kernel clears before it rings.
 //!
 //! # Why a pipe
 //!
@@ -17,6 +19,9 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, OnceLock};
 
+use myrixen_shm::Pages;
+
+use crate::xen::EventChannel;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_setpipe_size, pipe_with, splice};
@@ -27,6 +32,8 @@ use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_setpipe_size, pipe_with, splice
 pub enum BellKind {
     /// A pipe: a byte is a ring, the closed write end a hang-up.
     Pipe,
+    /// An event channel of Xen, and a byte that says whether the other side is there.
+    EventChannel,
 }
 
 /// Bytes that a bell's pipe holds: one page is the least there is, and 4096 unheard rings are plenty.
@@ -45,28 +52,69 @@ pub fn bell() -> io::Result<(Ringer, Waiter)> {
     let _ = fcntl_setpipe_size(&write, PIPE_BYTES);
     let keep = rustix::io::fcntl_dupfd_cloexec(&read, 0)?;
     let waiter = Waiter::from_pipe(read)?;
-    Ok((Ringer { write, keep }, waiter))
+    Ok((Ringer(Ring::Pipe { write, keep }), waiter))
 }
 
-/// The side that rings. Dropping it hangs up.
+/// The bell of a queue pair between domains: its event channel, and where in the pages the other side's kernel says that it is gone
+/// (`docs/xen.md`, "Queue pairs in granted pages").
+pub(crate) fn event_bell(channel: EventChannel, pages: Pages, alive: usize) -> (Ringer, Waiter) {
+    let channel = Arc::new(channel);
+    let ringer = Ringer(Ring::Event(Arc::clone(&channel)));
+    let life = Arc::new(Life { pages, alive });
+    (ringer, Waiter(Wait::Event(channel, life)))
+}
+
+/// The side that rings. Dropping it hangs up, where the platform has it so.
 #[derive(Debug)]
-pub struct Ringer {
-    write: OwnedFd,
-    /// Against SIGPIPE; never read from.
-    keep: OwnedFd,
+pub struct Ringer(Ring);
+
+#[derive(Debug)]
+enum Ring {
+    Pipe {
+        write: OwnedFd,
+        /// Against SIGPIPE; never read from.
+        keep: OwnedFd,
+    },
+    Event(Arc<EventChannel>),
+}
+
+/// Where the other side's kernel says that it is gone.
+#[derive(Debug)]
+struct Life {
+    pages: Pages,
+    alive: usize,
+}
+
+impl Life {
+    fn is_over(&self) -> bool {
+        let mut byte = [1];
+        self.pages.read(self.alive, &mut byte);
+        byte == [0]
+    }
 }
 
 impl Ringer {
     /// Rings: whoever waits wakes up. Never blocks, never raises a signal; when nobody listens any more nothing happens.
     pub fn ring(&self) {
-        // EAGAIN: thousands of rings have not been heard yet; one more says nothing new. Other errors
-        // cannot happen: the read end is open, by `keep`.
-        let _ = rustix::io::retry_on_intr(|| rustix::io::write(&self.write, &[1]));
+        match &self.0 {
+            // EAGAIN: thousands of rings have not been heard yet; one more says nothing new. Other errors
+            // cannot happen: the read end is open, by `keep`.
+            Ring::Pipe { write, .. } => {
+                let _ = rustix::io::retry_on_intr(|| rustix::io::write(write, &[1]));
+            }
+            // It fails only for a channel that is not ours.
+            Ring::Event(channel) => {
+                let _ = channel.notify();
+            }
+        }
     }
 
     /// What is behind it.
     pub fn kind(&self) -> BellKind {
-        BellKind::Pipe
+        match self.0 {
+            Ring::Pipe { .. } => BellKind::Pipe,
+            Ring::Event(_) => BellKind::EventChannel,
+        }
     }
 
     /// The ringer whose write end and read end were handed over.
@@ -74,53 +122,67 @@ impl Ringer {
         // Whoever made the pipe may have left it blocking; the flag is ours alone from now on.
         let flags = rustix::fs::fcntl_getfl(&write)?;
         rustix::fs::fcntl_setfl(&write, flags | rustix::fs::OFlags::NONBLOCK)?;
-        Ok(Self { write, keep })
+        Ok(Self(Ring::Pipe { write, keep }))
     }
 
-    /// The write and the read end, to be handed over.
-    pub(crate) fn fds(&self) -> [BorrowedFd<'_>; 2] {
-        [self.write.as_fd(), self.keep.as_fd()]
+    /// The write and the read end, to be handed over. An event channel is handed over in other ways.
+    pub(crate) fn fds(&self) -> Vec<BorrowedFd<'_>> {
+        match &self.0 {
+            Ring::Pipe { write, keep } => vec![write.as_fd(), keep.as_fd()],
+            Ring::Event(_) => Vec::new(),
+        }
     }
 }
 
 /// The side that waits: with [`Waiter::fd`] in a poll, or in a [`WaitSet`](crate::WaitSet).
 #[derive(Clone, Debug)]
-pub struct Waiter {
-    read: Arc<OwnedFd>,
+pub struct Waiter(Wait);
+
+#[derive(Clone, Debug)]
+enum Wait {
+    Pipe(Arc<OwnedFd>),
+    Event(Arc<EventChannel>, Arc<Life>),
 }
 
 impl Waiter {
     /// Becomes readable when the bell is rung, and hung up when its ringer is gone.
     pub fn fd(&self) -> BorrowedFd<'_> {
-        self.read.as_fd()
+        match &self.0 {
+            Wait::Pipe(read) => read.as_fd(),
+            Wait::Event(channel, _) => channel.fd(),
+        }
     }
 
     /// What is behind it.
     pub fn kind(&self) -> BellKind {
-        BellKind::Pipe
+        match self.0 {
+            Wait::Pipe(_) => BellKind::Pipe,
+            Wait::Event(..) => BellKind::EventChannel,
+        }
     }
 
     /// Forgets all rings up to now, and tells whether there were any. Never blocks. A bell that can no longer be
     /// read counts as hung up.
     pub fn drain(&self) -> Drained {
-        let Some(sink) = SINK.get() else {
-            return Drained::HungUp; // no waiter exists without its sink
-        };
-        let nonblock = SpliceFlags::NONBLOCK;
-        let moved = rustix::io::retry_on_intr(|| {
-            splice(&*self.read, None, sink, None, DRAIN_BYTES, nonblock)
-        });
-        match moved {
-            Ok(0) => Drained::HungUp,
-            Ok(_) => Drained::Rung,
-            Err(Errno::AGAIN) => Drained::Silent,
-            Err(_) => Drained::HungUp,
+        match &self.0 {
+            Wait::Pipe(read) => drain_pipe(read),
+            Wait::Event(channel, life) => match channel.drain() {
+                // The byte is cleared before the last event.
+                _ if life.is_over() => Drained::HungUp,
+                Ok(true) => Drained::Rung,
+                Ok(false) => Drained::Silent,
+                Err(_) => Drained::HungUp,
+            },
         }
     }
 
     /// Whether the ringer is gone. Rings may still be unheard.
     pub fn hung_up(&self) -> bool {
-        let mut fds = [PollFd::new(&*self.read, PollFlags::empty())];
+        let read = match &self.0 {
+            Wait::Pipe(read) => read,
+            Wait::Event(_, life) => return life.is_over(),
+        };
+        let mut fds = [PollFd::new(&**read, PollFlags::empty())];
         match rustix::io::retry_on_intr(|| poll(&mut fds, Some(&Timespec::default()))) {
             Ok(_) => {
                 let [fd] = fds;
@@ -134,14 +196,21 @@ impl Waiter {
     /// The waiter whose read end was handed over.
     pub(crate) fn from_pipe(read: OwnedFd) -> io::Result<Self> {
         sink()?;
-        Ok(Self {
-            read: Arc::new(read),
-        })
+        Ok(Self(Wait::Pipe(Arc::new(read))))
     }
+}
 
-    /// Keeps the descriptor open for as long as a wait set holds it.
-    pub(crate) fn share(&self) -> Arc<OwnedFd> {
-        Arc::clone(&self.read)
+fn drain_pipe(read: &OwnedFd) -> Drained {
+    let Some(sink) = SINK.get() else {
+        return Drained::HungUp; // no waiter exists without its sink
+    };
+    let nonblock = SpliceFlags::NONBLOCK;
+    let moved = rustix::io::retry_on_intr(|| splice(read, None, sink, None, DRAIN_BYTES, nonblock));
+    match moved {
+        Ok(0) => Drained::HungUp,
+        Ok(_) => Drained::Rung,
+        Err(Errno::AGAIN) => Drained::Silent,
+        Err(_) => Drained::HungUp,
     }
 }
 

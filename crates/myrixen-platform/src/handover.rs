@@ -7,7 +7,8 @@ use zerocopy::byteorder::little_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use crate::bell::{Ringer, Waiter};
-use crate::message::{HEADER_BYTES, Header, MAX_MESSAGE, MessageError, Serial, kind};
+use crate::message::{HEADER_BYTES, Header, Lent, MAX_MESSAGE, MessageError, Serial, kind};
+use crate::xen::{EventChannel, Port};
 
 /// Why what was handed over cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -63,6 +64,14 @@ impl Handover {
     pub(crate) fn count(&self) -> u8 {
         u8::try_from(self.items.len()).unwrap_or(u8::MAX)
     }
+
+    /// The queue pair in another guest's memory, if that is what it is.
+    pub(crate) fn lent(&self) -> Option<Lent> {
+        self.items.iter().find_map(|item| match item {
+            Item::Lent(lent) => Some(*lent),
+            _ => None,
+        })
+    }
 }
 
 /// One thing handed over.
@@ -76,6 +85,12 @@ pub(crate) enum Item {
     Waiter(Waiter),
     /// A guest's pool: shared memory that others can only read.
     Pool(SharedPool),
+    /// Shared memory that a kernel driver keeps: `len` bytes from `offset`, readable and writable.
+    DevicePages { fd: OwnedFd, offset: u64, len: u64 },
+    /// An event channel, both ends of a bell at once.
+    Event(EventChannel),
+    /// A queue pair in another guest's memory, told in the message itself.
+    Lent(Lent),
 }
 
 /// A guest's pool as others see it: they can read it.
@@ -124,10 +139,24 @@ pub(crate) fn map(
     Pages::map(fd, offset, len, access).map_err(unusable)
 }
 
+/// Maps memory that a kernel driver keeps. Whoever handed it over is trusted to have given a driver's descriptor.
+pub(crate) fn map_device(fd: &OwnedFd, offset: u64, len: u64) -> Result<Pages, HandoverError> {
+    let unusable = |source| HandoverError::Unusable {
+        what: "granted pages",
+        source,
+    };
+    let len = usize::try_from(len).map_err(|_| unusable(std::io::ErrorKind::OutOfMemory.into()))?;
+    Pages::map_device(fd, offset, len, Access::ReadWrite).map_err(unusable)
+}
+
 const PAGES: u16 = 1;
 const RINGER: u16 = 2;
 const WAITER: u16 = 3;
 const POOL: u16 = 4;
+const DEVICE_PAGES: u16 = 5;
+const EVENT: u16 = 6;
+/// Never in a packet.
+const LENT: u16 = 0;
 
 /// What a packet says about each thing; its descriptors come in the same order.
 #[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
@@ -154,6 +183,9 @@ impl Item {
             Self::Ringer(_) => (RINGER, 0, 0),
             Self::Waiter(_) => (WAITER, 0, 0),
             Self::Pool(ref pool) => (POOL, 0, pool.len),
+            Self::DevicePages { offset, len, .. } => (DEVICE_PAGES, offset, len),
+            Self::Event(ref channel) => (EVENT, channel.local_port().get().into(), 0),
+            Self::Lent(_) => (LENT, 0, 0),
         };
         RawItem {
             kind: kind.into(),
@@ -166,8 +198,10 @@ impl Item {
 
     fn fds(&self) -> Vec<BorrowedFd<'_>> {
         match self {
-            Self::Pages { fd, .. } => vec![fd.as_fd()],
-            Self::Ringer(ringer) => ringer.fds().to_vec(),
+            Self::Pages { fd, .. } | Self::DevicePages { fd, .. } => vec![fd.as_fd()],
+            Self::Ringer(ringer) => ringer.fds(),
+            Self::Event(channel) => vec![channel.fd()],
+            Self::Lent(_) => Vec::new(),
             Self::Waiter(waiter) => vec![waiter.fd()],
             Self::Pool(pool) => vec![pool.fd.as_fd()],
         }
@@ -276,6 +310,19 @@ impl RawItem {
                 fd: next("a pool")?,
                 len,
             }),
+            DEVICE_PAGES => Item::DevicePages {
+                fd: next("pages")?,
+                offset,
+                len,
+            },
+            EVENT => {
+                let fd = next("an event channel")?;
+                let port = u32::try_from(offset).map_err(|_| MessageError::Invalid {
+                    kind: kind::HANDOVER,
+                    field: "event channel",
+                })?;
+                Item::Event(EventChannel::from_fd(fd, Port::new(port)).map_err(unusable)?)
+            }
             _ => {
                 let field = "thing handed over";
                 return Err(MessageError::Invalid {

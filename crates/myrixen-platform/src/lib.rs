@@ -49,6 +49,10 @@ mod sys;
 mod waitset;
 #[cfg(feature = "xen")]
 pub mod xen;
+// Any program may be handed event channels and granted pages; the rest is for those that ask for the feature.
+#[cfg(not(feature = "xen"))]
+#[allow(dead_code, unreachable_pub, unused_imports)]
+mod xen;
 
 pub use bell::{BellKind, Drained, Ringer, Waiter};
 pub use handover::{Handover, HandoverError, SharedPool};

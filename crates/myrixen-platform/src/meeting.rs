@@ -151,6 +151,9 @@ pub enum PeerFault {
     /// Two requests under one number.
     #[error("guest uses the serial number {0} twice")]
     SerialInUse(u64),
+    /// What it offers as its control ring cannot be used.
+    #[error("unusable control ring")]
+    Setup(#[source] Box<SetupError>),
     /// The system failed us while serving it.
     #[error("the connection to the guest failed")]
     System(#[from] io::Error),
@@ -212,6 +215,9 @@ pub enum SetupError {
         #[source]
         source: io::Error,
     },
+    /// Pages between domains cannot be had, or cannot be mapped. The source names the limit and its setting.
+    #[error("granted pages or event channels cannot be had")]
+    Grants(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// There is no way to join these two directly: they talk over the switched path.
     #[error("no direct channel is possible between these two guests")]
     NoDirectPath,

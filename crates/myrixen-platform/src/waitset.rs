@@ -28,7 +28,7 @@ struct Shared {
     wake: Arc<OwnedFd>,
     /// The bells in the set, kept open: an epoll entry outlives its descriptor while a duplicate of it is open
     /// elsewhere (the ringer has one), and could not be removed any more.
-    bells: Mutex<BTreeMap<RawFd, Arc<OwnedFd>>>,
+    bells: Mutex<BTreeMap<RawFd, Waiter>>,
 }
 
 /// Something in the set is ready.
@@ -110,7 +110,7 @@ impl WaitSet {
             .bells
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        bells.insert(bell.fd().as_raw_fd(), bell.share());
+        bells.insert(bell.fd().as_raw_fd(), bell.clone());
         Ok(())
     }
 

@@ -53,7 +53,7 @@
 //! readable and writable until the peer unmaps it. A *domain* that is destroyed sends no events and clears no bytes:
 //! only xenstore tells, by a watch on a key of that domain, or on `@releaseDomain` in domain 0.
 
-mod bus;
+pub(crate) mod bus;
 mod device;
 mod domain;
 mod error;
@@ -61,17 +61,21 @@ mod evtchn;
 pub mod front;
 mod gntalloc;
 mod gntdev;
-mod pair;
+mod link;
+mod meeting;
+pub(crate) mod pair;
 mod sys;
+pub mod toolstack;
 mod xenstore;
 
-pub use bus::BusState;
 pub use domain::{DomId, GrantRef, Port};
 pub use error::{StoreQuota, StoreReason, XenError};
 pub use evtchn::{EventChannel, EventChannels};
 pub use gntalloc::{GrantAlloc, Granted};
 pub use gntdev::{GrantMap, Mapped, Prepared};
-pub use pair::{Offered, Taken};
+pub use link::XenLink;
+pub use meeting::XenMeeting;
+pub use pair::{MOST_PAGES, Offered, Taken};
 pub use xenstore::{
     MAX_EVENTS, MAX_REQUEST, Permission, Rights, Transaction, WatchEvent, XenStore,
 };

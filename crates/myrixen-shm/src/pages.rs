@@ -58,8 +58,11 @@ impl Pages {
         ))
     }
 
-    /// Maps `len` bytes at `offset` of a device: grants, device memory. Devices have no size and no seals to check; the
-    /// caller vouches that the descriptor is from somebody trusted (our own platform or agent).
+    /// Maps `len` bytes at `offset` of a device: grants, device memory. Devices have no size and no seals to check.
+    ///
+    /// That the pages stay is up to the driver, so the caller vouches that the descriptor is from somebody trusted (our own
+    /// platform or agent). Xen's drivers keep them until they are unmapped: gntalloc's are the kernel's own memory, and of
+    /// gntdev's the hypervisor frees none while it is mapped, whatever becomes of the domain that granted it.
     ///
     /// # Errors
     ///

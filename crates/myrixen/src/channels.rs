@@ -122,13 +122,30 @@ impl Shared {
         }
     }
 
-    /// The back end says that somebody is gone for good.
+    /// Whether the path to the back end works, as far as is known.
+    pub(crate) fn is_plugged(&self) -> bool {
+        let guarded = self.lock();
+        let path = guarded.paths.get(usize::from(PathId::SWITCH.get()));
+        path.is_some_and(|path| !path.dead)
+    }
+
+    /// The back end says that somebody is gone for good. Channels to it go too: where their bells do not hang up, nothing else
+    /// would end them, and the memory of a domain that is gone is kept as long as it is mapped.
     pub(crate) fn peer_gone(&self, who: Gone) {
         let mut guarded = self.lock();
         let now = self.now();
         guarded.core.engine.peer_gone(now, who);
         guarded.core.events();
         self.leave(guarded);
+        let of = |peer: &Address| match who {
+            Gone::Endpoint(address) => *peer == address,
+            Gone::Board(nic) => peer.nic == nic,
+        };
+        for peer in self.direct_peers().into_iter().filter(of) {
+            if let Some(id) = self.direct_to(peer) {
+                self.drop_direct(id);
+            }
+        }
         self.rouse();
     }
 }

@@ -70,6 +70,11 @@ impl OwnBoard {
     }
 }
 
+/// Whether our ports go on when the attachment is lost.
+pub(crate) fn ports_stay(welcome: &Welcome) -> bool {
+    welcome.features & message::PORTS_STAY != 0
+}
+
 fn dialect(profile: message::Profile) -> Dialect {
     match profile.dialect {
         message::Dialect::Compat => Dialect::Compat,
@@ -179,7 +184,8 @@ impl Builder {
             home: Home::new(Arc::clone(&attachment)),
             pool,
         });
-        Progress::start(&inner, door, attachment, bells)?;
+        let ports_stay = ports_stay(&welcome);
+        Progress::start(&inner, door, attachment, bells, ports_stay)?;
         Ok(Fabric {
             inner,
             inside: None,
@@ -408,7 +414,10 @@ impl Endpoint {
         let mut config = engine::Config::new(address, options.key, u64::from_ne_bytes(seed));
         config.announce_unexpected = options.announce_unexpected;
         // Partners' rings are as large as ours, as a rule: what is under way to one should fit, or it is dropped there.
-        config.limits.unacked_bytes = config.limits.unacked_bytes.min(options.ring_bytes / 2);
+        // Ours may be smaller than was asked for.
+        let [forward, backward] = port.terms.layout.capacities().map(Capacity::bytes);
+        let ring = forward.min(backward);
+        config.limits.unacked_bytes = config.limits.unacked_bytes.min(ring / 2);
         if let Some(after) = options.give_up {
             config.timers.give_up = after;
         }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use mxoe::addr::Address;
 use mxoe::engine::{Gone, PathId};
 use mxoe::time::Time;
-use myrixen_platform::message::{FailReason, Notice, PortAddress, Request, Serial};
+use myrixen_platform::message::{FailReason, Notice, PortAddress, Reply, Request, Serial};
 use myrixen_platform::process::{Answer, Attachment, Handshake, News, RequestError};
 use myrixen_platform::{Interest, Ready, WaitSet};
 
@@ -16,7 +16,7 @@ use crate::address::{from_port, to_port};
 use crate::adopt::{Look, Ward};
 use crate::core::Note;
 use crate::error::{Error, Result};
-use crate::fabric::{Inner, OwnBoard};
+use crate::fabric::{Inner, OwnBoard, ports_stay};
 use crate::home::Door;
 use crate::path::{Parts, Path};
 use crate::shared::Shared;
@@ -42,8 +42,17 @@ enum Link {
 
 /// What we asked the back end.
 enum Asked {
-    Direct { slot: usize, to: Address },
-    Port { slot: usize },
+    Direct {
+        slot: usize,
+        to: Address,
+    },
+    Port {
+        slot: usize,
+    },
+    /// Whether the back end has a port that we still hold.
+    Adopted {
+        slot: usize,
+    },
 }
 
 /// See the module.
@@ -58,6 +67,8 @@ pub(crate) struct Progress {
     wanted: VecDeque<(usize, Address)>,
     /// The back end gives no more direct channels.
     direct_limit: bool,
+    /// Ports outlive the attachment (`PORTS_STAY`).
+    ports_stay: bool,
 }
 
 impl Progress {
@@ -67,6 +78,7 @@ impl Progress {
         door: Door,
         attachment: Arc<Attachment>,
         bells: WaitSet,
+        ports_stay: bool,
     ) -> Result<()> {
         attachment
             .watch(&bells, BACK_END)
@@ -80,6 +92,7 @@ impl Progress {
             asked: Vec::new(),
             wanted: VecDeque::new(),
             direct_limit: false,
+            ports_stay,
         };
         std::thread::Builder::new()
             .name("myrixen".into())
@@ -240,6 +253,7 @@ impl Progress {
                 match handshake.poll() {
                     Ok(Some((attachment, welcome))) => {
                         self.door.ticket = welcome.ticket.clone().or(self.door.ticket.take());
+                        self.ports_stay = ports_stay(&welcome);
                         self.arrive(inner, attachment, OwnBoard::from_welcome(&welcome));
                     }
                     Ok(None)
@@ -281,8 +295,10 @@ impl Progress {
                 self.wanted.push_back((slot, to));
             }
         }
-        for (_, shared) in inner.open_endpoints() {
-            shared.unplug();
+        if !self.ports_stay {
+            for (_, shared) in inner.open_endpoints() {
+                shared.unplug();
+            }
         }
         self.link = Link::Away {
             retry_at: inner.clock.now(),
@@ -297,14 +313,13 @@ impl Progress {
         self.direct_limit = false;
         for (slot, shared) in inner.open_endpoints() {
             let endpoint = shared.address.endpoint.get();
-            let open = Request::OpenPort {
-                endpoint: Some(endpoint),
-                forward: shared.ring_bytes,
-                backward: shared.ring_bytes,
-                brought: None,
-            };
-            if let Ok(serial) = attachment.send_request(&open) {
-                self.asked.push((serial, Asked::Port { slot }));
+            if self.ports_stay && shared.is_plugged() {
+                let adopt = Request::AdoptPort { endpoint };
+                if let Ok(serial) = attachment.send_request(&adopt) {
+                    self.asked.push((serial, Asked::Adopted { slot }));
+                }
+            } else {
+                self.open_port(&attachment, slot, &shared);
             }
             for peer in shared.direct_peers() {
                 let to = to_port(peer);
@@ -322,6 +337,19 @@ impl Progress {
         }
     }
 
+    /// Asks for a port for an endpoint that is open.
+    fn open_port(&mut self, attachment: &Attachment, slot: usize, shared: &Shared) {
+        let open = Request::OpenPort {
+            endpoint: Some(shared.address.endpoint.get()),
+            forward: shared.ring_bytes,
+            backward: shared.ring_bytes,
+            brought: None,
+        };
+        if let Ok(serial) = attachment.send_request(&open) {
+            self.asked.push((serial, Asked::Port { slot }));
+        }
+    }
+
     /// Looks for the back end again after a pause.
     fn stay_away(&mut self, now: Time, pause: Duration) {
         self.link = Link::Away {
@@ -335,14 +363,20 @@ impl Progress {
         for (serial, asked) in std::mem::take(&mut self.asked) {
             match attachment.poll_reply(serial) {
                 Ok(None) => still.push((serial, asked)),
-                Ok(Some(answer)) => self.take_answer(inner, &asked, answer),
+                Ok(Some(answer)) => self.take_answer(inner, attachment, &asked, answer),
                 Err(_) => {}
             }
         }
         self.asked.append(&mut still);
     }
 
-    fn take_answer(&mut self, inner: &Arc<Inner>, asked: &Asked, answer: Answer) {
+    fn take_answer(
+        &mut self,
+        inner: &Arc<Inner>,
+        attachment: &Attachment,
+        asked: &Asked,
+        answer: Answer,
+    ) {
         match *asked {
             Asked::Direct { slot, .. } => {
                 let Some(shared) = inner.endpoint(slot) else {
@@ -355,6 +389,13 @@ impl Progress {
                         self.direct_limit = true;
                     }
                     Err(_) => {}
+                }
+            }
+            Asked::Adopted { slot } => {
+                // Whoever has forgotten it gives us another one.
+                if let (Some(shared), Reply::Failed(_)) = (inner.endpoint(slot), &answer.reply) {
+                    shared.unplug();
+                    self.open_port(attachment, slot, &shared);
                 }
             }
             Asked::Port { slot } => {

@@ -2,9 +2,10 @@
 
 use std::io::{BufRead as _, Write as _};
 use std::sync::mpsc::{Receiver, TryRecvError, channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
+use mxoe::addr::Address;
 use myrixen::{Endpoint, EndpointOptions, Fabric, PathKind, Peer};
 
 use super::protocol::{Command, GuestPlace, Plan, Report, Which};
@@ -14,13 +15,16 @@ use crate::measure::{self, Client, Label, Served};
 use crate::record::{Path, Wait};
 
 /// What the demo's guests have to show each other to connect.
-const KEY: u32 = 0x6465_6d6f;
+pub(super) const KEY: u32 = 0x6465_6d6f;
 
 /// How long a connect may take: boards may still be finding each other.
 const CONNECT: Duration = Duration::from_secs(10);
 
 /// How long a partner may say nothing before its messages fail. Longer than any restart, shorter than the demo.
 const GIVE_UP: Duration = Duration::from_secs(30);
+
+/// Between two attempts to connect.
+const AGAIN: Duration = Duration::from_millis(100);
 
 /// How often a serving guest looks for [`Command::Halt`].
 const GLANCE: Duration = Duration::from_millis(50);
@@ -84,15 +88,20 @@ fn attach(args: &GuestArgs) -> anyhow::Result<Guest> {
             switched: switched.address().into(),
         },
     })?;
-    let (number, commands) = (args.number, hear());
-    Ok(Guest {
-        number,
-        main,
-        switched,
-        partners: Vec::new(),
-        commands,
-        _fabric: fabric,
-    })
+    Ok(Guest::new(args.number, [main, switched], hear(), fabric))
+}
+
+/// Connects, again and again while the other endpoint is not open.
+fn connect(endpoint: &Endpoint, to: Address, patience: Duration) -> anyhow::Result<Peer> {
+    let until = Instant::now() + patience;
+    loop {
+        let left = until.saturating_duration_since(Instant::now());
+        match endpoint.connect(to, KEY, left) {
+            Ok(peer) => return Ok(peer),
+            Err(error) if Instant::now() >= until => return Err(error.into()),
+            Err(_) => std::thread::sleep(AGAIN),
+        }
+    }
 }
 
 /// Commands as they come on standard input, read by a thread of its own.
@@ -114,10 +123,27 @@ fn hear() -> Receiver<Command> {
 }
 
 impl Guest {
+    /// A guest with its two endpoints, not connected to anybody.
+    pub(super) fn new(
+        number: u16,
+        [main, switched]: [Endpoint; 2],
+        commands: Receiver<Command>,
+        fabric: Fabric,
+    ) -> Self {
+        Self {
+            number,
+            main,
+            switched,
+            partners: Vec::new(),
+            commands,
+            _fabric: fabric,
+        }
+    }
+
     fn obey(&mut self) -> anyhow::Result<()> {
         while let Ok(command) = self.commands.recv() {
             match command {
-                Command::Connect { guests } => self.connect(&guests)?,
+                Command::Connect { guests } => self.connect_within(&guests, CONNECT)?,
                 Command::Exchange => exchange::run(self)?,
                 Command::Serve { on } => self.serve(on)?,
                 Command::Measure {
@@ -148,12 +174,15 @@ impl Guest {
         )
     }
 
-    fn connect(&mut self, guests: &[GuestPlace]) -> anyhow::Result<()> {
+    /// Connects to all others, each within `patience`: they may be about to open their endpoints.
+    pub(super) fn connect_within(
+        &mut self,
+        guests: &[GuestPlace],
+        patience: Duration,
+    ) -> anyhow::Result<()> {
         for guest in guests.iter().filter(|guest| guest.number != self.number) {
-            let main = self.main.connect(guest.main.address()?, KEY, CONNECT)?;
-            let switched = self
-                .switched
-                .connect(guest.switched.address()?, KEY, CONNECT)?;
+            let main = connect(&self.main, guest.main.address()?, patience)?;
+            let switched = connect(&self.switched, guest.switched.address()?, patience)?;
             self.partners.push(Partner {
                 number: guest.number,
                 main,

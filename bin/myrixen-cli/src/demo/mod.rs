@@ -12,6 +12,7 @@ pub(crate) mod parts;
 mod protocol;
 mod restart;
 mod stream;
+pub(crate) mod verify;
 
 use std::collections::BTreeMap;
 use std::path::Path as FilePath;

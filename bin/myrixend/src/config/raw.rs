@@ -30,6 +30,7 @@ pub(crate) struct RawHost {
     pub(crate) control: Option<PathBuf>,
     pub(crate) control_mode: Option<String>,
     pub(crate) dialect: Option<String>,
+    pub(crate) xen: Option<String>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]

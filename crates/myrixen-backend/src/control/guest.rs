@@ -62,6 +62,11 @@ impl Guest {
         }
     }
 
+    /// It has connected and is to say Hello. A device waits for its front end as long as it is there.
+    pub(super) fn must_greet(&self) -> bool {
+        self.seat.is_none() && !self.link.keeps_ports()
+    }
+
     /// Counts a request.
     pub(super) fn asked(&mut self, refused: bool) {
         self.requests += 1;

@@ -5,7 +5,8 @@ use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use super::*;
 
 fn readable(waiter: &Waiter) -> bool {
-    let mut fds = [PollFd::new(&*waiter.read, PollFlags::IN)];
+    let fd = waiter.fd();
+    let mut fds = [PollFd::new(&fd, PollFlags::IN)];
     poll(&mut fds, Some(&Timespec::default())).unwrap();
     fds[0].revents().contains(PollFlags::IN)
 }
@@ -41,7 +42,7 @@ fn a_gone_waiter_neither_signals_nor_fails_the_ringer() {
     drop(waiter);
     // With the default action of SIGPIPE this would end the process; with it ignored, as Rust's
     // runtime does, the write would fail.
-    let wrote = rustix::io::write(&ringer.write, &[1]);
+    let wrote = rustix::io::write(ringer.fds()[0], &[1]);
     assert_eq!(wrote, Ok(1));
     ringer.ring();
 }
@@ -61,8 +62,8 @@ fn a_gone_ringer_hangs_up_after_its_last_ring() {
 #[test]
 fn a_hostile_ringer_cannot_make_the_waiter_block() {
     let (ringer, waiter) = bell().unwrap();
-    let flags = fcntl_getfl(&ringer.keep).unwrap();
-    fcntl_setfl(&ringer.keep, flags - OFlags::NONBLOCK).unwrap();
+    let flags = fcntl_getfl(ringer.fds()[1]).unwrap();
+    fcntl_setfl(ringer.fds()[1], flags - OFlags::NONBLOCK).unwrap();
     assert!(!fcntl_getfl(waiter.fd()).unwrap().contains(OFlags::NONBLOCK));
     assert_eq!(waiter.drain(), Drained::Silent);
     ringer.ring();
@@ -80,7 +81,7 @@ fn a_hostile_waiter_cannot_make_the_ringer_block() {
         ringer.ring();
     }
     assert!(
-        fcntl_getfl(&ringer.write)
+        fcntl_getfl(ringer.fds()[0])
             .unwrap()
             .contains(OFlags::NONBLOCK)
     );
@@ -103,8 +104,8 @@ fn a_ringer_that_was_handed_over_blocking_is_made_nonblocking() {
 #[test]
 fn whatever_is_in_the_pipe_is_drained_in_one_go() {
     let (ringer, waiter) = bell().unwrap();
-    let _ = fcntl_setpipe_size(&ringer.write, 1 << 20);
-    while rustix::io::write(&ringer.write, &[7; 4096]).is_ok() {}
+    let _ = fcntl_setpipe_size(ringer.fds()[0], 1 << 20);
+    while rustix::io::write(ringer.fds()[0], &[7; 4096]).is_ok() {}
     assert_eq!(waiter.drain(), Drained::Rung);
     assert_eq!(waiter.drain(), Drained::Silent);
 }

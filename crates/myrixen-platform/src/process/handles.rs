@@ -7,6 +7,7 @@ use crate::bell::{Ringer, Waiter};
 use crate::handover::{self, Handover, HandoverError, Item};
 use crate::memory::PeerMemory;
 use crate::message::{DirectPeer, PortAddress};
+use crate::xen::pair;
 
 /// A guest's end of its port: a queue pair to the back end, and its bells.
 #[derive(Debug)]
@@ -69,18 +70,27 @@ struct Parts {
 fn parts(handover: Handover, terms: &Terms, side: Side) -> Result<Parts, HandoverError> {
     let have = handover.items.len();
     let mut items = handover.items.into_iter();
-    let (
-        Some(Item::Pages { fd, offset, len }),
-        Some(Item::Ringer(ringer)),
-        Some(Item::Waiter(waiter)),
-    ) = (items.next(), items.next(), items.next())
-    else {
-        return Err(HandoverError::Unexpected {
-            have,
-            what: "pages and two bells",
-        });
+    let (pages, ringer, waiter) = match (items.next(), items.next()) {
+        (Some(Item::Pages { fd, offset, len }), Some(Item::Ringer(ringer))) => {
+            let Some(Item::Waiter(waiter)) = items.next() else {
+                let what = "a waiter";
+                return Err(HandoverError::Unexpected { have, what });
+            };
+            let pages = handover::map(&fd, offset, len, Access::ReadWrite, "queue pair")?;
+            (pages, ringer, waiter)
+        }
+        (Some(Item::DevicePages { fd, offset, len }), Some(Item::Event(channel))) => {
+            let pages = handover::map_device(&fd, offset, len)?;
+            let (ringer, waiter) = pair::bell_of(channel, &pages, side);
+            (pages, ringer, waiter)
+        }
+        _ => {
+            return Err(HandoverError::Unexpected {
+                have,
+                what: "pages and two bells, or pages and an event channel",
+            });
+        }
     };
-    let pages = handover::map(&fd, offset, len, Access::ReadWrite, "queue pair")?;
     let pair = QueuePair::join(pages, terms, side).map_err(|err| HandoverError::Unusable {
         what: "queue pair",
         source: std::io::Error::other(err),

@@ -144,7 +144,10 @@ fn a_first_packet_that_is_no_hello_is_a_fault() {
 fn descriptors_that_were_not_asked_for_are_closed_and_a_fault() {
     let (socket, mut link) = stranger();
     let (ringer, waiter) = crate::bell::bell().unwrap();
-    let [write, keep] = ringer.fds();
+    let fds = ringer.fds();
+    let [write, keep] = fds[..] else {
+        panic!("a pipe has two ends")
+    };
     socket.send(&hello().emit(0), &[write, keep]).unwrap();
     drop(ringer);
     assert!(!waiter.hung_up(), "the ringer is in flight");
@@ -156,7 +159,10 @@ fn descriptors_that_were_not_asked_for_are_closed_and_a_fault() {
 fn more_descriptors_than_a_packet_has_are_closed() {
     let (socket, mut link) = stranger();
     let (ringer, waiter) = crate::bell::bell().unwrap();
-    let [write, _] = ringer.fds();
+    let fds = ringer.fds();
+    let [write, _] = fds[..] else {
+        panic!("a pipe has two ends")
+    };
     let many = [write; 20];
     let mut space = vec![std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(20))];
     let mut control = rustix::net::SendAncillaryBuffer::new(&mut space);

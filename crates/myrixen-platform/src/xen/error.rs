@@ -326,7 +326,7 @@ impl fmt::Display for StoreReason {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum StoreQuota {
-    /// Paths of this domain, and the size of one.
+    /// Paths of this domain, and the size of one: its value, or the names below it.
     Entries,
     /// Watches.
     Watches,
@@ -342,7 +342,8 @@ impl fmt::Display for StoreQuota {
         f.write_str(match self {
             Self::Entries => {
                 "this domain has as many paths as it may have (`xenstored --entry-nb`, `quota-maxentity` in \
-                 oxenstored.conf), or the value is too long (`--entry-size`, `quota-maxsize`)"
+                 oxenstored.conf), or the value, or the list of names beside this one, is too long (`--entry-size`, \
+                 `quota-maxsize`; 2048 bytes by default)"
             }
             Self::Watches => {
                 "this domain has as many watches as it may have (`xenstored --watch-nb`, `quota-maxwatch` in \

@@ -14,22 +14,21 @@ use std::io;
 use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
 
-use myrixen_ring::{Features, Support, Terms, Version as RingVersion};
+use myrixen_ring::{Support, Terms};
 
 use crate::meeting::{PortEnd, SetupError};
 use crate::message::{
     Brought, Hello, Notice, Refusal, Reply, Request, Serial, Ticket, VERSION, Welcome, Wish,
 };
-use crate::process::control;
 use crate::waitset::{Interest, WaitSet};
-use crate::xen::bus::BusState;
+use crate::xen::bus::{self, BusState, control_terms};
 use machine::{BackEnd, Machine, Seen, Step};
 pub use store::GrantedRings;
 pub use talk::FrontLoss;
 use talk::{Said, Talk};
 
-/// The version of `docs/xen.md` that is spoken, as the key `version` has it.
-pub const XEN_VERSION: &str = "1";
+/// How long a back end that is there may take to map a control ring before another one is offered: it may have missed this one.
+const OFFERING: Duration = Duration::from_secs(30);
 /// How long the back end may take to answer Hello before everything is begun anew.
 const GREETING: Duration = Duration::from_secs(5);
 /// How long to wait after a failure of the system, and after a refusal.
@@ -77,17 +76,6 @@ pub trait Rings: Send {
     /// # Errors
     /// [`SetupError`]: the limits of grants, event channels, descriptors.
     fn offer(&mut self, to: u16, terms: &Terms) -> Result<(Brought, PortEnd), SetupError>;
-}
-
-/// The terms that every control ring is made with, before anything is agreed on: the first version, no features. What ports and
-/// channels are made with is what Welcome says of its control ring.
-///
-/// # Errors
-/// Never: the capacities are constants.
-pub fn control_terms() -> Result<Terms, myrixen_ring::AttachError> {
-    let version = RingVersion { major: 1, minor: 0 };
-    let features = Features::empty();
-    control::terms(Support { version, features })
 }
 
 /// Where a device's front end stands.
@@ -324,7 +312,7 @@ impl<S: Store, R: Rings> Front<S, R> {
                     self.drop_ring(FrontLoss::LetGo);
                     self.write_state(BusState::Initialising)?;
                 }
-                Step::Offer => self.offer()?,
+                Step::Offer => self.offer(now)?,
                 Step::Connect => {
                     self.write_state(BusState::Connected)?;
                     let hello = self.hello();
@@ -362,7 +350,7 @@ impl<S: Store, R: Rings> Front<S, R> {
         let own = self.own("state")?;
         let theirs = self.read(&format!("{}/state", back.path))?;
         let online = self.read(&format!("{}/online", back.path))?;
-        let state = |text: Option<String>| text.map_or(BusState::Unknown, |t| BusState::parse(&t));
+        let state = |text: Option<String>| text.and_then(|t| BusState::parse(t.trim().as_bytes()));
         Ok(Some(Seen {
             me: number("domid", &me)?,
             own: state(own),
@@ -400,17 +388,17 @@ impl<S: Store, R: Rings> Front<S, R> {
     fn write_state(&mut self, state: BusState) -> Result<(), FrontError> {
         let written = self
             .store
-            .write(&self.folder, &[("state", state.to_string())]);
+            .write(&self.folder, &[("state", state.text().to_owned())]);
         written.map_err(store("could not write state below", &self.folder))
     }
 
     /// Makes a control ring and tells the back end where it is.
-    fn offer(&mut self) -> Result<(), FrontError> {
+    fn offer(&mut self, now: Instant) -> Result<(), FrontError> {
         let to = self.back.as_ref().map_or(0, |back| back.domain);
         let no_ring = |source| FrontError::Ring { to, source };
         let terms = control_terms().map_err(|error| no_ring(error.into()))?;
         let (brought, end) = self.rings.offer(to, &terms).map_err(no_ring)?;
-        let talk = Talk::new(end);
+        let talk = Talk::new(end, now + OFFERING);
         if let Some((set, token)) = &self.set {
             set.add_bell(talk.waiter(), *token)
                 .map_err(FrontError::Watch)?;
@@ -419,8 +407,8 @@ impl<S: Store, R: Rings> Front<S, R> {
         let keys = [
             ("ring-ref", brought.page.to_string()),
             ("event-channel", brought.event.to_string()),
-            ("version", XEN_VERSION.to_owned()),
-            ("state", BusState::Initialised.to_string()),
+            ("version", bus::VERSION.to_owned()),
+            ("state", BusState::Initialised.text().to_owned()),
         ];
         let written = self.store.write(&self.folder, &keys);
         written.map_err(store(

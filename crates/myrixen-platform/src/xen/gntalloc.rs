@@ -187,6 +187,14 @@ impl Granted {
         set_unmap_notify(self.fd(), self.offset, self.len(), byte_offset, port)
     }
 
+    /// Unmaps the pages here and gives the file away, with [`offset`](Self::offset) and [`len`](Self::len): whoever maps it now
+    /// has the pages.
+    #[must_use]
+    pub fn into_parts(self) -> (OwnedFd, u64, usize) {
+        let len = self.len();
+        (self.file, self.offset, len)
+    }
+
     /// Takes the pages out of the file: whoever has it can no longer map them, and they are freed with the last
     /// mapping, even if somebody keeps the file open.
     ///

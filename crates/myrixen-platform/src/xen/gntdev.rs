@@ -155,6 +155,13 @@ impl Prepared {
         bytes(self.pages)
     }
 
+    /// Gives the file away, with [`offset`](Self::offset) and [`len`](Self::len).
+    #[must_use]
+    pub fn into_parts(self) -> (OwnedFd, u64, usize) {
+        let len = self.len();
+        (self.file, self.offset, len)
+    }
+
     /// As [`Mapped::set_unmap_notify`], before it is known who maps the pages.
     ///
     /// # Errors

@@ -23,6 +23,7 @@ mod wire;
 mod tests;
 
 use std::os::fd::{BorrowedFd, OwnedFd};
+use std::time::Duration;
 
 use rustix::fs::OFlags;
 
@@ -94,7 +95,8 @@ impl XenStore {
         }
     }
 
-    /// Becomes readable when events may have arrived. Take all events first: those that came with a reply are here already.
+    /// Becomes readable when events may have arrived. Whoever waits for it takes all events first: those that came
+    /// with a reply are here already, and the descriptor says nothing of them.
     #[must_use]
     pub fn fd(&self) -> BorrowedFd<'_> {
         self.connection.fd()
@@ -108,12 +110,23 @@ impl XenStore {
         self.connection.next_event()
     }
 
+    /// As [`next_event`](Self::next_event), but waits for one (`None`: for ever). Gives nothing when the time is over.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn wait_event(
+        &mut self,
+        timeout: Option<Duration>,
+    ) -> Result<Option<WatchEvent>, XenError> {
+        self.connection.wait_event(timeout)
+    }
+
     /// Reports changes at and below `path` from now on, with this token; the first event comes at once. Setting
     /// permissions counts as a change, so a path can be watched before it may be read.
     ///
     /// # Errors
-    /// As [`Transaction::read`]; when this domain has as many watches as it may. Through the device of Linux before 6.3
-    /// that is `Invalid`, and a watch with the same path and token is no error.
+    /// As [`Transaction::read`]; [`XenError::StoreQuota`] when this domain has as many watches as it may. The daemon
+    /// refuses a second watch with the same path and token, the kernel's device does not.
     pub fn watch(&mut self, path: &str, token: &str) -> Result<(), XenError> {
         let payload = wire::strings(&[path, token])?;
         self.ask("watch", Kind::Watch, TxId::NONE, path, &payload)

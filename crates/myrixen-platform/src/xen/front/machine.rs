@@ -18,16 +18,16 @@ pub(super) struct Seen {
     pub(super) me: u16,
     pub(super) back: BackEnd,
     /// Our own state key.
-    pub(super) own: BusState,
+    pub(super) own: Option<BusState>,
     /// The back end's.
-    pub(super) theirs: BusState,
+    pub(super) theirs: Option<BusState>,
     /// The device is not about to be taken away.
     pub(super) online: bool,
 }
 
 impl Seen {
     fn leaving(&self) -> bool {
-        !self.online || matches!(self.theirs, BusState::Closing | BusState::Closed)
+        !self.online || matches!(self.theirs, Some(BusState::Closing | BusState::Closed))
     }
 }
 
@@ -104,7 +104,9 @@ impl Machine {
         };
         let anchor = Some((seen.me, seen.back.clone()));
         // A migration, a device made anew, or an earlier life of ours: what we had is worth nothing any more.
-        let foreign = self.anchor != anchor || self.phase.written() != Some(seen.own);
+        let foreign = self.anchor != anchor
+            || self.phase == Phase::Absent
+            || self.phase.written() != seen.own;
         if seen.leaving() {
             if foreign || self.phase != Phase::Closed {
                 return self.go(Phase::Closed, anchor, Step::Close);
@@ -115,17 +117,19 @@ impl Machine {
             return self.go(Phase::Waiting, anchor, Step::Renew);
         }
         match (self.phase, seen.theirs) {
-            (Phase::Waiting, BusState::InitWait) if !self.held => {
+            (Phase::Waiting, Some(BusState::InitWait)) if !self.held => {
                 self.go(Phase::Offered, anchor, Step::Offer)
             }
-            (Phase::Offered, BusState::Connected) => {
+            (Phase::Offered, Some(BusState::Connected)) => {
                 self.go(Phase::Connected, anchor, Step::Connect)
             }
             // A back end that came back, or is not there at all.
-            (Phase::Connected, theirs) if theirs != BusState::Connected => {
+            (Phase::Connected, theirs) if theirs != Some(BusState::Connected) => {
                 self.go(Phase::Waiting, anchor, Step::Renew)
             }
-            (Phase::Closed, BusState::InitWait) => self.go(Phase::Waiting, anchor, Step::Renew),
+            (Phase::Closed, Some(BusState::InitWait)) => {
+                self.go(Phase::Waiting, anchor, Step::Renew)
+            }
             _ => Step::Rest,
         }
     }
@@ -146,9 +150,15 @@ impl Machine {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use BusState::{Closed, Closing, Connected, InitWait, Initialised, Initialising, Unknown};
 
-    fn seen(own: BusState, theirs: BusState) -> Seen {
+    const INITIALISING: Option<BusState> = Some(BusState::Initialising);
+    const INIT_WAIT: Option<BusState> = Some(BusState::InitWait);
+    const INITIALISED: Option<BusState> = Some(BusState::Initialised);
+    const CONNECTED: Option<BusState> = Some(BusState::Connected);
+    const CLOSING: Option<BusState> = Some(BusState::Closing);
+    const CLOSED: Option<BusState> = Some(BusState::Closed);
+
+    fn seen(own: Option<BusState>, theirs: Option<BusState>) -> Seen {
         Seen {
             me: 3,
             back: BackEnd {
@@ -165,13 +175,13 @@ mod tests {
     fn connected() -> Machine {
         let mut machine = Machine::new();
         for (own, theirs, step) in [
-            (Initialising, Unknown, Step::Renew),
-            (Initialising, Unknown, Step::Rest),
-            (Initialising, Initialising, Step::Rest),
-            (Initialising, InitWait, Step::Offer),
-            (Initialised, InitWait, Step::Rest),
-            (Initialised, Connected, Step::Connect),
-            (BusState::Connected, Connected, Step::Rest),
+            (INITIALISING, None, Step::Renew),
+            (INITIALISING, None, Step::Rest),
+            (INITIALISING, INITIALISING, Step::Rest),
+            (INITIALISING, INIT_WAIT, Step::Offer),
+            (INITIALISED, INIT_WAIT, Step::Rest),
+            (INITIALISED, CONNECTED, Step::Connect),
+            (CONNECTED, CONNECTED, Step::Rest),
         ] {
             assert_eq!(machine.look(Some(&seen(own, theirs))), step);
         }
@@ -185,39 +195,39 @@ mod tests {
 
     #[test]
     fn states_of_an_earlier_life_are_written_over_and_the_back_end_is_waited_for() {
-        for own in [Initialised, Connected, Closing, Closed, Unknown] {
+        for own in [INITIALISED, CONNECTED, CLOSING, CLOSED, None] {
             let mut machine = Machine::new();
-            assert_eq!(machine.look(Some(&seen(own, Connected))), Step::Renew);
-            let waits = machine.look(Some(&seen(Initialising, Connected)));
+            assert_eq!(machine.look(Some(&seen(own, CONNECTED))), Step::Renew);
+            let waits = machine.look(Some(&seen(INITIALISING, CONNECTED)));
             assert_eq!(waits, Step::Rest, "the old ring is still the back end's");
-            let heard = machine.look(Some(&seen(Initialising, InitWait)));
+            let heard = machine.look(Some(&seen(INITIALISING, INIT_WAIT)));
             assert_eq!(heard, Step::Offer);
         }
     }
 
     #[test]
     fn a_back_end_that_came_back_is_offered_a_new_ring() {
-        for theirs in [InitWait, Initialising, Unknown] {
+        for theirs in [INIT_WAIT, INITIALISING, None] {
             let mut machine = connected();
-            assert_eq!(machine.look(Some(&seen(Connected, theirs))), Step::Renew);
-            let step = machine.look(Some(&seen(Initialising, InitWait)));
+            assert_eq!(machine.look(Some(&seen(CONNECTED, theirs))), Step::Renew);
+            let step = machine.look(Some(&seen(INITIALISING, INIT_WAIT)));
             assert_eq!(step, Step::Offer);
         }
     }
 
     #[test]
     fn a_device_on_its_way_out_is_closed_once_and_may_come_back() {
-        for theirs in [Closing, Closed] {
+        for theirs in [CLOSING, CLOSED] {
             let mut machine = connected();
-            assert_eq!(machine.look(Some(&seen(Connected, theirs))), Step::Close);
-            assert_eq!(machine.look(Some(&seen(Closed, theirs))), Step::Rest);
-            assert_eq!(machine.look(Some(&seen(Closed, InitWait))), Step::Renew);
+            assert_eq!(machine.look(Some(&seen(CONNECTED, theirs))), Step::Close);
+            assert_eq!(machine.look(Some(&seen(CLOSED, theirs))), Step::Rest);
+            assert_eq!(machine.look(Some(&seen(CLOSED, INIT_WAIT))), Step::Renew);
         }
         let mut machine = connected();
-        let mut offline = seen(Connected, Connected);
+        let mut offline = seen(CONNECTED, CONNECTED);
         offline.online = false;
         assert_eq!(machine.look(Some(&offline)), Step::Close);
-        offline.own = Closed;
+        offline.own = CLOSED;
         assert_eq!(machine.look(Some(&offline)), Step::Rest);
         assert_eq!(machine.look(None), Step::Forget);
         assert_eq!(machine.look(None), Step::Rest);
@@ -226,12 +236,12 @@ mod tests {
     #[test]
     fn after_a_migration_everything_is_made_anew() {
         let mut machine = connected();
-        let mut moved = seen(Connected, Connected);
+        let mut moved = seen(CONNECTED, CONNECTED);
         moved.me = 9;
         assert_eq!(machine.look(Some(&moved)), Step::Renew);
         // The toolstack wrote the device's keys again, for the same domain id.
         let mut machine = connected();
-        let fresh = seen(Initialising, InitWait);
+        let fresh = seen(INITIALISING, INIT_WAIT);
         assert_eq!(machine.look(Some(&fresh)), Step::Renew);
         assert_eq!(machine.look(Some(&fresh)), Step::Offer);
     }
@@ -240,7 +250,7 @@ mod tests {
     fn nothing_is_offered_while_it_is_held_back() {
         let mut machine = Machine::new();
         machine.held = true;
-        let waiting = seen(Initialising, InitWait);
+        let waiting = seen(INITIALISING, INIT_WAIT);
         assert_eq!(machine.look(Some(&waiting)), Step::Renew);
         assert_eq!(machine.look(Some(&waiting)), Step::Rest);
         machine.held = false;
@@ -251,13 +261,13 @@ mod tests {
     #[test]
     fn every_pair_of_states_comes_to_rest() {
         let all = [
-            Unknown,
-            Initialising,
-            InitWait,
-            Initialised,
-            Connected,
-            Closing,
-            Closed,
+            None,
+            INITIALISING,
+            INIT_WAIT,
+            INITIALISED,
+            CONNECTED,
+            CLOSING,
+            CLOSED,
         ];
         for own in all {
             for theirs in all {
@@ -265,10 +275,10 @@ mod tests {
                 let rested = (0..8).any(|_| {
                     match machine.look(Some(&now)) {
                         Step::Rest | Step::Forget => return true,
-                        Step::Renew => now.own = Initialising,
-                        Step::Offer => now.own = Initialised,
-                        Step::Connect => now.own = Connected,
-                        Step::Close => now.own = Closed,
+                        Step::Renew => now.own = INITIALISING,
+                        Step::Offer => now.own = INITIALISED,
+                        Step::Connect => now.own = CONNECTED,
+                        Step::Close => now.own = CLOSED,
                     }
                     false
                 });

@@ -22,7 +22,7 @@ pub enum FrontLoss {
     /// It said something that cannot be.
     #[error("the back end breaks the rules")]
     Fault(#[from] PeerFault),
-    /// It does not answer Hello.
+    /// It does not take the ring, or does not answer Hello.
     #[error("the back end does not answer on the control ring")]
     Silent,
     /// Its keys say that it has begun anew, or that the device is closed.
@@ -48,8 +48,8 @@ pub(super) enum Said {
 
 #[derive(Debug, PartialEq, Eq)]
 enum Stage {
-    /// The back end has not taken the ring yet.
-    Offered,
+    /// The back end has not taken the ring yet; it should by then.
+    Offered(Instant),
     /// Hello is said; an answer is expected by then.
     Greeting(Instant),
     Welcomed,
@@ -66,10 +66,11 @@ pub(super) struct Talk {
 }
 
 impl Talk {
-    pub(super) fn new(end: PortEnd) -> Self {
+    /// A ring that the back end is to take by then.
+    pub(super) fn new(end: PortEnd, until: Instant) -> Self {
         Self {
             control: Control::new(end.pair, end.ringer, end.waiter),
-            stage: Stage::Offered,
+            stage: Stage::Offered(until),
             outbox: VecDeque::new(),
             unanswered: HashSet::new(),
         }
@@ -92,8 +93,8 @@ impl Talk {
     /// When the back end has been silent for too long.
     pub(super) fn deadline(&self) -> Option<Instant> {
         match self.stage {
-            Stage::Greeting(until) => Some(until),
-            Stage::Offered | Stage::Welcomed => None,
+            Stage::Offered(until) | Stage::Greeting(until) => Some(until),
+            Stage::Welcomed => None,
         }
     }
 
@@ -111,8 +112,8 @@ impl Talk {
                 if self.control.hung_up() {
                     return Err(FrontLoss::HungUp);
                 }
-                return match self.stage {
-                    Stage::Greeting(until) if until <= now => Err(FrontLoss::Silent),
+                return match self.deadline() {
+                    Some(until) if until <= now => Err(FrontLoss::Silent),
                     _ => Ok(None),
                 };
             };
@@ -125,7 +126,7 @@ impl Talk {
     fn understand(&mut self, bytes: &[u8]) -> Result<Option<Said>, FrontLoss> {
         match self.stage {
             // Nothing is said before Hello.
-            Stage::Offered => Err(MessageError::OutOfPlace { kind: 0 }.into()),
+            Stage::Offered(_) => Err(MessageError::OutOfPlace { kind: 0 }.into()),
             Stage::Greeting(_) => match Greeting::parse(bytes)? {
                 Greeting::Refused(refusal) => Ok(Some(Said::Refused(refusal))),
                 Greeting::Welcome(welcome, terms, _) => {

@@ -54,7 +54,7 @@ impl FakeStore {
     }
 
     fn back_state(&self, state: BusState) {
-        self.set(&format!("{BACK}/state"), state);
+        self.set(&format!("{BACK}/state"), state.text());
     }
 }
 
@@ -354,6 +354,23 @@ fn a_silent_back_end_is_tried_again() {
     // Nothing was connected, so nothing is lost; the back end is still at 4 with the old ring.
     assert!(bench.poll().is_empty());
     assert_eq!(bench.store.state(), "1");
+    bench.connected();
+}
+
+#[test]
+fn an_offer_that_nobody_takes_is_made_again() {
+    let mut bench = Bench::new();
+    bench.store.attach();
+    bench.store.back_state(BusState::InitWait);
+    assert!(bench.poll().is_empty());
+    let first = bench.store.get("device/myrixen/0/ring-ref");
+    bench.now = bench
+        .front
+        .next_timeout()
+        .expect("it does not wait for ever");
+    assert!(bench.poll().is_empty());
+    assert_eq!(bench.store.state(), "3");
+    assert_ne!(bench.store.get("device/myrixen/0/ring-ref"), first);
     bench.connected();
 }
 

@@ -3,12 +3,14 @@
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 
 use super::WatchEvent;
 use super::wire::{self, Assembler, ERROR, Kind, MAX_PAYLOAD, Message, TxId, WATCH_EVENT};
+use crate::waitset::timespec;
 use crate::xen::error::{StoreReason, XenError};
 
 /// How many different events wait to be taken. Other domains make them, so there is an end to it.
@@ -70,7 +72,7 @@ impl Connection {
             match self.step()? {
                 Step::Reply(reply) => return self.check(kind, reply),
                 Step::Event => {}
-                Step::Blocked => self.wait(PollFlags::IN)?,
+                Step::Blocked => self.wait(PollFlags::IN, None)?,
             }
         }
     }
@@ -86,21 +88,24 @@ impl Connection {
                     bytes = bytes.get(written..).unwrap_or_default();
                 }
                 Err(Errno::INTR) => {}
-                Err(Errno::AGAIN) => self.wait(PollFlags::OUT)?,
+                Err(Errno::AGAIN) => self.wait(PollFlags::OUT, None)?,
                 Err(errno) => return Err(self.not_sent(errno, begun)),
             }
         }
         Ok(())
     }
 
-    /// The device refuses a request as a whole, and answers nothing then: in particular a watch, which the kernel sets for us.
+    /// The device refuses a request as a whole, and answers nothing then: in particular a watch, which the kernel sets
+    /// for us. Only the rest of a request that was sent in part cannot be made up for.
     fn not_sent(&mut self, errno: Errno, begun: bool) -> Refused {
         match StoreReason::from_errno(errno.raw_os_error()) {
             Some(reason) if !begun => Refused::By(reason),
             _ => {
-                let doing = "send a request to xenstore";
-                let source = io::Error::from(errno);
-                self.give_up(XenError::System { doing, source }).into()
+                self.broken |= begun;
+                Refused::Failed(XenError::System {
+                    doing: "send a request to xenstore",
+                    source: errno.into(),
+                })
             }
         }
     }
@@ -122,6 +127,25 @@ impl Connection {
                 Step::Event => {}
                 Step::Reply(_) => return Err(self.garbled("a reply to no request")),
             }
+        }
+    }
+
+    /// The next event of a watch; `None` when none came in time.
+    pub(super) fn wait_event(
+        &mut self,
+        timeout: Option<Duration>,
+    ) -> Result<Option<WatchEvent>, XenError> {
+        // A time that is too far away to be counted is never reached.
+        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        loop {
+            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            if let Some(event) = self.next_event()? {
+                return Ok(Some(event));
+            }
+            if left == Some(Duration::ZERO) {
+                return Ok(None);
+            }
+            self.wait(PollFlags::IN, left)?;
         }
     }
 
@@ -193,15 +217,16 @@ impl Connection {
         Ok(reply.payload)
     }
 
-    /// Waits until the stream can be read or written, or is closed.
-    fn wait(&self, flags: PollFlags) -> Result<(), XenError> {
+    /// Waits until the stream can be read or written, or is closed, or a signal or the end of the time comes.
+    fn wait(&self, flags: PollFlags, timeout: Option<Duration>) -> Result<(), XenError> {
         let mut fds = [PollFd::new(&self.stream, flags)];
-        rustix::io::retry_on_intr(|| poll(&mut fds, None))
-            .map(drop)
-            .map_err(|errno| XenError::System {
+        match poll(&mut fds, timeout.map(timespec).as_ref()) {
+            Ok(_) | Err(Errno::INTR) => Ok(()),
+            Err(errno) => Err(XenError::System {
                 doing: "wait for xenstore",
                 source: errno.into(),
-            })
+            }),
+        }
     }
 
     fn garbled(&mut self, what: &'static str) -> XenError {

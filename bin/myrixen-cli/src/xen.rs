@@ -1,0 +1,132 @@
+//! `myrixen attach`, `detach` and `list`: devices of Xen domains, made and removed in the driver domain.
+
+use anyhow::Context as _;
+use comfy_table::{Table, presets};
+use myrixen_platform::message::Mac;
+use myrixen_platform::xen::toolstack::{self, DeviceOptions, DeviceStatus};
+use myrixen_platform::xen::{DomId, XenStore};
+
+use crate::cli::{DeviceArgs, DeviceListArgs, DeviceOptionArgs};
+
+/// Makes a device.
+pub(crate) fn attach(args: &DeviceOptionArgs) -> anyhow::Result<()> {
+    let options = DeviceOptions {
+        front: DomId::new(args.device.domain),
+        back: args.device.back_end.map(DomId::new),
+        number: args.device.number,
+        partition: args.partition.clone(),
+        board: args.board.clone(),
+        mac: args.mac,
+    };
+    let number = toolstack::attach(&mut open()?, &options)
+        .with_context(|| format!("cannot attach a device to domain {}", options.front))?;
+    println!("device {number} of domain {}", options.front);
+    Ok(())
+}
+
+/// Removes a device.
+pub(crate) fn detach(args: &DeviceArgs) -> anyhow::Result<()> {
+    let (front, number) = (DomId::new(args.domain), args.number.unwrap_or(0));
+    let back = args.back_end.map(DomId::new);
+    let let_go = toolstack::detach(&mut open()?, back, front, number)
+        .with_context(|| format!("cannot detach device {number} of domain {front}"))?;
+    if !let_go {
+        eprintln!("myrixen: the back end did not let go of it: is myrixend running?");
+    }
+    Ok(())
+}
+
+/// Shows the devices.
+pub(crate) fn list(args: &DeviceListArgs) -> anyhow::Result<()> {
+    let devices = toolstack::list(&mut open()?, args.back_end.map(DomId::new))
+        .context("cannot list the devices")?;
+    print!("{}", describe(&devices));
+    Ok(())
+}
+
+fn open() -> anyhow::Result<XenStore> {
+    XenStore::open().context("devices of domains are made where the toolstack of Xen runs")
+}
+
+fn describe(devices: &[DeviceStatus]) -> String {
+    if devices.is_empty() {
+        return "no devices\n".to_owned();
+    }
+    let mut table = Table::new();
+    table.load_preset(presets::NOTHING);
+    table.set_header([
+        "domain",
+        "device",
+        "board",
+        "MAC",
+        "partition",
+        "back end",
+        "front end",
+        "error",
+    ]);
+    for device in devices {
+        table.add_row([
+            device.front.to_string(),
+            device.number.to_string(),
+            device.board.clone(),
+            device.mac.clone(),
+            device.partition.clone(),
+            device.back_state.clone(),
+            device.front_state.clone(),
+            device.error.clone().unwrap_or_default(),
+        ]);
+    }
+    format!("{table}\n")
+}
+
+/// `02:00:00:00:00:01`.
+pub(crate) fn parse_mac(text: &str) -> Result<Mac, String> {
+    let octets: Option<Vec<u8>> = text
+        .split(':')
+        .map(|octet| u8::from_str_radix(octet, 16).ok())
+        .collect();
+    let octets: Option<[u8; 6]> = octets.and_then(|octets| octets.try_into().ok());
+    match octets {
+        Some([first, ..]) if first & 1 == 1 => Err(format!("{text} is a group address")),
+        Some(octets) => Ok(Mac::new(octets)),
+        None => Err(format!(
+            "{text:?} is not six octets such as 02:00:00:00:00:01"
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mac_is_six_octets_and_no_group() {
+        assert_eq!(
+            parse_mac("02:00:00:00:00:0a"),
+            Ok(Mac::new([2, 0, 0, 0, 0, 10]))
+        );
+        assert!(parse_mac("02:00:00:00:00").is_err());
+        assert!(
+            parse_mac("03:00:00:00:00:01")
+                .unwrap_err()
+                .contains("group")
+        );
+    }
+
+    #[test]
+    fn a_device_is_a_line() {
+        let device = DeviceStatus {
+            front: DomId::new(3),
+            number: 0,
+            partition: "blue".to_owned(),
+            board: "web".to_owned(),
+            mac: "02:00:00:00:00:01".to_owned(),
+            front_state: "Connected".to_owned(),
+            back_state: "Connected".to_owned(),
+            error: None,
+        };
+        let text = describe(&[device]);
+        assert!(text.lines().count() == 2 && text.contains("blue"), "{text}");
+        assert_eq!(describe(&[]), "no devices\n");
+    }
+}
