@@ -193,6 +193,7 @@ impl Broker {
             }
         }
         self.give_up_adopted(now);
+        self.give_up_quiet(now);
     }
 
     fn next_timeout(&self) -> Option<Instant> {
@@ -218,7 +219,7 @@ impl Broker {
         }
         for _ in 0..ARRIVALS_PER_TURN {
             match self.meeting.accept() {
-                Ok(Some(link)) => self.arrive(link),
+                Ok(Some(link)) => self.arrive(now, link),
                 Ok(None) => {
                     self.arrivals = false;
                     return;

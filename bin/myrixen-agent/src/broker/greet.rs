@@ -1,5 +1,7 @@
 //! Taking programs in.
 
+use std::time::{Duration, Instant};
+
 use myrixen_platform::message::{
     GuestLimits, Hello, Mac, Name, PORTS_STAY, Refusal, RefusalReason, Ticket, VERSION, Welcome,
 };
@@ -8,6 +10,9 @@ use myrixen_platform::{Usage, Wanted};
 use myrixen_ring::Support;
 
 use super::{Broker, GuestLink, MAX_UNGREETED, Program, ProgramId, SPARE_CONNECTIONS, Seat, Stage};
+
+/// How long somebody may be connected and say nothing.
+const HELLO_WITHIN: Duration = Duration::from_secs(5);
 
 /// What a Hello comes to.
 enum Verdict {
@@ -18,7 +23,7 @@ enum Verdict {
 
 impl Broker {
     /// Somebody has connected.
-    pub(super) fn arrive(&mut self, mut link: Box<dyn GuestLink>) {
+    pub(super) fn arrive(&mut self, now: Instant, mut link: Box<dyn GuestLink>) {
         let most = usize::try_from(self.rules.policy.max_guests).unwrap_or(usize::MAX);
         let refuse = |link: &mut dyn GuestLink, text: String| {
             link.refuse(&Refusal::new(RefusalReason::Limit, text));
@@ -27,11 +32,10 @@ impl Broker {
             let text = format!("{most} programs, the limit `limits.max_guests`, and more wait");
             return refuse(link.as_mut(), text);
         }
-        let program = Program::new(link);
+        let mut program = Program::new(link, now + HELLO_WITHIN);
         let uid = program.uid();
-        let quiet = |p: &&Program| matches!(p.stage, Stage::Quiet) && p.uid() == uid;
+        let quiet = |p: &&Program| matches!(p.stage, Stage::Quiet(_)) && p.uid() == uid;
         let id = self.next_program;
-        let mut program = program;
         if self.programs.values().filter(quiet).count() >= MAX_UNGREETED {
             let text =
                 format!("{MAX_UNGREETED} programs of this user are attaching at this moment");
@@ -45,6 +49,12 @@ impl Broker {
         self.programs.insert(id, program);
         // It may have spoken before it was watched.
         self.hear_later(id);
+    }
+
+    /// Who has said nothing for too long is hung up on.
+    pub(super) fn give_up_quiet(&mut self, now: Instant) {
+        self.programs
+            .retain(|_, p| !matches!(p.stage, Stage::Quiet(until) if until <= now));
     }
 
     /// A program has said who it wants to be.

@@ -14,8 +14,8 @@ pub(super) struct Program {
 
 /// How far it is.
 pub(super) enum Stage {
-    /// It has not said Hello.
-    Quiet,
+    /// It has not said Hello; it should by then.
+    Quiet(Instant),
     /// It has, and its board is not there (yet).
     Waiting(Box<Hello>),
     /// It is welcomed.
@@ -79,10 +79,11 @@ impl Seat {
 }
 
 impl Program {
-    pub(super) fn new(link: Box<dyn GuestLink>) -> Self {
+    /// Somebody who has just connected, and is to say Hello by then.
+    pub(super) fn new(link: Box<dyn GuestLink>, until: Instant) -> Self {
         Self {
             link,
-            stage: Stage::Quiet,
+            stage: Stage::Quiet(until),
         }
     }
 
@@ -109,6 +110,10 @@ impl Program {
     }
 
     pub(super) fn next_timeout(&self) -> Option<Instant> {
-        self.seat()?.awaited.values().min().copied()
+        match &self.stage {
+            Stage::Quiet(until) => Some(*until),
+            Stage::Waiting(_) => None,
+            Stage::Seated(seat) => seat.awaited.values().min().copied(),
+        }
     }
 }

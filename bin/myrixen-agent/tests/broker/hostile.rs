@@ -55,9 +55,14 @@ fn programs_that_say_nothing_are_limited_and_do_not_keep_others_out() {
     let refused = bench.try_attach(HelloOptions::default());
     let text = refused.map(drop).expect_err("64 are silent").to_string();
     assert!(text.contains("64 programs of this user"), "{text}");
-    drop(silent);
-    bench.turn();
-    bench.attach();
+    let program = {
+        // They are given some seconds.
+        bench.now += std::time::Duration::from_secs(5);
+        bench.turn();
+        bench.attach()
+    };
+    assert!(send(&silent[0], b"too late", SendFlags::NOSIGNAL).is_err());
+    bench.open(&program, 1);
 }
 
 #[test]
