@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::Parser;
 
+use myrixen_settings::put;
+
 use crate::config::raw::{Raw, RawUplink};
 
 /// Runs the MyriXen back end of this host: a switch between its guests and its uplinks.
@@ -59,11 +61,6 @@ pub struct Args {
 impl Args {
     /// Puts what was given over what the file said.
     pub(crate) fn override_raw(&self, raw: &mut Raw) {
-        fn put<T: Clone>(given: &Option<T>, over: &mut Option<T>) {
-            if given.is_some() {
-                over.clone_from(given);
-            }
-        }
         put(&self.name, &mut raw.host.name);
         put(&self.socket, &mut raw.host.socket);
         put(&self.control, &mut raw.host.control);

@@ -1,13 +1,11 @@
 //! The checked configuration, and how it is made of the file's text.
 
-mod error;
-mod policy;
 pub(crate) mod raw;
 #[cfg(test)]
 mod tests;
 mod uplinks;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use mxoe::addr::NicAddr;
@@ -16,7 +14,9 @@ use myrixen_backend::Quota;
 use myrixen_platform::Policy;
 use myrixen_platform::process::DEFAULT_SOCKET;
 
-pub use error::ConfigError;
+use myrixen_settings::mode;
+
+pub use myrixen_settings::ConfigError;
 pub use uplinks::{Partition, Uplink, UplinkKind};
 
 use crate::args::Args;
@@ -116,21 +116,7 @@ impl Config {
     /// # Errors
     /// [`ConfigError`].
     pub fn load(args: &Args) -> Result<Self, ConfigError> {
-        let path = match &args.config {
-            Some(path) => Some(path.as_path()),
-            None => Some(Path::new(crate::DEFAULT_CONFIG)).filter(|p| p.exists()),
-        };
-        let mut raw = match path {
-            None => Raw::default(),
-            Some(path) => {
-                let unreadable = |source| ConfigError::Unreadable {
-                    path: path.to_path_buf(),
-                    source,
-                };
-                let text = std::fs::read_to_string(path).map_err(unreadable)?;
-                read(&text, &path.display().to_string())?
-            }
-        };
+        let mut raw: Raw = myrixen_settings::load(args.config.as_deref(), crate::DEFAULT_CONFIG)?;
         args.override_raw(&mut raw);
         Self::try_from(raw)
     }
@@ -140,12 +126,8 @@ impl Config {
     /// # Errors
     /// [`ConfigError`].
     pub fn parse(text: &str, name: &str) -> Result<Self, ConfigError> {
-        Self::try_from(read(text, name)?)
+        Self::try_from(myrixen_settings::parse::<Raw>(text, name)?)
     }
-}
-
-fn read(text: &str, name: &str) -> Result<Raw, ConfigError> {
-    toml::from_str(text).map_err(|error| ConfigError::text(name, text, &error))
 }
 
 impl TryFrom<Raw> for Config {
@@ -158,7 +140,8 @@ impl TryFrom<Raw> for Config {
             .transpose()?;
         let uplinks = uplinks::uplinks(&raw.uplink)?;
         let partitions = uplinks::partitions(&raw.partition, &raw.uplink, dialect)?;
-        let policy = policy::policy(&raw.policy, &raw.limits, &partitions)?;
+        let names: Vec<&str> = partitions.iter().map(|p| p.name.as_str()).collect();
+        let policy = myrixen_settings::policy(&raw.policy, raw.limits.max_guests, Some(&names))?;
         let boards = boards(&raw, &partitions)?;
         Ok(Self {
             limits: limits(&raw.limits)?,
@@ -216,19 +199,6 @@ fn xen(given: Option<&str>) -> Result<Xen, ConfigError> {
 fn machine_id(name: &str) -> String {
     let id = std::fs::read_to_string("/etc/machine-id").unwrap_or_default();
     format!("{}/{name}", id.trim())
-}
-
-fn mode(given: Option<String>, default: u32, setting: &str) -> Result<u32, ConfigError> {
-    let Some(text) = given else {
-        return Ok(default);
-    };
-    match u32::from_str_radix(&text, 8) {
-        Ok(mode) if mode <= 0o777 => Ok(mode),
-        _ => Err(ConfigError::setting(
-            setting,
-            format!("{text:?} is not an octal mode such as \"0660\""),
-        )),
-    }
 }
 
 fn limits(raw: &RawLimits) -> Result<Limits, ConfigError> {

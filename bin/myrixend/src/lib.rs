@@ -25,7 +25,6 @@
 mod args;
 pub mod config;
 mod daemon;
-mod log;
 mod remotes;
 mod serve;
 

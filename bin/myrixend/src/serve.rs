@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use anyhow::Context;
+use myrixen_settings::Log;
 use sd_notify::NotifyState;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -10,7 +11,6 @@ use signal_hook::iterator::Signals;
 use crate::args::Args;
 use crate::config::{Config, Partition, UplinkKind};
 use crate::daemon::Daemon;
-use crate::log::Log;
 
 /// Runs the daemon that `args` describe until a signal or an operator ends it.
 ///

@@ -14,9 +14,9 @@ mod attachment;
 pub(crate) mod control;
 mod embedded;
 mod error;
-mod handles;
+pub(crate) mod handles;
 mod handshake;
-mod link;
+pub(crate) mod link;
 mod listener;
 mod socket;
 #[cfg(test)]

@@ -58,6 +58,7 @@ mod device;
 mod domain;
 mod error;
 mod evtchn;
+pub mod front;
 mod gntalloc;
 mod gntdev;
 mod link;

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use myrixen_settings::RawRule;
 use serde::Deserialize;
 
 /// The whole file.
@@ -102,28 +103,6 @@ pub(crate) struct RawPartition {
     pub(crate) vlan: Option<u16>,
     pub(crate) vni: Option<u32>,
     pub(crate) dialect: Option<String>,
-}
-
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(crate) struct RawRule {
-    pub(crate) anyone: bool,
-    pub(crate) users: Vec<RawId>,
-    pub(crate) groups: Vec<RawId>,
-    pub(crate) partitions: Option<Vec<String>>,
-    pub(crate) boards: Option<Vec<String>>,
-    pub(crate) max_guests: Option<u32>,
-    pub(crate) ports: Option<u16>,
-    pub(crate) directs: Option<u16>,
-    pub(crate) ring_bytes: Option<u32>,
-}
-
-/// A user or a group, by number or by name.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(untagged)]
-pub(crate) enum RawId {
-    Number(u32),
-    Name(String),
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]

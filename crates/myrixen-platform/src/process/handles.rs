@@ -104,7 +104,7 @@ fn parts(handover: Handover, terms: &Terms, side: Side) -> Result<Parts, Handove
 }
 
 /// The queue pair of the control ring.
-pub(super) fn control(
+pub(crate) fn control(
     handover: Handover,
     terms: &Terms,
 ) -> Result<(QueuePair, Ringer, Waiter), HandoverError> {

@@ -270,7 +270,7 @@ fn pages_item(fd: OwnedFd, terms: &Terms) -> Item {
 }
 
 /// A queue pair to a guest, and its bells.
-fn make_port(terms: &Terms) -> Result<(PortEnd, Handover), SetupError> {
+pub(crate) fn make_port(terms: &Terms) -> Result<(PortEnd, Handover), SetupError> {
     let (fd, pages) = make_pages(terms)?;
     let pair = QueuePair::join(pages, terms, Side::Back)?;
     let (their_ringer, waiter) = make_bell()?;

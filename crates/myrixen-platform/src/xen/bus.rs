@@ -1,8 +1,11 @@
 //! The keys of one device in xenstore, as the back end sees them, and the states in them: `docs/xen.md`, "xenstore".
 
+use myrixen_ring::{AttachError, Features, Support, Terms, Version};
+
 use super::{DomId, XenError, XenStore};
 use crate::meeting::DomainDevice;
 use crate::message::Mac;
+use crate::process::control;
 
 /// Where a side stands (Xen's `public/io/xenbus.h`). What else may be written there is nothing we know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +42,14 @@ impl BusState {
 
 /// The version of `docs/xen.md`.
 pub(crate) const VERSION: &str = "1";
+
+/// The terms that every control ring is made with, before anything is agreed on: the first version, no features. What ports
+/// and channels are made with is what Welcome says of its control ring.
+pub(crate) fn control_terms() -> Result<Terms, AttachError> {
+    let version = Version { major: 1, minor: 0 };
+    let features = Features::empty();
+    control::terms(Support { version, features })
+}
 
 /// A value as text; `None` when the key is not there.
 pub(crate) fn read_text(store: &mut XenStore, path: &str) -> Result<Option<String>, XenError> {

@@ -5,7 +5,7 @@ use std::io;
 
 use myrixen_ring::{Layout, Support, Terms};
 
-use super::bus::{BackDevice, BusState, Seen};
+use super::bus::{BackDevice, BusState, Seen, control_terms};
 use super::pair::Taken;
 use super::{DomId, XenError, XenStore};
 use crate::handover::{Handover, HandoverError, Item};
@@ -70,7 +70,11 @@ impl XenLink {
             Some(BusState::Initialised | BusState::Connected) if self.control.is_some() => {}
             // Of an earlier back end: it sees ours, and begins anew.
             Some(BusState::Connected) => {}
-            Some(BusState::Initialised) => self.connect()?,
+            Some(BusState::Initialised) => match self.connect() {
+                // Perhaps that of a front end that died meanwhile. The next one writes its state again.
+                Err(PeerFault::Setup(error)) => self.device.set_error(&error.to_string()),
+                other => other?,
+            },
             Some(BusState::Initialising | BusState::InitWait) => {
                 self.let_go(BusState::InitWait)?;
             }
@@ -90,7 +94,7 @@ impl XenLink {
             };
             return Err(missing.into());
         };
-        let terms = control::terms(Support::OURS).map_err(setup)?;
+        let terms = control_terms().map_err(setup)?;
         let taken = Taken::take(self.domain, Brought { page, event }, &terms).map_err(setup)?;
         let PortEnd {
             pair,
@@ -129,6 +133,9 @@ impl XenLink {
         let Some(bytes) = control.take()? else {
             if control.hung_up() {
                 self.let_go(BusState::InitWait)?;
+                // The next front end may have told its ring already.
+                self.stale = true;
+                return self.hear();
             }
             return Ok(None);
         };

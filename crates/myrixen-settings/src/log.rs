@@ -9,11 +9,14 @@ use tracing_subscriber::{EnvFilter, Registry, fmt, reload};
 
 /// Changes what is logged.
 #[derive(Debug)]
-pub(crate) struct Log(Option<reload::Handle<EnvFilter, Registry>>);
+pub struct Log(Option<reload::Handle<EnvFilter, Registry>>);
 
 impl Log {
     /// Starts logging. A program that has a log of its own keeps it.
-    pub(crate) fn start(level: &str) -> anyhow::Result<Self> {
+    ///
+    /// # Errors
+    /// When `level` is neither a level nor a filter.
+    pub fn start(level: &str) -> anyhow::Result<Self> {
         let (filter, handle) = reload::Layer::new(filter(level)?);
         // Under systemd each line is given a time of its own.
         let journal = std::env::var_os("JOURNAL_STREAM").is_some();
@@ -31,7 +34,10 @@ impl Log {
     }
 
     /// Logs from now on as `level` says.
-    pub(crate) fn set(&self, level: &str) -> anyhow::Result<()> {
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub fn set(&self, level: &str) -> anyhow::Result<()> {
         match &self.0 {
             Some(handle) => handle
                 .reload(filter(level)?)

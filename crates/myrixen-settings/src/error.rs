@@ -37,7 +37,8 @@ pub enum ConfigError {
 }
 
 impl ConfigError {
-    pub(crate) fn setting(setting: impl Into<String>, problem: impl Into<String>) -> Self {
+    /// A setting that cannot be as it is.
+    pub fn setting(setting: impl Into<String>, problem: impl Into<String>) -> Self {
         Self::Setting {
             setting: setting.into(),
             problem: problem.into(),

@@ -2,9 +2,43 @@
 
 use myrixen_platform::message::{GuestLimits, Name};
 use myrixen_platform::{Names, Policy, Rule, Who};
+use serde::Deserialize;
 
-use super::raw::{RawId, RawLimits, RawRule};
-use super::{ConfigError, Partition, place};
+use crate::ConfigError;
+
+/// A rule as the file has it.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawRule {
+    /// About everybody.
+    pub anyone: bool,
+    /// About these users.
+    pub users: Vec<RawId>,
+    /// About members of these groups.
+    pub groups: Vec<RawId>,
+    /// Partitions they may be in.
+    pub partitions: Option<Vec<String>>,
+    /// Boards they may have.
+    pub boards: Option<Vec<String>>,
+    /// How many of an owner.
+    pub max_guests: Option<u32>,
+    /// Ports of each.
+    pub ports: Option<u16>,
+    /// Direct channels of each.
+    pub directs: Option<u16>,
+    /// Largest ring of each.
+    pub ring_bytes: Option<u32>,
+}
+
+/// A user or a group, by number or by name.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(untagged)]
+pub enum RawId {
+    /// By number.
+    Number(u32),
+    /// As `/etc/passwd` or `/etc/group` has it.
+    Name(String),
+}
 
 /// What a guest may have unless its rule says otherwise. A ring of 16 MiB holds the window of a
 /// fast uplink; the memory is the guest's.
@@ -16,13 +50,17 @@ const LIMITS: GuestLimits = GuestLimits {
 /// Guests attached at once, unless configured.
 const MAX_GUESTS: u32 = 512;
 
-/// The configured rules, or a single one: whoever may open the socket may attach as anything.
-pub(super) fn policy(
+/// The configured rules, or a single one: whoever may open the socket may attach as anything. `partitions` are those there
+/// are, `None` when somebody else knows.
+///
+/// # Errors
+/// [`ConfigError`] names the rule and the setting.
+pub fn policy(
     rules: &[RawRule],
-    limits: &RawLimits,
-    partitions: &[Partition],
+    max_guests: Option<u32>,
+    partitions: Option<&[&str]>,
 ) -> Result<Policy, ConfigError> {
-    let max_guests = limits.max_guests.unwrap_or(MAX_GUESTS);
+    let max_guests = max_guests.unwrap_or(MAX_GUESTS);
     if max_guests == 0 {
         return Err(ConfigError::setting(
             "limits.max_guests",
@@ -52,7 +90,7 @@ fn rule(
     number: usize,
     raw: &RawRule,
     max_guests: u32,
-    partitions: &[Partition],
+    partitions: Option<&[&str]>,
 ) -> Result<Rule, ConfigError> {
     let at = |what: &str| format!("policy rule {number}: {what}");
     let mut who = Vec::new();
@@ -72,7 +110,7 @@ fn rule(
         return Err(ConfigError::setting(at("users"), problem));
     }
     for name in raw.partitions.iter().flatten() {
-        if place(partitions, name).is_none() {
+        if partitions.is_some_and(|known| !known.contains(&name.as_str())) {
             let problem = format!("there is no partition {name:?}");
             return Err(ConfigError::setting(at("partitions"), problem));
         }

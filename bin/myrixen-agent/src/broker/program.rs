@@ -1,0 +1,119 @@
+//! A program of this domain.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Instant;
+
+use myrixen_platform::message::{GuestLimits, Hello, PortAddress};
+use myrixen_platform::{GuestLink, Identity};
+
+/// A connected program.
+pub(super) struct Program {
+    pub(super) link: Box<dyn GuestLink>,
+    pub(super) stage: Stage,
+}
+
+/// How far it is.
+pub(super) enum Stage {
+    /// It has not said Hello; it should by then.
+    Quiet(Instant),
+    /// It has, and its board is not there (yet).
+    Waiting(Box<Hello>),
+    /// It is welcomed.
+    Seated(Seat),
+}
+
+/// What a welcomed program has.
+pub(super) struct Seat {
+    /// The place of its board.
+    pub(super) board: usize,
+    pub(super) limits: GuestLimits,
+    pub(super) ports: BTreeSet<u8>,
+    /// Ports that are being opened or adopted; `None` where any number will do.
+    pub(super) opening: Vec<Option<u8>>,
+    /// Its endpoint and the other end of each direct channel, there or on its way.
+    pub(super) directs: BTreeSet<(u8, PortAddress)>,
+    /// Adopted channels whose other end, a program of this domain, has not come back yet.
+    pub(super) awaited: BTreeMap<(u8, PortAddress), Instant>,
+}
+
+impl Seat {
+    pub(super) fn new(board: usize, limits: GuestLimits) -> Self {
+        Self {
+            board,
+            limits,
+            ports: BTreeSet::new(),
+            opening: Vec::new(),
+            directs: BTreeSet::new(),
+            awaited: BTreeMap::new(),
+        }
+    }
+
+    /// Whether it has this endpoint, or will as soon as the back end has answered.
+    pub(super) fn has_or_opens(&self, endpoint: u8) -> bool {
+        self.ports.contains(&endpoint) || self.opening.contains(&Some(endpoint))
+    }
+
+    /// One of the ports that were being opened is no more (opened, or failed).
+    pub(super) fn opened(&mut self, wanted: Option<u8>) {
+        if let Some(at) = self.opening.iter().position(|o| *o == wanted) {
+            self.opening.swap_remove(at);
+        }
+    }
+
+    /// An endpoint of its own is no more; gives the other ends of its channels.
+    pub(super) fn close(&mut self, endpoint: u8) -> Vec<PortAddress> {
+        self.ports.remove(&endpoint);
+        self.awaited.retain(|(own, _), _| *own != endpoint);
+        let (gone, stay) = std::mem::take(&mut self.directs)
+            .into_iter()
+            .partition::<BTreeSet<_>, _>(|(own, _)| *own == endpoint);
+        self.directs = stay;
+        gone.into_iter().map(|(_, to)| to).collect()
+    }
+
+    /// The other end of a channel is no more. Whether there was one.
+    pub(super) fn forget(&mut self, endpoint: u8, to: PortAddress) -> bool {
+        self.awaited.remove(&(endpoint, to));
+        self.directs.remove(&(endpoint, to))
+    }
+}
+
+impl Program {
+    /// Somebody who has just connected, and is to say Hello by then.
+    pub(super) fn new(link: Box<dyn GuestLink>, until: Instant) -> Self {
+        Self {
+            link,
+            stage: Stage::Quiet(until),
+        }
+    }
+
+    pub(super) fn uid(&self) -> u32 {
+        match self.link.identity() {
+            Identity::Process(who) => who.uid,
+            // No other arrives at a socket: nobody, whom no rule names.
+            _ => u32::MAX,
+        }
+    }
+
+    pub(super) fn seat(&self) -> Option<&Seat> {
+        match &self.stage {
+            Stage::Seated(seat) => Some(seat),
+            _ => None,
+        }
+    }
+
+    pub(super) fn seat_mut(&mut self) -> Option<&mut Seat> {
+        match &mut self.stage {
+            Stage::Seated(seat) => Some(seat),
+            _ => None,
+        }
+    }
+
+    pub(super) fn next_timeout(&self) -> Option<Instant> {
+        match &self.stage {
+            Stage::Quiet(until) => Some(*until),
+            Stage::Waiting(_) => None,
+            Stage::Seated(seat) => seat.awaited.values().min().copied(),
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! The front end on a real Xen: xenstore by its device, control rings in granted pages.
+
+use std::io;
+use std::os::fd::BorrowedFd;
+
+use myrixen_ring::Terms;
+
+use super::{Rings, Store};
+use crate::meeting::{PortEnd, SetupError};
+use crate::message::Brought;
+use crate::xen::{DomId, Offered, XenError, XenStore};
+
+/// Every watch has the same meaning: look again.
+const TOKEN: &str = "myrixen";
+
+fn failed(error: XenError) -> io::Error {
+    let kind = match &error {
+        error if error.is_not_found() => io::ErrorKind::NotFound,
+        _ => io::ErrorKind::Other,
+    };
+    io::Error::new(kind, error)
+}
+
+impl Store for XenStore {
+    fn read(&mut self, path: &str) -> io::Result<Option<String>> {
+        match Self::read(self, path) {
+            Ok(value) => Ok(Some(String::from_utf8_lossy(&value).into_owned())),
+            Err(error) if error.is_not_found() => Ok(None),
+            Err(error) => Err(failed(error)),
+        }
+    }
+
+    fn write(&mut self, folder: &str, keys: &[(&str, String)]) -> io::Result<()> {
+        self.transaction(|steps| {
+            for (key, value) in keys {
+                steps.write(&format!("{folder}/{key}"), value.as_bytes())?;
+            }
+            Ok(())
+        })
+        .map_err(failed)
+    }
+
+    fn watch(&mut self, path: &str) -> io::Result<()> {
+        Self::watch(self, path, TOKEN).map_err(failed)
+    }
+
+    fn unwatch(&mut self, path: &str) {
+        // Of a path that is gone, or a store that is: nothing will be heard of it either way.
+        let _ = Self::unwatch(self, path, TOKEN);
+    }
+
+    fn changed(&mut self) -> io::Result<bool> {
+        let mut changed = false;
+        loop {
+            match self.next_event() {
+                Ok(None) => return Ok(changed),
+                Ok(Some(_)) | Err(XenError::EventsLost { .. }) => changed = true,
+                Err(error) => return Err(failed(error)),
+            }
+        }
+    }
+
+    fn fd(&self) -> Option<BorrowedFd<'_>> {
+        Some(Self::fd(self))
+    }
+}
+
+/// Control rings in pages that are granted to the back end.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct GrantedRings;
+
+impl Rings for GrantedRings {
+    fn offer(&mut self, to: u16, terms: &Terms) -> Result<(Brought, PortEnd), SetupError> {
+        let offered = Offered::make(DomId::new(to), terms)?;
+        Ok((offered.brought(), offered.into_end()?))
+    }
+}
