@@ -37,6 +37,11 @@ const PROGRAMS: &[Program] = &[
         package: "myrixen-cli",
         kind: Kind::Bin,
     },
+    Program {
+        name: "myrixen-agent",
+        package: "myrixen-agent",
+        kind: Kind::Bin,
+    },
 ];
 
 /// The program called `name`.

@@ -98,10 +98,12 @@ impl Talk {
         }
     }
 
-    /// Asks; it is sent by the next [`hear`](Self::hear).
+    /// Asks, at once if there is room: nobody may [`hear`](Self::hear) before an answer comes.
     pub(super) fn ask(&mut self, serial: Serial, request: &Request) {
         self.outbox
             .push_back((Some(serial), request.emit(serial, 0)));
+        // A ring that is broken is seen by the next look at it.
+        let _ = self.flush();
     }
 
     /// The next thing said; after `None` the bell rings. Also sends what there is to send.
