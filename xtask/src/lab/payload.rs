@@ -50,6 +50,7 @@ const PROGRAMS: &[Program] = &[
         name: "myrixen-agent",
         package: "myrixen-agent",
         kind: Kind::Bin,
+        features: &[],
     },
 ];
 
