@@ -52,6 +52,12 @@ const PROGRAMS: &[Program] = &[
         kind: Kind::Bin,
         features: &[],
     },
+    Program {
+        name: "endpoints",
+        package: "myrixen",
+        kind: Kind::Example,
+        features: &[],
+    },
 ];
 
 /// The program called `name`.
