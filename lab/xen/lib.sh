@@ -159,6 +159,7 @@ start_agent() {
     NO_COLOR=1 myrixen-agent --socket-mode 0666 &
     agent=$!
     wait_file /run/myrixen/myrixen.sock
+    wait_key device/myrixen/0/state 4 >/dev/null
 }
 board() { echo "$LAB_HOST-$LAB_DOMAIN"; } # of this guest
 
