@@ -200,6 +200,9 @@ impl<S: Store, R: Rings> Front<S, R> {
 
     /// When [`poll`](Self::poll) is due although the wait set is silent.
     pub fn next_timeout(&self) -> Option<Instant> {
+        if self.talk.as_ref().is_some_and(Talk::is_broken) {
+            return Some(Instant::now());
+        }
         let talk = self.talk.as_ref().and_then(Talk::deadline);
         [talk, self.retry_at].into_iter().flatten().min()
     }
