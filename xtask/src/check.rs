@@ -143,7 +143,7 @@ fn run_step(step: &Step, selection: &Selection) -> Outcome {
         Work::Commands(runs) => runs
             .iter()
             .try_for_each(|run| command(run.words, run.env, step.limit)),
-        Work::Arrows => own_arrows(step.limit),
+        Work::Own(arguments) => own(arguments, step.limit),
         Work::Fuzz => fuzz::run(selection.fuzz_seconds.unwrap_or(fuzz::SECONDS), step.limit),
     };
     match result {
@@ -153,12 +153,12 @@ fn run_step(step: &Step, selection: &Selection) -> Outcome {
 }
 
 /// Runs this program again, so that its findings come in the same manner as those of the other steps.
-fn own_arrows(limit: u64) -> anyhow::Result<()> {
+fn own(arguments: &[&str], limit: u64) -> anyhow::Result<()> {
     let me = std::env::current_exe().context("where is this program?")?;
     let me = me
         .to_str()
         .context("the path of this program is not UTF-8")?;
-    command(&[me, "arrows"], &[], limit)
+    command(&[&[me], arguments].concat(), &[], limit)
 }
 
 /// Runs one command to its end, or kills it with all it has started after `limit` seconds.

@@ -1,11 +1,12 @@
 //! Chores of the MyriXen workspace: `cargo xtask COMMAND`.
 //!
-//! It needs nothing but cargo, and never changes a file of the repository.
+//! It needs nothing but cargo (the lab: QEMU and Debian's packages), and never changes a file of the repository.
 
 #![forbid(unsafe_code)]
 
 mod arrows;
 mod check;
+mod lab;
 mod lengths;
 mod source;
 mod step;
@@ -28,6 +29,12 @@ usage: cargo xtask COMMAND
       --only A,B        only these steps
       --skip A,B        all but these steps
       --fail-fast       stop at the first step that fails
+  lab xen           the tests on real Xen, on emulated machines (lab/xen/README.md)
+      --list            name the tests
+      --only A,B        only these tests
+      --keep            leave the folder of the machines behind
+      --verbose         show all consoles as they go, boot messages too
+      --prepare         only make the images
 ";
 
 fn main() -> ExitCode {
@@ -48,6 +55,7 @@ fn run(arguments: &[String]) -> anyhow::Result<ExitCode> {
     match command.as_str() {
         "arrows" if rest.is_empty() => rules(),
         "check" => check::run(&check::Selection::parse(rest)?),
+        "lab" => lab::run(&lab::Request::parse(rest)?),
         "help" | "--help" | "-h" => {
             print!("{USAGE}");
             Ok(ExitCode::SUCCESS)

@@ -31,8 +31,8 @@ pub(crate) struct Tool {
 pub(crate) enum Work {
     /// Commands one after the other.
     Commands(&'static [Run]),
-    /// This program's own `arrows`.
-    Arrows,
+    /// This program again, with these arguments.
+    Own(&'static [&'static str]),
     /// Every fuzz target for a while.
     Fuzz,
 }
@@ -47,8 +47,8 @@ pub(crate) struct Run {
 }
 
 /// What is asked of every step: cheap and telling ones first. Each profile compiles everything anew, so
-/// there are three, one after the other: dev (clippy, tests, documents), release (simulation, demo), and
-/// the fuzz targets' own. Loom's is small.
+/// there are four, one after the other: dev (clippy, tests, documents), release (simulation, demo), static
+/// programs (lab), and the fuzz targets' own. Loom's is small.
 pub(crate) const STEPS: &[Step] = &[
     Step {
         name: "fmt",
@@ -76,7 +76,7 @@ pub(crate) const STEPS: &[Step] = &[
         name: "arrows",
         what: "arrows of docs/architecture.md, unsafe, lengths",
         needs: None,
-        work: Work::Arrows,
+        work: Work::Own(&["arrows"]),
         limit: 60,
     },
     Step {
@@ -223,6 +223,16 @@ pub(crate) const STEPS: &[Step] = &[
         limit: 1800,
     },
     Step {
+        name: "lab",
+        what: "tests on real Xen, on emulated machines",
+        needs: Some(Tool {
+            probe: &["qemu-system-x86_64", "--version"],
+            install: "apt-get install --no-install-recommends qemu-system-x86 xz-utils lz4",
+        }),
+        work: Work::Own(&["lab", "xen"]),
+        limit: 3600,
+    },
+    Step {
         name: "fuzz",
         what: "every fuzz target for a while",
         needs: Some(Tool {
@@ -252,7 +262,7 @@ impl Work {
     pub(crate) fn describe(&self) -> Vec<String> {
         match self {
             Self::Commands(runs) => runs.iter().map(Run::describe).collect(),
-            Self::Arrows => vec!["cargo xtask arrows".to_owned()],
+            Self::Own(arguments) => vec![format!("cargo xtask {}", arguments.join(" "))],
             Self::Fuzz => vec!["cargo fuzz run TARGET, for each of `cargo fuzz list`".to_owned()],
         }
     }

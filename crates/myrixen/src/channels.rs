@@ -2,6 +2,7 @@
 
 use mxoe::addr::Address;
 use mxoe::engine::{Gone, PathId};
+use myrixen_platform::BellKind;
 use myrixen_platform::process::DirectHandles;
 
 use crate::error::{Error, Result};
@@ -129,22 +130,27 @@ impl Shared {
         path.is_some_and(|path| !path.dead)
     }
 
-    /// The back end says that somebody is gone for good. Channels to it go too: where their bells do not hang up, nothing else
-    /// would end them, and the memory of a domain that is gone is kept as long as it is mapped.
+    /// The back end says that somebody is gone for good. Channels to a domain that is gone go too: their bells do not hang up, and
+    /// its memory is kept as long as it is mapped.
     pub(crate) fn peer_gone(&self, who: Gone) {
         let mut guarded = self.lock();
         let now = self.now();
         guarded.core.engine.peer_gone(now, who);
         guarded.core.events();
-        self.leave(guarded);
-        let of = |peer: &Address| match who {
-            Gone::Endpoint(address) => *peer == address,
-            Gone::Board(nic) => peer.nic == nic,
-        };
-        for peer in self.direct_peers().into_iter().filter(of) {
-            if let Some(id) = self.direct_to(peer) {
-                self.drop_direct(id);
+        let of_domain = |path: &Path| match (who, &path.direct) {
+            (Gone::Board(nic), Some(direct)) => {
+                direct.peer.nic == nic && path.waiter.kind() == BellKind::EventChannel
             }
+            _ => false,
+        };
+        let paths = guarded.paths.iter();
+        let over: Vec<PathId> = paths
+            .filter(|(_, path)| of_domain(path))
+            .map(|(_, path)| path.id)
+            .collect();
+        self.leave(guarded);
+        for id in over {
+            self.drop_direct(id);
         }
         self.rouse();
     }

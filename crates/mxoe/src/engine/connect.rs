@@ -302,7 +302,7 @@ impl Endpoint {
         if newer || anew {
             partner.attempt_heard = Some(connect.attempt);
         }
-        self.come_up(key, connect, connect.session, anew);
+        self.come_up(now, key, connect, connect.session, anew);
         let start = self.partners[key].receiving.next;
         self.reply(
             path,
@@ -326,7 +326,14 @@ impl Endpoint {
     }
 
     /// A handshake has succeeded.
-    fn come_up(&mut self, key: Key, connect: &frame::Connect, session: SessionId, anew: bool) {
+    fn come_up(
+        &mut self,
+        now: Time,
+        key: Key,
+        connect: &frame::Connect,
+        session: SessionId,
+        anew: bool,
+    ) {
         let partner = &mut self.partners[key];
         let arrived = anew || !partner.is_open();
         partner.features = connect.features.unwrap_or_default().intersection(FEATURES);
@@ -335,6 +342,7 @@ impl Endpoint {
             open: true,
         };
         if anew {
+            partner.met = now;
             partner.sending.next = connect.recv_start;
             partner.sending.acked = connect.recv_start;
         }
@@ -427,7 +435,7 @@ impl Endpoint {
         if anew {
             self.renew(now, key, connect, session);
         } else {
-            self.come_up(key, connect, session, false);
+            self.come_up(now, key, connect, session, false);
         }
         self.finish_connect(request, Ok(()));
     }
@@ -443,7 +451,7 @@ impl Endpoint {
         self.supersede(key, session);
         // The request has announced our receiving numbers: they stay as they are.
         self.start_over(now, key);
-        self.come_up(key, connect, session, true);
+        self.come_up(now, key, connect, session, true);
     }
 
     /// The partner turns out to be another than the one we knew: what was under way is lost.

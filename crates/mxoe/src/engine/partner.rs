@@ -157,6 +157,8 @@ pub(super) struct Partner {
     pub(super) id: PartnerId,
     pub(super) path: PathId,
     pub(super) link: Link,
+    /// Since when it has this session.
+    pub(super) met: Time,
     /// The session before a restart: its late CONNECTs are ignored.
     pub(super) superseded: Option<SessionId>,
     /// Another one whenever the partner's state is dropped, never the same twice in an endpoint, so that what refers to
@@ -195,6 +197,7 @@ impl Partner {
             id: PartnerId::from_u64(u64::MAX),
             path,
             link: Link::Unmet,
+            met: Time::ZERO,
             superseded: None,
             epoch: 0,
             peer_index: PeerIndex::UNKNOWN,

@@ -1,14 +1,21 @@
 //! Paths that come, go and are chosen.
 
+use std::time::Duration;
+
 use super::Endpoint;
 use super::config::PathProfile;
 use super::event::{Gone, Status};
 use super::ids::PathId;
 use super::partner::{Flow, packed};
+use super::timing::after;
 use super::transmit::Path;
 use crate::addr::Address;
 use crate::matching::arena::Key;
 use crate::time::Time;
+
+/// How late the news that somebody is gone may be, measured from when its successor has come to be known here: they take two
+/// ways within this process.
+const NEWS_MAY_TAKE: Duration = Duration::from_secs(10);
 
 impl Endpoint {
     /// Adds a path, or replaces one because what it led through came back: what was in flight on it is due at once.
@@ -106,6 +113,9 @@ impl Endpoint {
 
     /// The back end says that an endpoint, or a board with all its endpoints, is gone for good: what is pending to it
     /// fails with [`Status::PartnerGone`].
+    ///
+    /// The news may be late: somebody else may have opened the same endpoint since, and be our partner now. So a partner
+    /// that has been there for a short time only is asked, and counts as gone when it does not answer within seconds.
     pub fn peer_gone(&mut self, now: Time, who: Gone) {
         match who {
             Gone::Endpoint(address) => {
@@ -125,9 +135,14 @@ impl Endpoint {
     }
 
     fn partner_gone(&mut self, now: Time, key: Key) {
-        self.fail_connects(key, Status::PartnerGone);
-        if self.partners[key].session().is_some() {
-            self.lose(now, key, Status::PartnerGone);
+        if self.partners[key].session().is_none() {
+            // Requests to connect may be to whoever comes next. They have deadlines.
+            return;
         }
+        if after(self.partners[key].met, NEWS_MAY_TAKE) > now {
+            return self.doubt(now, key);
+        }
+        self.fail_connects(key, Status::PartnerGone);
+        self.lose(now, key, Status::PartnerGone);
     }
 }

@@ -18,6 +18,9 @@ use crate::time::Time;
 /// A partner is first asked after the time until it is given up, divided by two so often.
 const FIRST_SHIFT: u32 = 3;
 
+/// How long a partner that is said to be gone may take to answer: it is asked at once, and twice more.
+const DOUBT: Duration = Duration::from_secs(3);
+
 /// What was asked.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Probe {
@@ -29,6 +32,8 @@ pub(super) struct Probe {
     wanted: bool,
     /// When it was last wanted.
     since: Time,
+    /// It is said to be gone: until then it may prove otherwise.
+    doubted_until: Option<Time>,
 }
 
 impl Probe {
@@ -36,6 +41,7 @@ impl Probe {
     pub(super) fn end(&mut self) {
         self.asked = None;
         self.wanted = false;
+        self.doubted_until = None;
     }
 
     /// Whether a question is not answered.
@@ -56,10 +62,13 @@ impl Endpoint {
 
     /// When a partner is to be asked whether it is there.
     pub(super) fn probe_due(&self, key: Key) -> Option<Time> {
+        let (partner, timers) = (&self.partners[key], &self.config.timers);
+        if let Some(until) = partner.probe.doubted_until {
+            return Some(after(partner.probe.since, timers.rto_max).min(until));
+        }
         if !self.awaits(key) {
             return None;
         }
-        let (partner, timers) = (&self.partners[key], &self.config.timers);
         Some(if partner.probe.is_out() {
             after(partner.probe.since, timers.rto_max)
         } else {
@@ -75,9 +84,30 @@ impl Endpoint {
         }
         let give_up = self.config.timers.give_up;
         let partner = &mut self.partners[key];
+        if partner
+            .probe
+            .doubted_until
+            .is_some_and(|until| until <= now)
+        {
+            return self.lose(now, key, Status::PartnerGone);
+        }
         if partner.probe.is_out() && after(partner.heard, give_up) <= now {
             return self.give_up(now, key);
         }
+        self.ask_partner(now, key);
+    }
+
+    /// A partner is said to be gone, and may not be: it has a few round trips to prove it.
+    pub(super) fn doubt(&mut self, now: Time, key: Key) {
+        let until = after(now, DOUBT);
+        let probe = &mut self.partners[key].probe;
+        probe.doubted_until.get_or_insert(until);
+        self.ask_partner(now, key);
+        self.arm(key);
+    }
+
+    fn ask_partner(&mut self, now: Time, key: Key) {
+        let partner = &mut self.partners[key];
         if partner.probe.asked.is_none() {
             partner.probe.asked = Some(partner.attempt);
             partner.attempt = partner.attempt.wrapping_add(1);

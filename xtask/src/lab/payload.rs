@@ -1,0 +1,156 @@
+//! Our programs for the domains: linked statically, so that they run whatever libraries are there, and stripped, since
+//! a domain keeps its whole file system in memory.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, ensure};
+
+const TARGET: &str = "x86_64-unknown-linux-gnu";
+
+/// A program that tests can ask for.
+#[derive(Debug)]
+pub(crate) struct Program {
+    name: &'static str,
+    package: &'static str,
+    kind: Kind,
+}
+
+/// What it is to cargo.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(dead_code, reason = "no test needs an example yet")]
+enum Kind {
+    Bin,
+    Example,
+}
+
+/// All of them. Add a line here, and name it in `programs` of a `lab.toml`.
+const PROGRAMS: &[Program] = &[
+    Program {
+        name: "myrixend",
+        package: "myrixend",
+        kind: Kind::Bin,
+    },
+    Program {
+        name: "myrixen",
+        package: "myrixen-cli",
+        kind: Kind::Bin,
+    },
+];
+
+/// The program called `name`.
+///
+/// # Errors
+///
+/// When there is none; names those that there are.
+pub(crate) fn program(name: &str) -> anyhow::Result<&'static Program> {
+    let known = || PROGRAMS.iter().map(|program| program.name);
+    PROGRAMS
+        .iter()
+        .find(|program| program.name == name)
+        .with_context(|| {
+            let known: Vec<_> = known().collect();
+            format!("no program `{name}`; there are {}", known.join(", "))
+        })
+}
+
+impl Program {
+    /// Where it is once it is built.
+    fn path(&self, root: &Path) -> PathBuf {
+        let release = folder(root).join(TARGET).join("release");
+        match self.kind {
+            Kind::Bin => release.join(self.name),
+            Kind::Example => release.join("examples").join(self.name),
+        }
+    }
+}
+
+/// A folder of its own: other flags would have everything else compiled anew.
+fn folder(root: &Path) -> PathBuf {
+    root.join("target/lab/build")
+}
+
+/// Where the programs called `names` are, once [`build`] has built them.
+///
+/// # Errors
+///
+/// When there is none of a name.
+pub(crate) fn paths(root: &Path, names: &[String]) -> anyhow::Result<Vec<(String, PathBuf)>> {
+    names
+        .iter()
+        .map(|name| Ok((name.clone(), program(name)?.path(root))))
+        .collect()
+}
+
+/// Builds the programs called `names`.
+///
+/// # Errors
+///
+/// When there is none of a name, or cargo fails.
+pub(crate) fn build(root: &Path, names: &BTreeSet<String>) -> anyhow::Result<()> {
+    if names.is_empty() {
+        return Ok(());
+    }
+    let programs = names
+        .iter()
+        .map(|name| program(name))
+        .collect::<anyhow::Result<Vec<_>>>()?;
+    println!(
+        "lab: building {}",
+        names.iter().cloned().collect::<Vec<_>>().join(", ")
+    );
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let status = Command::new(cargo)
+        .current_dir(root)
+        .args(arguments(&programs))
+        .env("CARGO_TARGET_DIR", folder(root))
+        .env("RUSTFLAGS", "-Ctarget-feature=+crt-static")
+        // It would go before the other.
+        .env_remove("CARGO_ENCODED_RUSTFLAGS")
+        .env("CARGO_PROFILE_RELEASE_STRIP", "symbols")
+        .env("CARGO_PROFILE_RELEASE_DEBUG", "false")
+        .status()
+        .context("cannot run cargo build")?;
+    ensure!(
+        status.success(),
+        "cargo build failed: {status}; the programs are linked statically, with the C library of libc6-dev \
+         for the target {TARGET}"
+    );
+    Ok(())
+}
+
+fn arguments(programs: &[&Program]) -> Vec<&'static str> {
+    let mut arguments = vec!["build", "--locked", "--release", "--target", TARGET];
+    for program in programs {
+        let kind = match program.kind {
+            Kind::Bin => "--bin",
+            Kind::Example => "--example",
+        };
+        arguments.extend(["--package", program.package, kind, program.name]);
+    }
+    arguments
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cargo_is_told_the_packages_and_what_of_them() {
+        let example = Program {
+            name: "e",
+            package: "p",
+            kind: Kind::Example,
+        };
+        let myrixen = program("myrixen").expect("ours");
+        let line = arguments(&[myrixen, &example]).join(" ");
+        assert!(line.ends_with("--package myrixen-cli --bin myrixen --package p --example e"));
+        assert!(
+            example
+                .path(Path::new("/w"))
+                .ends_with("release/examples/e")
+        );
+        assert!(program("nope").is_err());
+    }
+}
