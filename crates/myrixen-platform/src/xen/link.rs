@@ -19,6 +19,9 @@ use crate::message::{
 use crate::process::control::{self, Control};
 use crate::waitset::{Interest, WaitSet};
 
+/// Looks at a device's keys at one go.
+const MOST_LOOKS: usize = 32;
+
 /// A device of a domain, seen from the back end. It lives as long as the device: front ends come and go on it.
 #[derive(Debug)]
 pub struct XenLink {
@@ -258,10 +261,18 @@ impl GuestLink for XenLink {
     }
 
     fn hear(&mut self) -> Result<Option<Heard>, PeerFault> {
-        self.stale |= self.device.changed().map_err(store)?;
-        if std::mem::take(&mut self.stale) && self.follow()? {
-            self.drop_control();
-            self.state = LinkState::Closed;
+        // Looking at the keys brings events that do not show at the descriptor. Who changes them without end is looked at again
+        // with the next change.
+        for _ in 0..MOST_LOOKS {
+            self.stale |= self.device.changed().map_err(store)?;
+            if !std::mem::take(&mut self.stale) {
+                break;
+            }
+            if self.follow()? {
+                self.drop_control();
+                self.state = LinkState::Closed;
+                break;
+            }
         }
         if self.state == LinkState::Closed {
             return Ok(Some(Heard::Left));
