@@ -133,3 +133,40 @@ wait_guest() { # NAME up|status: until it has booted, or its script has ended; p
     rm "$fifo"
     [ -n "$value" ] && echo "$value"
 }
+
+# --- the fabric
+
+# A back end on this host, with wire0 as its uplink where there are two hosts. Its pid is in $backend.
+start_backend() {
+    mkdir -p /tmp/state
+    {
+        printf '[host]\nname = "%s"\nid = "lab-%s"\nstate_dir = "/tmp/state"\nxen = "on"\n' "$LAB_HOST" "$LAB_HOST"
+        printf '[log]\nlevel = "%s"\n' "${LAB_LOG:-info}"
+        [ ! -e /sys/class/net/wire0 ] ||
+            printf '[[uplink]]\nname = "wire"\nkind = "ethernet"\ninterface = "wire0"\n'
+    } >/tmp/myrixend.toml
+    NO_COLOR=1 myrixend --config /tmp/myrixend.toml &
+    backend=$!
+    wait_file /run/myrixen/myrixen.sock
+}
+attach_guest() { # NAME [ARG...]: its board is called HOST-NAME, as a-domU1
+    local name=$1
+    shift
+    myrixen attach "$(domid "$name")" --board "$LAB_HOST-$name" "$@"
+}
+# An agent in a guest, for every user; its pid is in $agent.
+start_agent() {
+    NO_COLOR=1 myrixen-agent --socket-mode 0666 &
+    agent=$!
+    wait_file /run/myrixen/myrixen.sock
+}
+board() { echo "$LAB_HOST-$LAB_DOMAIN"; } # of this guest
+
+# One who takes part in `myrixen verify`, as a user who may not open Xen's devices: SLOT ALL [OPTIONS]. What it says is in /tmp/said.SLOT.
+verify() {
+    if ! as_lab "myrixen verify --as $(board)/$1 --with $2 ${3:-}" >"/tmp/said.$1" 2>&1; then
+        cat "/tmp/said.$1"
+        fail "$(board)/$1"
+    fi
+}
+said() { grep "\"say\":\"$1\"" "/tmp/said.${2:-0}" | tail -n 1; } # WHAT [SLOT]

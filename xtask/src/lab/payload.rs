@@ -15,11 +15,12 @@ pub(crate) struct Program {
     name: &'static str,
     package: &'static str,
     kind: Kind,
+    /// Features of the package that it needs.
+    features: &'static [&'static str],
 }
 
 /// What it is to cargo.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[allow(dead_code, reason = "no test needs an example yet")]
 enum Kind {
     Bin,
     Example,
@@ -31,11 +32,31 @@ const PROGRAMS: &[Program] = &[
         name: "myrixend",
         package: "myrixend",
         kind: Kind::Bin,
+        features: &[],
     },
     Program {
         name: "myrixen",
         package: "myrixen-cli",
         kind: Kind::Bin,
+        features: &[],
+    },
+    Program {
+        name: "xen_probe",
+        package: "myrixen-platform",
+        kind: Kind::Example,
+        features: &["myrixen-platform/xen"],
+    },
+    Program {
+        name: "myrixen-agent",
+        package: "myrixen-agent",
+        kind: Kind::Bin,
+        features: &[],
+    },
+    Program {
+        name: "endpoints",
+        package: "myrixen",
+        kind: Kind::Example,
+        features: &[],
     },
 ];
 
@@ -128,6 +149,9 @@ fn arguments(programs: &[&Program]) -> Vec<&'static str> {
             Kind::Example => "--example",
         };
         arguments.extend(["--package", program.package, kind, program.name]);
+        for feature in program.features {
+            arguments.extend(["--features", feature]);
+        }
     }
     arguments
 }
@@ -142,10 +166,13 @@ mod tests {
             name: "e",
             package: "p",
             kind: Kind::Example,
+            features: &["p/f"],
         };
         let myrixen = program("myrixen").expect("ours");
         let line = arguments(&[myrixen, &example]).join(" ");
-        assert!(line.ends_with("--package myrixen-cli --bin myrixen --package p --example e"));
+        assert!(line.ends_with(
+            "--package myrixen-cli --bin myrixen --package p --example e --features p/f"
+        ));
         assert!(
             example
                 .path(Path::new("/w"))

@@ -1,3 +1,5 @@
+use std::path::Path;
+
 use super::*;
 use myrixen_link::Tag;
 use myrixen_platform::{Names, Who};

@@ -166,7 +166,7 @@ impl Granted {
 
     /// Their length in bytes.
     #[must_use]
-    #[expect(clippy::len_without_is_empty, reason = "it never is")]
+    #[allow(clippy::len_without_is_empty, reason = "it never is")]
     pub fn len(&self) -> usize {
         self.pages.len()
     }

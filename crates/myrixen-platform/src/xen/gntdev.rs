@@ -150,7 +150,7 @@ impl Prepared {
 
     /// Their length in bytes.
     #[must_use]
-    #[expect(clippy::len_without_is_empty, reason = "it never is")]
+    #[allow(clippy::len_without_is_empty, reason = "it never is")]
     pub fn len(&self) -> usize {
         bytes(self.pages)
     }
@@ -224,7 +224,7 @@ impl Mapped {
 
     /// Their length in bytes.
     #[must_use]
-    #[expect(clippy::len_without_is_empty, reason = "it never is")]
+    #[allow(clippy::len_without_is_empty, reason = "it never is")]
     pub fn len(&self) -> usize {
         self.pages.len()
     }

@@ -19,9 +19,6 @@ use crate::message::{
 use crate::process::control::{self, Control};
 use crate::waitset::{Interest, WaitSet};
 
-/// Looks at a device's keys at one go.
-const MOST_LOOKS: usize = 32;
-
 /// A device of a domain, seen from the back end. It lives as long as the device: front ends come and go on it.
 #[derive(Debug)]
 pub struct XenLink {
@@ -261,23 +258,21 @@ impl GuestLink for XenLink {
     }
 
     fn hear(&mut self) -> Result<Option<Heard>, PeerFault> {
-        // Looking at the keys brings events that do not show at the descriptor. Who changes them without end is looked at again
-        // with the next change.
-        for _ in 0..MOST_LOOKS {
-            self.stale |= self.device.changed().map_err(store)?;
-            if !std::mem::take(&mut self.stale) {
-                break;
-            }
-            if self.follow()? {
-                self.drop_control();
-                self.state = LinkState::Closed;
-                break;
-            }
+        self.stale |= self.device.changed().map_err(store)?;
+        if std::mem::take(&mut self.stale) && self.follow()? {
+            self.drop_control();
+            self.state = LinkState::Closed;
         }
         if self.state == LinkState::Closed {
             return Ok(Some(Heard::Left));
         }
-        self.hear_message()
+        let heard = self.hear_message()?;
+        // Events that come with the answer to a question do not show at the descriptor: whoever has asked looks again.
+        self.stale = self.device.changed().map_err(store)?;
+        if heard.is_none() && self.stale {
+            return Ok(Some(Heard::Again));
+        }
+        Ok(heard)
     }
 
     fn welcome(&mut self, welcome: &Welcome) -> Result<(), PeerFault> {

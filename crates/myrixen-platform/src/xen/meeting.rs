@@ -5,16 +5,11 @@ use std::io;
 
 use super::link::XenLink;
 use super::{DomId, XenError, XenStore};
-use crate::bell::{Ringer, Waiter, bell};
 use crate::meeting::{GuestLink, Meeting};
 use crate::waitset::{Interest, WaitSet};
 
 /// The devices of this domain as back end, below its own place.
 const DEVICES: &str = "backend/myrixen";
-/// Events taken between two looks at the devices.
-const MOST_EVENTS: usize = 64;
-/// Looks at the devices at one go.
-const MOST_LOOKS: usize = 8;
 
 /// The devices that `myrixen attach` (or the toolstack) makes in xenstore: `docs/xen.md`.
 #[derive(Debug)]
@@ -23,8 +18,6 @@ pub struct XenMeeting {
     /// Devices that have a link, or had one and are still there.
     known: BTreeSet<(DomId, u32)>,
     arrived: VecDeque<(DomId, u32)>,
-    /// Rung when there is more than the store's descriptor shows: events that came with its replies, guests that nobody has taken yet.
-    more: (Ringer, Waiter),
 }
 
 impl XenMeeting {
@@ -42,25 +35,17 @@ impl XenMeeting {
     /// When xenstore refuses the watch.
     pub fn over(mut store: XenStore) -> Result<Self, XenError> {
         store.watch(DEVICES, "devices")?;
-        let more = bell().map_err(|source| XenError::System {
-            doing: "make a bell",
-            source,
-        })?;
-        more.0.ring();
         Ok(Self {
             store,
             known: BTreeSet::new(),
             arrived: VecDeque::new(),
-            more,
         })
     }
 
-    /// Takes in what has changed. Events are hints: everything is looked at, and again, since looking brings events as well.
+    /// Takes in what has changed. Events are hints: everything is looked at. Those that came with an answer do not show at the
+    /// descriptor, so it goes on until there are none.
     fn pump(&mut self) -> Result<(), XenError> {
-        for _ in 0..MOST_LOOKS {
-            if !self.changed()? {
-                return Ok(());
-            }
+        while self.changed()? {
             let found = self.find()?;
             self.known.retain(|device| found.contains(device));
             for device in found {
@@ -69,21 +54,18 @@ impl XenMeeting {
                 }
             }
         }
-        // Somebody changes them without end: later.
-        self.more.0.ring();
         Ok(())
     }
 
     fn changed(&mut self) -> Result<bool, XenError> {
         let mut changed = false;
-        for _ in 0..MOST_EVENTS {
+        loop {
             match self.store.next_event() {
                 Ok(Some(_)) | Err(XenError::EventsLost { .. }) => changed = true,
-                Ok(None) => break,
+                Ok(None) => return Ok(changed),
                 Err(error) => return Err(error),
             }
         }
-        Ok(changed)
     }
 
     /// The devices that are complete: attach writes `online` last.
@@ -117,12 +99,7 @@ fn list(store: &mut XenStore, path: &str) -> Result<Vec<String>, XenError> {
 
 impl Meeting for XenMeeting {
     fn accept(&mut self) -> io::Result<Option<Box<dyn GuestLink>>> {
-        // Before the look, so that what is left over then rings again.
-        self.more.1.drain();
         self.pump().map_err(io::Error::other)?;
-        if self.arrived.len() > 1 {
-            self.more.0.ring();
-        }
         while let Some((domain, device)) = self.arrived.pop_front() {
             match XenLink::open(domain, device) {
                 Ok(Some(link)) => return Ok(Some(Box::new(link))),
@@ -138,12 +115,10 @@ impl Meeting for XenMeeting {
     }
 
     fn watch(&self, set: &WaitSet, token: u64) -> io::Result<()> {
-        set.add(self.store.fd(), token, Interest::Read)?;
-        set.add_bell(&self.more.1, token)
+        set.add(self.store.fd(), token, Interest::Read)
     }
 
     fn unwatch(&self, set: &WaitSet) {
         set.remove(self.store.fd());
-        set.remove_bell(&self.more.1);
     }
 }
