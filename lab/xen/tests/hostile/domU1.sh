@@ -10,7 +10,7 @@ while [ "$n" -lt 100 ]; do
     xenstore-write $key/state $((n % 3 + 4))
     n=$((n + 1))
 done
-for junk in 0 1 8 4294967295 99999999999999999999 -1 nonsense; do
+for junk in 0 1 8 4294967295 99999999999999999999 nonsense; do
     xenstore-write $key/state 1
     xenstore-write $key/ring-ref "$junk"
     xenstore-write $key/event-channel "$junk"
