@@ -6,6 +6,7 @@
 mod client;
 mod label;
 mod serve;
+mod timing;
 
 use std::time::Duration;
 
@@ -17,6 +18,7 @@ use crate::record::Wait;
 pub(crate) use client::Client;
 pub(crate) use label::Label;
 pub(crate) use serve::{Served, serve};
+pub(crate) use timing::{Flow, Way};
 
 /// How long either side waits for the other within a test: longer than a back end takes to restart.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -108,6 +110,12 @@ impl Wait {
 /// messages.
 fn window(size: usize) -> usize {
     ((8 << 20) / size.max(1)).clamp(4, 256)
+}
+
+/// Makes `spare` hold `count` buffers of `size` bytes, every page of which has been touched.
+fn buffers_of(spare: &mut Vec<Vec<u8>>, size: usize, count: usize) {
+    spare.retain(|buffer| buffer.len() == size);
+    spare.resize_with(count, || vec![0x5a; size]);
 }
 
 #[cfg(test)]
