@@ -18,7 +18,7 @@ use super::handshake::{Attached, Handshake, HelloOptions};
 use super::socket::{Received, Socket};
 use crate::handover::{Handover, HandoverError, Tag};
 use crate::message::{Downward, Notice, PortAddress, Reply, Request, Serial};
-use crate::waitset::{Interest, WaitSet};
+use crate::waitset::{Interest, WaitSet, Waker};
 
 /// How many requests a guest has unanswered at most; the next one is [`RequestError::Busy`].
 pub const MAX_IN_FLIGHT: usize = 32;
@@ -47,6 +47,8 @@ struct Inner {
     news: VecDeque<News>,
     /// A thread watches the descriptors.
     watched: bool,
+    /// Wakes who watches them in a set of its own: what it waits for may be read by any call of any thread.
+    watcher: Option<Waker>,
 }
 
 /// A request that was sent.
@@ -142,6 +144,7 @@ impl Attachment {
             waiting,
             news: VecDeque::new(),
             watched: false,
+            watcher: None,
         };
         let attachment = Self {
             socket,
@@ -156,19 +159,25 @@ impl Attachment {
     }
 
     /// Adds what [`next_news`](Self::next_news), [`poll_reply`](Self::poll_reply) and [`is_lost`](Self::is_lost) go by
-    /// to a wait set: when it is ready under `token`, call them.
+    /// to a wait set, one at a time: when it is ready under `token`, call them. The set is woken too when another method, in
+    /// whatever thread, has read what the back end said.
     ///
     /// # Errors
     /// As [`WaitSet::add`].
     pub fn watch(&self, set: &WaitSet, token: u64) -> io::Result<()> {
         set.add(self.socket.as_fd(), token, Interest::Read)?;
-        set.add_bell(self.lock().control.waiter(), token)
+        let mut inner = self.lock();
+        set.add_bell(inner.control.waiter(), token)?;
+        inner.watcher = Some(set.waker());
+        Ok(())
     }
 
     /// Takes it out again. A lost attachment stays ready until this is done.
     pub fn unwatch(&self, set: &WaitSet) {
         set.remove(self.socket.as_fd());
-        set.remove_bell(self.lock().control.waiter());
+        let mut inner = self.lock();
+        set.remove_bell(inner.control.waiter());
+        inner.watcher = None;
     }
 
     /// Whether the back end is gone, as far as was seen: by any method of this type.
@@ -395,6 +404,9 @@ impl Attachment {
             self.changed.notify_all();
             if inner.watched {
                 self.nudge.waker().wake();
+            }
+            if let Some(watcher) = &inner.watcher {
+                watcher.wake();
             }
         }
     }
