@@ -367,6 +367,20 @@ impl Switch {
         let _ = self.reports.send(report);
     }
 
+    /// The bell of a port was heard.
+    pub(crate) fn rung(&mut self, key: usize) {
+        if let Some(port) = self.inbound.get_mut(key) {
+            port.wake_up();
+        }
+    }
+
+    /// The bell of another worker was heard.
+    pub(crate) fn rung_by_worker(&mut self, end: usize) {
+        if let Some(end) = self.mesh.iter_mut().flatten().nth(end) {
+            end.rung();
+        }
+    }
+
     /// Whoever had this port is gone: the control side does what is to be done.
     pub(crate) fn hung_up(&mut self, key: usize) {
         if let Some(port) = self.inbound.get(key) {

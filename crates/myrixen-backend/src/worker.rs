@@ -274,11 +274,7 @@ impl Worker {
             let place = usize::try_from(event.token & u64::from(u32::MAX)).unwrap_or(usize::MAX);
             match event.token >> 32 {
                 1 => self.hear_port(place),
-                3 => {
-                    if let Some(end) = self.switch.mesh_ends().nth(place) {
-                        end.waiter.drain();
-                    }
-                }
+                3 => self.switch.rung_by_worker(place),
                 _ => {}
             }
         }
@@ -294,6 +290,8 @@ impl Worker {
                 self.wait.remove_bell(&waiter);
             }
             self.switch.hung_up(key);
+        } else {
+            self.switch.rung(key);
         }
     }
 

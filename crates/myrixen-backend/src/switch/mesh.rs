@@ -126,11 +126,23 @@ impl MeshEnd {
     /// The oldest frame waiting.
     fn peek(&mut self) -> Option<Record> {
         let record = self.pair.consumer.peek().ok().flatten();
-        if record.is_some() && self.asleep {
+        if record.is_some() {
+            self.wake_up();
+        }
+        record
+    }
+
+    /// Its bell is ready: the other worker will not ring a second time for this sleep, whatever it rang for.
+    pub(super) fn rung(&mut self) {
+        self.waiter.drain();
+        self.wake_up();
+    }
+
+    fn wake_up(&mut self) {
+        if self.asleep {
             self.pair.consumer.end_sleep();
             self.asleep = false;
         }
-        record
     }
 
     fn advance(&mut self, record: Record) {
@@ -248,5 +260,27 @@ impl Switch {
             Destination::Local(board) => self.forward_to_board(partition, board, &route, frame),
             Destination::Away => self.forward_to_wire(partition, frame, uplinks),
         };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_late_bell_does_not_cost_the_next_one() {
+        let (mut front, mut back) = way().unwrap();
+        let frame = || Passing {
+            head: b"frame",
+            rest: Body::Empty,
+        };
+        assert!(front.push(PartitionId::new(0), frame()));
+        let record = back.peek().unwrap();
+        back.advance(record);
+        assert!(back.prepare_sleep());
+        assert!(front.ring_if_asleep(), "late: the frame has been taken");
+        back.rung();
+        assert!(back.peek().is_none() && back.prepare_sleep());
+        assert!(front.push(PartitionId::new(0), frame()) && front.ring_if_asleep());
     }
 }

@@ -36,8 +36,8 @@ pub(crate) struct Inbound {
     pub(super) consumer: Consumer,
     pub(super) meter: Arc<PortMeter>,
     pub(super) cache: Cached,
-    /// The ring says that we sleep. It goes on saying so until something comes out of it: a guest
-    /// that sends nothing costs nothing when others wake us.
+    /// The ring says that we sleep. It goes on saying so until its bell is heard or something comes out of it: a
+    /// guest that sends nothing costs nothing when others wake us.
     pub(super) asleep: bool,
     /// The next frame waits for an uplink.
     pub(super) blocked: bool,
@@ -82,7 +82,8 @@ impl NewPort {
 }
 
 impl Inbound {
-    /// There is something in the ring: its producer need not ring any more.
+    /// There is something in the ring: its producer need not ring any more. Or it has rung, and will not ring a second time
+    /// for this sleep, even if what it rang for had been taken before.
     #[inline]
     pub(super) fn wake_up(&mut self) {
         if self.asleep {

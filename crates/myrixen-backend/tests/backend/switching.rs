@@ -342,6 +342,26 @@ fn an_idle_worker_sleeps_and_a_bell_wakes_it() {
     assert_eq!(host.workers[0].prepare_sleep(now), Rest::Asleep);
 }
 
+/// A guest may be slow between publishing and ringing: what it rings for has been taken then, and the worker sleeps anew. It is not rung
+/// twice for that sleep, so it must not go on with it.
+#[test]
+fn a_late_bell_does_not_cost_the_next_one() {
+    let mut host = Host::new(config());
+    let (mut a, mut b) = pair(&host);
+    let frame = tiny(a.address(), b.address(), b"late");
+    assert!(a.try_send(&frame));
+    host.settle();
+    assert!(b.receive().is_some());
+    let now = host.backend.clock().now();
+    assert_eq!(host.workers[0].prepare_sleep(now), Rest::Asleep);
+    assert!(a.handles.pair.producer.needs_bell(), "the worker sleeps");
+    a.handles.ringer.ring();
+    host.workers[0].wake_up();
+    host.settle();
+    assert_eq!(host.workers[0].prepare_sleep(now), Rest::Asleep);
+    assert!(a.try_send(&frame) && a.handles.pair.producer.needs_bell());
+}
+
 #[test]
 fn with_threads_of_its_own_a_back_end_wakes_and_is_woken() {
     let (meeting, connector) = embedded().unwrap();
