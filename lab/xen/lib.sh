@@ -168,7 +168,7 @@ board() { echo "$LAB_HOST-$LAB_DOMAIN"; } # of this guest
 verify() {
     if ! as_lab "myrixen verify --as $(board)/$1 --with $2 ${3:-}" >"/tmp/said.$1" 2>&1; then
         cat "/tmp/said.$1"
-        fail "$(board)/$1"
+        fail "$(board)/$1: $(tail -n 1 "/tmp/said.$1")"
     fi
 }
 said() { grep "\"say\":\"$1\"" "/tmp/said.${2:-0}" | tail -n 1; } # WHAT [SLOT]

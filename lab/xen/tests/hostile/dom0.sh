@@ -9,7 +9,7 @@ verify=$!
 wait_signal hostile-done
 if ! wait "$verify"; then
     tail -n 3 /tmp/said
-    fail "the others were disturbed"
+    fail "the others were disturbed: $(tail -n 1 /tmp/said)"
 fi
 grep '"streamed"' /tmp/said | grep -q '"lost":0,"duplicated":0,"reordered":0' || fail "messages were lost"
 check "the back end runs" kill -0 "$backend"
