@@ -22,6 +22,7 @@ mod prepare;
 mod qemu;
 mod recipe;
 mod record;
+mod report;
 mod run;
 mod spec;
 mod tools;
@@ -110,7 +111,7 @@ pub(crate) fn run(request: &Request) -> anyhow::Result<ExitCode> {
         .iter()
         .flat_map(|test| test.spec.programs.iter().cloned())
         .collect();
-    payload::build(&root, &programs)?;
+    payload::build(&root, &programs, &images.sdk())?;
     let lab = Lab {
         root,
         images,

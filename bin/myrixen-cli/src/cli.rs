@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand};
 use mxoe::frame::Dialect;
 
 use crate::record::Wait;
+use crate::report::bars::Bar;
 use crate::units::parse_size;
 
 /// MX message passing between virtual machines, containers and hosts: see it work, measure it, look into it.
@@ -240,6 +241,74 @@ pub(crate) enum PerfCommand {
     Stream(PerfArgs),
     /// Messages a second one way, by size
     Rate(PerfArgs),
+    /// Measures TCP or UDP instead, between the same machines, to compare with
+    #[command(subcommand)]
+    Peer(PeerCommand),
+    /// Puts records side by side, holds ratios against bars, and writes a page with plots
+    Report(ReportArgs),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum PeerCommand {
+    /// Over TCP, without Nagle's delay
+    #[command(subcommand)]
+    Tcp(PeerRole),
+    /// Over UDP, one datagram a message
+    #[command(subcommand)]
+    Udp(PeerRole),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum PeerRole {
+    /// Answers the others: run it at the far end
+    Serve(PeerServeArgs),
+    /// Half of the time from a message to its answer, by size
+    Pingpong(PeerArgs),
+    /// Bandwidth one way, by size; over TCP only
+    Stream(PeerArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PeerServeArgs {
+    /// Where to listen, as ADDRESS:PORT
+    pub(crate) address: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PeerArgs {
+    /// Who answers, as ADDRESS:PORT
+    pub(crate) address: String,
+    /// Message sizes, with commas between them; k and m are binary
+    #[arg(long, value_name = "SIZES", value_delimiter = ',', value_parser = parse_message_size, default_value = "8,1k,32k")]
+    pub(crate) sizes: Vec<u64>,
+    /// How long each size is measured, in seconds
+    #[arg(long, default_value = "1", value_parser = parse_seconds)]
+    pub(crate) seconds: Duration,
+    /// Writes the records to FILE as a JSON array
+    #[arg(long, value_name = "FILE")]
+    pub(crate) json: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ReportArgs {
+    /// Records, as other commands write them with --json; of several of one kind the median counts
+    #[arg(required = true)]
+    pub(crate) records: Vec<PathBuf>,
+    /// A ratio and its bar: \"direct/peer:tcp half_rtt 8 <=0.35\"; other figures are mb_per_s and msgs_per_s
+    #[arg(long = "bar", value_name = "RATIO")]
+    pub(crate) bars: Vec<Bar>,
+    /// Writes a page with plots to FILE
+    #[arg(long, value_name = "FILE")]
+    pub(crate) html: Option<PathBuf>,
+    /// Writes the records and then the ratios to FILE as a JSON array
+    #[arg(long, value_name = "FILE")]
+    pub(crate) json: Option<PathBuf>,
+    /// The page's title
+    #[arg(long, default_value = "MyriXen measured")]
+    pub(crate) title: String,
+    /// A sentence that stands above all figures
+    #[arg(long = "note", value_name = "TEXT")]
+    pub(crate) notes: Vec<String>,
 }
 
 #[derive(Debug, Args)]

@@ -10,6 +10,7 @@ mod info;
 mod measure;
 mod output;
 mod pattern;
+mod peer;
 mod perf;
 mod progress;
 mod record;

@@ -9,9 +9,10 @@ use myrixen::{Board, Endpoint, EndpointOptions, Fabric, PathKind, Peer};
 use crate::cli::{AttachArgs, PerfArgs, PerfCommand, ServeArgs};
 use crate::measure::{self, Client, Label, Served};
 use crate::output;
+use crate::peer;
 use crate::progress::Progress;
 use crate::record::{self, Path, Record, Wait};
-use crate::report::table;
+use crate::report::{self, table};
 use crate::units;
 
 /// How long the far end may take to answer a connect.
@@ -63,6 +64,8 @@ pub(crate) fn run(command: &PerfCommand) -> anyhow::Result<()> {
         PerfCommand::Pingpong(args) => measure(Test::PingPong, &PINGPONG_SIZES, args),
         PerfCommand::Stream(args) => measure(Test::Stream, &STREAM_SIZES, args),
         PerfCommand::Rate(args) => measure(Test::Rate, &RATE_SIZES, args),
+        PerfCommand::Peer(command) => peer::run(command),
+        PerfCommand::Report(args) => report::bars::run(args),
     }
 }
 

@@ -211,6 +211,18 @@ pub(crate) struct Timeline {
     pub(crate) wire: Vec<u64>,
 }
 
+/// How two paths compare in one figure, and what was demanded.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Ratio {
+    /// `PATH/PATH FIGURE SIZE`.
+    pub(crate) of: String,
+    /// The first path's figure, divided by the second's.
+    pub(crate) value: f64,
+    /// `<=NUMBER` or `>=NUMBER`.
+    pub(crate) bar: String,
+    pub(crate) met: bool,
+}
+
 /// One result of one test.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "test", rename_all = "lowercase")]
@@ -220,12 +232,13 @@ pub(crate) enum Record {
     Rate(Rate),
     Exchange(Exchange),
     Restart(Restart),
+    Ratio(Ratio),
 }
 
 /// Writes `records` to `file` as a JSON array, one record a line.
 ///
 /// The file is written beside its final name and then renamed, so that a reader never sees half of it.
-pub(crate) fn write(file: &FilePath, records: &[Record]) -> anyhow::Result<()> {
+pub(crate) fn write(file: &FilePath, records: &[impl Serialize]) -> anyhow::Result<()> {
     let doing = || format!("cannot write the records to {}", file.display());
     let mut partial = file.as_os_str().to_owned();
     partial.push(".partial");
@@ -237,7 +250,7 @@ pub(crate) fn write(file: &FilePath, records: &[Record]) -> anyhow::Result<()> {
     std::fs::rename(&partial, file).with_context(doing)
 }
 
-fn write_array(out: &mut impl std::io::Write, records: &[Record]) -> anyhow::Result<()> {
+fn write_array(out: &mut impl std::io::Write, records: &[impl Serialize]) -> anyhow::Result<()> {
     let mut separator = "[\n";
     for record in records {
         out.write_all(separator.as_bytes())?;
@@ -309,6 +322,12 @@ mod tests {
                     wire: vec![3, 0],
                 }),
             }),
+            Record::Ratio(Ratio {
+                of: "direct/peer:tcp half_rtt 8".to_owned(),
+                value: 0.25,
+                bar: "<=0.35".to_owned(),
+                met: true,
+            }),
         ]
     }
 
@@ -346,6 +365,8 @@ mod tests {
         assert_eq!(values[2]["path"], "peer:udp");
         assert_eq!(values[2]["msgs_per_s"], 1e6);
         assert_eq!(values[4]["test"], "restart");
+        assert_eq!(values[5]["test"], "ratio");
+        assert_eq!(values[5]["met"], true);
         for field in [
             "sent",
             "delivered",
@@ -368,7 +389,7 @@ mod tests {
 
     #[test]
     fn a_file_that_cannot_be_written_is_named() {
-        let error = write(FilePath::new("/nonexistent/results.json"), &[]).unwrap_err();
+        let error = write(FilePath::new("/nonexistent/results.json"), &[0; 0]).unwrap_err();
         assert!(
             format!("{error:#}").contains("/nonexistent/results.json"),
             "{error:#}"

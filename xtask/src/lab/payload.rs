@@ -7,6 +7,8 @@ use std::process::Command;
 
 use anyhow::{Context, ensure};
 
+use super::tools::output;
+
 const TARGET: &str = "x86_64-unknown-linux-gnu";
 
 /// A program that tests can ask for.
@@ -19,11 +21,16 @@ pub(crate) struct Program {
     features: &'static [&'static str],
 }
 
-/// What it is to cargo.
+/// What it is to cargo, or what it is compiled from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Bin,
     Example,
+    /// A file in C, and the libraries of Xen that it needs.
+    C {
+        source: &'static str,
+        libraries: &'static [&'static str],
+    },
 }
 
 /// All of them. Add a line here, and name it in `programs` of a `lab.toml`.
@@ -52,6 +59,24 @@ const PROGRAMS: &[Program] = &[
         kind: Kind::Bin,
         features: &[],
     },
+    Program {
+        name: "vchan",
+        package: "",
+        kind: Kind::C {
+            source: "lab/xen/vchan.c",
+            // Each before those that it needs.
+            libraries: &[
+                "xenvchan",
+                "xengnttab",
+                "xenevtchn",
+                "xenstore",
+                "xencall",
+                "xentoolcore",
+                "xentoollog",
+            ],
+        },
+        features: &[],
+    },
 ];
 
 /// The program called `name`.
@@ -77,6 +102,7 @@ impl Program {
         match self.kind {
             Kind::Bin => release.join(self.name),
             Kind::Example => release.join("examples").join(self.name),
+            Kind::C { .. } => folder(root).join("c").join(self.name),
         }
     }
 }
@@ -98,27 +124,37 @@ pub(crate) fn paths(root: &Path, names: &[String]) -> anyhow::Result<Vec<(String
         .collect()
 }
 
-/// Builds the programs called `names`.
+/// Builds the programs called `names`; those in C with the headers and libraries in `sdk`.
 ///
 /// # Errors
 ///
-/// When there is none of a name, or cargo fails.
-pub(crate) fn build(root: &Path, names: &BTreeSet<String>) -> anyhow::Result<()> {
-    if names.is_empty() {
-        return Ok(());
-    }
+/// When there is none of a name, or a compiler fails.
+pub(crate) fn build(root: &Path, names: &BTreeSet<String>, sdk: &Path) -> anyhow::Result<()> {
     let programs = names
         .iter()
         .map(|name| program(name))
         .collect::<anyhow::Result<Vec<_>>>()?;
-    println!(
-        "lab: building {}",
-        names.iter().cloned().collect::<Vec<_>>().join(", ")
-    );
+    if !programs.is_empty() {
+        println!(
+            "lab: building {}",
+            names.iter().cloned().collect::<Vec<_>>().join(", ")
+        );
+    }
+    let is_rust = |program: &&&Program| !matches!(program.kind, Kind::C { .. });
+    let rust: Vec<&Program> = programs.iter().filter(is_rust).copied().collect();
+    if !rust.is_empty() {
+        run_cargo(root, &rust)?;
+    }
+    programs
+        .iter()
+        .try_for_each(|program| compile_c(root, program, sdk))
+}
+
+fn run_cargo(root: &Path, programs: &[&Program]) -> anyhow::Result<()> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let status = Command::new(cargo)
         .current_dir(root)
-        .args(arguments(&programs))
+        .args(arguments(programs))
         .env("CARGO_TARGET_DIR", folder(root))
         .env("RUSTFLAGS", "-Ctarget-feature=+crt-static")
         // It would go before the other.
@@ -135,12 +171,40 @@ pub(crate) fn build(root: &Path, names: &BTreeSet<String>) -> anyhow::Result<()>
     Ok(())
 }
 
+/// Compiles a program in C; does nothing for others.
+fn compile_c(root: &Path, program: &Program, sdk: &Path) -> anyhow::Result<()> {
+    let Kind::C { source, libraries } = program.kind else {
+        return Ok(());
+    };
+    let out = program.path(root);
+    let parent = out.parent().context("it lies in a folder")?;
+    std::fs::create_dir_all(parent)
+        .with_context(|| format!("cannot create {}", parent.display()))?;
+    let compiler = std::env::var_os("CC").unwrap_or_else(|| "cc".into());
+    let mut command = Command::new(compiler);
+    command
+        .current_dir(root)
+        .args(["-std=c99", "-D_POSIX_C_SOURCE=200809L", "-O2", "-s", "-static"])
+        .args(["-Wall", "-Wextra", "-Werror", "-isystem"])
+        .arg(sdk.join("include"))
+        .arg(source)
+        .arg("-L")
+        .arg(sdk.join("lib"))
+        .args(libraries.iter().map(|library| format!("-l{library}")))
+        .arg("-o")
+        .arg(out);
+    output(&mut command)
+        .map(drop)
+        .with_context(|| format!("cannot compile {source}"))
+}
+
 fn arguments(programs: &[&Program]) -> Vec<&'static str> {
     let mut arguments = vec!["build", "--locked", "--release", "--target", TARGET];
     for program in programs {
         let kind = match program.kind {
             Kind::Bin => "--bin",
             Kind::Example => "--example",
+            Kind::C { .. } => continue,
         };
         arguments.extend(["--package", program.package, kind, program.name]);
         for feature in program.features {

@@ -34,6 +34,11 @@ impl Images {
         self.folder.join(format!("{}.cpio", image.name))
     }
 
+    /// Headers and libraries of Xen, for programs in C: `include` and `lib`.
+    pub(crate) fn sdk(&self) -> PathBuf {
+        self.folder.join("sdk")
+    }
+
     /// Which packages they are made of, one file name a line.
     fn packages(&self) -> PathBuf {
         self.folder.join("packages")
@@ -119,6 +124,7 @@ fn make(cache: &Path, images: &Images) -> anyhow::Result<()> {
         std::io::Write::flush(&mut file)
             .with_context(|| format!("cannot write {}", path.display()))?;
     }
+    copy_sdk(&root, &made.sdk())?;
     let names: Vec<_> = debs
         .iter()
         .filter_map(|deb| deb.file_name()?.to_str())
@@ -131,5 +137,27 @@ fn make(cache: &Path, images: &Images) -> anyhow::Result<()> {
         ensure!(by_another, "cannot put the images in place: {error}");
     }
     println!("lab: images made in {:.1} s", began.elapsed().as_secs_f64());
+    Ok(())
+}
+
+/// Keeps what programs in C are compiled against.
+fn copy_sdk(root: &Path, sdk: &Path) -> anyhow::Result<()> {
+    for (from, to) in recipe::SDK {
+        let (from, to) = (root.join(from), sdk.join(to));
+        std::fs::create_dir_all(&to).with_context(|| format!("cannot create {}", to.display()))?;
+        let entries = std::fs::read_dir(&from);
+        for entry in entries.with_context(|| format!("cannot read {}", from.display()))? {
+            let path = entry.context("cannot read a folder")?.path();
+            let name = path.file_name().and_then(|name| name.to_str());
+            let wanted = name.is_some_and(|name| {
+                let ours = |begin: &&str| name.starts_with(*begin);
+                let shared = name.contains(".so");
+                recipe::SDK_FILES.iter().any(ours) && !shared
+            });
+            if wanted {
+                output(Command::new("cp").arg("-r").arg(&path).arg(&to))?;
+            }
+        }
+    }
     Ok(())
 }

@@ -42,7 +42,18 @@ pub(crate) const PACKAGES: &[&str] = &[
     "libc6",
     "libgcc-s1",
     "busybox-static",
+    // Not for the domains: programs of ours are compiled against it.
+    "libxen-dev",
 ];
+
+/// What programs in C are compiled against: folders of the packages, and what they are called beside the images.
+pub(crate) const SDK: &[(&str, &str)] = &[
+    ("usr/include", "include"),
+    ("usr/lib/x86_64-linux-gnu", "lib"),
+];
+
+/// Files of those folders, by how their names begin: Xen's headers, and its libraries for linking statically.
+pub(crate) const SDK_FILES: [&str; 2] = ["xen", "libxen"];
 
 /// One initramfs.
 #[derive(Debug)]

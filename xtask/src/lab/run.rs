@@ -12,6 +12,7 @@ use super::payload;
 use super::prepare::Images;
 use super::qemu::{Boot, Event, Happening, Machine, Setup};
 use super::record::{Record, console_name};
+use super::report;
 use super::spec::Test;
 
 /// How long the consoles are still read after a failure, so that they show what the other domains did.
@@ -90,7 +91,9 @@ impl Lab {
         };
         watch.until_the_end(&events)?;
         let results = watch.record.finish()?;
-        if !watch.failures.is_empty() {
+        if watch.failures.is_empty() {
+            report::write(&self.root, test, &folder)?;
+        } else {
             watch.record.print();
         }
         if self.keep {

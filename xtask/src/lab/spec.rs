@@ -61,6 +61,9 @@ pub(crate) struct Spec {
     /// Programs of ours that the domains need.
     #[serde(default)]
     pub(crate) programs: Vec<String>,
+    /// Ratios that the report of the results shows, and what they are to be: `direct/peer:tcp half_rtt 8 <=0.35`.
+    #[serde(default)]
+    pub(crate) bars: Vec<String>,
     /// Parameters of kernel modules, in all domains.
     #[serde(default)]
     pub(crate) modules: BTreeMap<String, String>,

@@ -151,7 +151,7 @@ fn describe(record: &Record) -> String {
                 units::count(r.msgs_per_s)
             )
         }
-        Record::Exchange(_) | Record::Restart(_) => String::new(),
+        Record::Exchange(_) | Record::Restart(_) | Record::Ratio(_) => String::new(),
     }
 }
 

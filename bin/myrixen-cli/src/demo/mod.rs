@@ -235,5 +235,6 @@ fn about(joint: &Joint, begun: Instant) -> html::About {
         title: "MyriXen on this machine".to_owned(),
         facts,
         notes: vec![joint.sentence()],
+        charts: Vec::new(),
     }
 }

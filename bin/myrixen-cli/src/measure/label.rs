@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::Client;
+use super::timing::{self, Way};
 use crate::record::{Path, PingPong, Rate, Record, Stream, Wait};
 
 /// What the records of a measurement have in common.
@@ -16,11 +16,11 @@ impl Label {
     /// Measures half round trips.
     pub(crate) fn pingpong(
         &self,
-        client: &mut Client<'_>,
+        way: &mut dyn Way,
         size: u64,
         time: Duration,
     ) -> anyhow::Result<Record> {
-        let (half_rtt_ns, iterations) = client.pingpong(size, time)?;
+        let (half_rtt_ns, iterations) = timing::pingpong(way, size, time)?;
         let (path, link, wait) = (self.path.clone(), self.link.clone(), self.wait);
         Ok(Record::PingPong(PingPong {
             path,
@@ -35,11 +35,11 @@ impl Label {
     /// Measures bandwidth.
     pub(crate) fn stream(
         &self,
-        client: &mut Client<'_>,
+        way: &mut dyn Way,
         size: u64,
         time: Duration,
     ) -> anyhow::Result<Record> {
-        let flow = client.flow(size, time)?;
+        let flow = timing::flow(way, size, time)?;
         let (path, link, wait) = (self.path.clone(), self.link.clone(), self.wait);
         let (mb_per_s, messages) = (flow.mb_per_s(), flow.messages);
         Ok(Record::Stream(Stream {
@@ -55,11 +55,11 @@ impl Label {
     /// Measures message rate.
     pub(crate) fn rate(
         &self,
-        client: &mut Client<'_>,
+        way: &mut dyn Way,
         size: u64,
         time: Duration,
     ) -> anyhow::Result<Record> {
-        let flow = client.flow(size, time)?;
+        let flow = timing::flow(way, size, time)?;
         let (path, link, wait) = (self.path.clone(), self.link.clone(), self.wait);
         let (msgs_per_s, messages) = (flow.msgs_per_s(), flow.messages);
         Ok(Record::Rate(Rate {

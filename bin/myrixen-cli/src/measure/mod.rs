@@ -6,6 +6,7 @@
 mod client;
 mod label;
 mod serve;
+mod timing;
 
 use std::time::Duration;
 
@@ -17,6 +18,7 @@ use crate::record::Wait;
 pub(crate) use client::Client;
 pub(crate) use label::Label;
 pub(crate) use serve::{Served, serve};
+pub(crate) use timing::{Flow, Way};
 
 /// How long either side waits for the other within a test: longer than a back end takes to restart.
 const PATIENCE: Duration = Duration::from_secs(15);

@@ -17,6 +17,8 @@ pub(crate) struct About {
     pub(crate) facts: Vec<(String, String)>,
     /// Sentences that a reader should not miss.
     pub(crate) notes: Vec<String>,
+    /// SVGs that stand where curves over one size only would.
+    pub(crate) charts: Vec<String>,
 }
 
 const STYLE: &str = "\
@@ -54,7 +56,15 @@ pub(crate) fn page(about: &About, records: &[Record]) -> String {
             let _ = writeln!(html, "<p class=\"{class}\">{}</p>", escape(text.trim_end()));
         }
     }
+    for chart in &about.charts {
+        let _ = writeln!(html, "<figure>\n{chart}</figure>");
+    }
+    let charted = !about.charts.is_empty();
+    let is_curve = |plot: &Plot| plot.series.iter().any(|series| series.points.len() > 1);
     for plot in plots(records) {
+        if charted && !is_curve(&plot) {
+            continue;
+        }
         let _ = writeln!(html, "<figure>\n{}</figure>", plot.to_svg());
     }
     html.push_str("<h2>Figures</h2>\n<table>\n");
@@ -73,6 +83,7 @@ pub(crate) fn page(about: &About, records: &[Record]) -> String {
 fn is_clean(record: &Record) -> bool {
     match record {
         Record::Restart(restart) => restart.is_clean(),
+        Record::Ratio(ratio) => ratio.met,
         _ => true,
     }
 }
@@ -246,7 +257,7 @@ fn timeline(restart: &Restart) -> Option<Plot> {
 }
 
 /// One colour a path, told apart by people who see colours differently too.
-fn colour(path: &Path) -> &'static str {
+pub(super) fn colour(path: &Path) -> &'static str {
     match path {
         Path::Direct => "#1b9e77",
         Path::Switched => "#e08214",

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 
-use crate::record::{Path, Percentiles, Record, Restart, Wait};
+use crate::record::{Path, Percentiles, Ratio, Record, Restart, Wait};
 use crate::units;
 
 /// Best figures of one path, one line of the summary.
@@ -32,7 +32,7 @@ pub(crate) fn summary(records: &[Record]) -> String {
                 let line = lines.entry((r.path.clone(), r.wait)).or_default();
                 line.rate = Some(line.rate.unwrap_or(0.0).max(r.msgs_per_s));
             }
-            Record::Exchange(_) | Record::Restart(_) => {}
+            Record::Exchange(_) | Record::Restart(_) | Record::Ratio(_) => {}
         }
     }
     let small = common_size(lines.values().map(|line| &line.latency), 8);
@@ -142,7 +142,7 @@ pub(crate) fn cells(record: &Record) -> Option<[String; 9]> {
                 [dash(), dash(), dash(), dash(), rate],
             )
         }
-        Record::Exchange(_) | Record::Restart(_) => return None,
+        Record::Exchange(_) | Record::Restart(_) | Record::Ratio(_) => return None,
     };
     let [p50, p99, p999, bandwidth, rate] = figures;
     let (path, wait) = (path.to_string(), wait.to_string());
@@ -172,10 +172,22 @@ pub(crate) fn verdicts(records: &[Record]) -> String {
                 units::size(r.bytes),
             )),
             Record::Restart(r) => text.push_str(&restart(r)),
+            Record::Ratio(r) => text.push_str(&format!("{}.\n", ratio(r))),
             Record::PingPong(_) | Record::Stream(_) | Record::Rate(_) => {}
         }
     }
     text
+}
+
+/// A ratio in a sentence.
+fn ratio(r: &Ratio) -> String {
+    let met = if r.met { "met" } else { "MISSED" };
+    format!(
+        "{}: {}, the bar is {}: {met}",
+        r.of,
+        units::three_figures(r.value),
+        r.bar
+    )
 }
 
 fn restart(r: &Restart) -> String {

@@ -106,6 +106,7 @@ fn about() -> About {
         title: "MyriXen <demo>".to_owned(),
         facts: vec![("kernel".to_owned(), "6.1 & later".to_owned())],
         notes: vec!["joined by VXLAN, because \"no\"".to_owned()],
+        charts: Vec::new(),
     }
 }
 

@@ -1,0 +1,139 @@
+//! How long is measured, and what comes of it: the same for every way that messages take.
+
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use hdrhistogram::Histogram;
+
+use crate::record::Percentiles;
+
+/// Messages of the first, short test of each size: it warms up and tells how many the real one takes.
+pub(super) const WARM_UP: u64 = 20;
+
+/// However slow a path is, this many messages are measured...
+const LEAST: u64 = 10;
+/// ... and however fast it is, not more than this many in one go.
+const MOST: u64 = 1 << 24;
+
+/// A way to somebody who takes part in measurements.
+pub(crate) trait Way {
+    /// Sends `count` messages, each after the answer to the one before: round-trip times in nanoseconds.
+    fn round_trips(&mut self, size: u64, count: u64) -> anyhow::Result<Histogram<u64>>;
+
+    /// Sends `count` messages, and waits for the receipt for the last.
+    fn one_way(&mut self, size: u64, count: u64) -> anyhow::Result<Flow>;
+}
+
+/// Messages one way, and the time from the first to the receipt for the last.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Flow {
+    pub(crate) messages: u64,
+    pub(crate) size: u64,
+    pub(crate) took: Duration,
+}
+
+#[allow(
+    clippy::cast_precision_loss,
+    reason = "rates are shown with three figures"
+)]
+impl Flow {
+    /// 10^6 bytes a second.
+    pub(crate) fn mb_per_s(&self) -> f64 {
+        self.messages as f64 * self.size as f64 / self.took.as_secs_f64() / 1e6
+    }
+
+    /// Messages a second.
+    pub(crate) fn msgs_per_s(&self) -> f64 {
+        self.messages as f64 / self.took.as_secs_f64()
+    }
+}
+
+/// Half round trips of messages of `size` bytes, measured for about `time`: their distribution and number.
+pub(crate) fn pingpong(
+    way: &mut dyn Way,
+    size: u64,
+    time: Duration,
+) -> anyhow::Result<(Percentiles, u64)> {
+    let doing = || format!("the ping-pong of {size} bytes failed");
+    let until = Instant::now() + time;
+    let warm_up = way.round_trips(size, WARM_UP).with_context(doing)?;
+    let mut latest = warm_up.mean();
+    // On a path so slow that the warm-up took all the time, it has to do.
+    let late = Instant::now() >= until;
+    let mut times = if late { warm_up } else { Histogram::new(3)? };
+    // In parts, because the first ones may be much faster or slower than what comes.
+    while times.len() < LEAST || Instant::now() < until {
+        let left = until.saturating_duration_since(Instant::now());
+        let count = fitting(left / 3, Duration::from_secs_f64(latest.max(1.0) / 1e9));
+        let part = way.round_trips(size, count).with_context(doing)?;
+        latest = part.mean();
+        times.add(&part)?;
+    }
+    let half = |quantile| times.value_at_quantile(quantile) / 2;
+    let percentiles = Percentiles {
+        p50: half(0.5),
+        p99: half(0.99),
+        p999: half(0.999),
+    };
+    Ok((percentiles, times.len()))
+}
+
+/// Messages of `size` bytes one way for about `time`.
+pub(crate) fn flow(way: &mut dyn Way, size: u64, time: Duration) -> anyhow::Result<Flow> {
+    let doing = || format!("the stream of {size} bytes failed");
+    let until = Instant::now() + time;
+    let warm_up = way.one_way(size, WARM_UP).with_context(doing)?;
+    let mut latest = warm_up;
+    let mut whole = Flow {
+        messages: 0,
+        size,
+        took: Duration::ZERO,
+    };
+    // In parts, so that a path which becomes slow in the middle does not take for ever.
+    while Instant::now() < until {
+        let left = until.saturating_duration_since(Instant::now());
+        let each = latest.took.div_f64(count_as_float(latest.messages));
+        latest = way
+            .one_way(size, fitting(left.min(time / 4), each))
+            .with_context(doing)?;
+        whole.messages += latest.messages;
+        whole.took += latest.took;
+    }
+    // On a path so slow that the warm-up took all the time, it has to do.
+    Ok(if whole.messages == 0 { warm_up } else { whole })
+}
+
+/// How often something that takes `each` fits into `time`: at least [`LEAST`] times, at most [`MOST`].
+fn fitting(time: Duration, each: Duration) -> u64 {
+    let fits = time.as_nanos() / each.as_nanos().max(1);
+    u64::try_from(fits).unwrap_or(MOST).clamp(LEAST, MOST)
+}
+
+#[allow(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
+fn count_as_float(count: u64) -> f64 {
+    count as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rates_are_payload_over_time() {
+        let flow = Flow {
+            messages: 1000,
+            size: 2000,
+            took: Duration::from_millis(500),
+        };
+        assert!((flow.mb_per_s() - 4.0).abs() < 1e-9);
+        assert!((flow.msgs_per_s() - 2000.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn a_slow_path_is_still_measured_a_few_times_and_a_fast_one_not_for_ever() {
+        let second = Duration::from_secs(1);
+        assert_eq!(fitting(second, Duration::from_millis(1)), 1000);
+        assert_eq!(fitting(second, Duration::from_secs(2)), LEAST);
+        assert_eq!(fitting(second, Duration::ZERO), MOST);
+    }
+}

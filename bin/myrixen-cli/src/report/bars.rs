@@ -1,0 +1,349 @@
+//! `myrixen perf report`: several paths side by side, medians over rounds, and ratios held against bars.
+
+use std::collections::BTreeMap;
+use std::path::Path as FilePath;
+use std::str::FromStr;
+
+use anyhow::Context as _;
+use serde_json::Value;
+
+use super::table::{align_figures, plain_table};
+use super::{chart, html};
+use crate::cli::ReportArgs;
+use crate::output;
+use crate::record::{self, Path, Percentiles, Ratio, Record, Wait};
+use crate::units;
+
+/// Which of a record's figures.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Figure {
+    HalfRtt,
+    MbPerS,
+    MsgsPerS,
+}
+
+impl Figure {
+    const ALL: [Self; 3] = [Self::HalfRtt, Self::MbPerS, Self::MsgsPerS];
+
+    /// As bars and ratios name it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::HalfRtt => "half_rtt",
+            Self::MbPerS => "mb_per_s",
+            Self::MsgsPerS => "msgs_per_s",
+        }
+    }
+
+    /// As tables name it.
+    pub(crate) fn title(self) -> &'static str {
+        match self {
+            Self::HalfRtt => "half round trip",
+            Self::MbPerS => "stream",
+            Self::MsgsPerS => "rate",
+        }
+    }
+
+    /// A value with its unit.
+    pub(crate) fn show(self, value: f64) -> String {
+        match self {
+            #[allow(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "nanoseconds that were measured"
+            )]
+            Self::HalfRtt => units::nanoseconds(value.max(0.0) as u64),
+            Self::MbPerS => format!("{} MB/s", units::three_figures(value)),
+            Self::MsgsPerS => format!("{}/s", units::count(value)),
+        }
+    }
+}
+
+/// A ratio of two paths in one figure, and what it is to be.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Bar {
+    paths: [Path; 2],
+    figure: Figure,
+    size: u64,
+    /// Not less than the limit, rather than not more.
+    least: bool,
+    limit: f64,
+}
+
+impl FromStr for Bar {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || format!("{text:?} is not PATH/PATH FIGURE SIZE <=NUMBER or >=NUMBER");
+        let words: Vec<&str> = text.split_whitespace().collect();
+        let [paths, figure, size, limit] = words[..] else {
+            return Err(wrong());
+        };
+        let (first, second) = paths.split_once('/').ok_or_else(wrong)?;
+        let (least, limit) = match (limit.strip_prefix(">="), limit.strip_prefix("<=")) {
+            (Some(limit), _) => (true, limit),
+            (_, Some(limit)) => (false, limit),
+            _ => return Err(wrong()),
+        };
+        let figure = Figure::ALL.into_iter().find(|known| known.name() == figure);
+        Ok(Self {
+            paths: [
+                Path::try_from(first.to_owned())?,
+                Path::try_from(second.to_owned())?,
+            ],
+            figure: figure.ok_or_else(wrong)?,
+            size: units::parse_size(size)?,
+            least,
+            limit: limit.parse().map_err(|_| wrong())?,
+        })
+    }
+}
+
+impl Bar {
+    /// What the medians say to it. `None`: one of the two was not measured.
+    fn hold(&self, sides: &Sides) -> Option<Ratio> {
+        let [first, second] = self
+            .paths
+            .each_ref()
+            .map(|path| sides.median(self.figure, self.size, path));
+        let value = first? / second?;
+        let met = if self.least {
+            value >= self.limit
+        } else {
+            value <= self.limit
+        };
+        let [first, second] = &self.paths;
+        Some(Ratio {
+            of: format!("{first}/{second} {} {}", self.figure.name(), self.size),
+            value,
+            bar: format!("{}{}", if self.least { ">=" } else { "<=" }, self.limit),
+            met,
+        })
+    }
+}
+
+/// Rounds of one path in one figure.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Rounds {
+    pub(crate) path: Path,
+    pub(crate) wait: Wait,
+    /// In ascending order; never none.
+    pub(crate) values: Vec<f64>,
+}
+
+impl Rounds {
+    pub(crate) fn median(&self) -> f64 {
+        let (half, count) = (self.values.len() / 2, self.values.len());
+        if count.is_multiple_of(2) {
+            f64::midpoint(self.values[half - 1], self.values[half])
+        } else {
+            self.values[half]
+        }
+    }
+
+    pub(crate) fn range(&self) -> [f64; 2] {
+        [self.values[0], self.values[self.values.len() - 1]]
+    }
+}
+
+/// What was measured, by figure and size, path beside path.
+#[derive(Debug, Default)]
+pub(crate) struct Sides(BTreeMap<(Figure, u64), Vec<Rounds>>);
+
+impl Sides {
+    fn of(records: &[Record]) -> Self {
+        let mut sides = Self::default();
+        for record in records {
+            match record {
+                Record::PingPong(r) => {
+                    let p50 = float(r.half_rtt_ns.p50);
+                    sides.add(Figure::HalfRtt, r.size, (&r.path, r.wait), p50);
+                }
+                Record::Stream(r) => {
+                    sides.add(Figure::MbPerS, r.size, (&r.path, r.wait), r.mb_per_s);
+                }
+                Record::Rate(r) => {
+                    sides.add(Figure::MsgsPerS, r.size, (&r.path, r.wait), r.msgs_per_s);
+                }
+                Record::Exchange(_) | Record::Restart(_) | Record::Ratio(_) => {}
+            }
+        }
+        for rounds in sides.0.values_mut() {
+            rounds.sort_by(|a, b| (&a.path, a.wait).cmp(&(&b.path, b.wait)));
+        }
+        sides
+    }
+
+    fn add(&mut self, figure: Figure, size: u64, side: (&Path, Wait), value: f64) {
+        let all = self.0.entry((figure, size)).or_default();
+        let held = all.iter_mut().find(|r| (&r.path, r.wait) == side);
+        let Some(rounds) = held else {
+            all.push(Rounds {
+                path: side.0.clone(),
+                wait: side.1,
+                values: vec![value],
+            });
+            return;
+        };
+        let at = rounds.values.partition_point(|&held| held <= value);
+        rounds.values.insert(at, value);
+    }
+
+    fn median(&self, figure: Figure, size: u64, path: &Path) -> Option<f64> {
+        let all = self.0.get(&(figure, size))?;
+        all.iter().find(|r| r.path == *path).map(Rounds::median)
+    }
+
+    pub(crate) fn each(&self) -> impl Iterator<Item = (Figure, u64, &[Rounds])> {
+        self.0
+            .iter()
+            .map(|(&(figure, size), rounds)| (figure, size, &rounds[..]))
+    }
+
+    /// The medians as records, for tables and curves.
+    fn records(&self, of: &[Record]) -> Vec<Record> {
+        let mut medians: Vec<Record> = Vec::new();
+        for (figure, size, all) in self.each() {
+            for rounds in all {
+                // Any record of these will do for what is not a figure.
+                let like = of.iter().find(|record| match record {
+                    Record::PingPong(r) => {
+                        figure == Figure::HalfRtt && r.size == size && r.path == rounds.path
+                    }
+                    Record::Stream(r) => {
+                        figure == Figure::MbPerS && r.size == size && r.path == rounds.path
+                    }
+                    Record::Rate(r) => {
+                        figure == Figure::MsgsPerS && r.size == size && r.path == rounds.path
+                    }
+                    _ => false,
+                });
+                medians.extend(like.map(|like| with_medians(like, rounds, of)));
+            }
+        }
+        medians
+    }
+}
+
+/// `like` with the medians of its kind.
+fn with_medians(like: &Record, rounds: &Rounds, of: &[Record]) -> Record {
+    let mut record = like.clone();
+    match &mut record {
+        Record::PingPong(r) => {
+            let same = of.iter().filter_map(|other| match other {
+                Record::PingPong(o) if (&o.path, o.size, o.wait) == (&r.path, r.size, r.wait) => {
+                    Some(o.half_rtt_ns)
+                }
+                _ => None,
+            });
+            let same: Vec<Percentiles> = same.collect();
+            let median = |pick: fn(&Percentiles) -> u64| {
+                let mut values: Vec<u64> = same.iter().map(pick).collect();
+                values.sort_unstable();
+                values[values.len() / 2]
+            };
+            r.half_rtt_ns = Percentiles {
+                p50: median(|p| p.p50),
+                p99: median(|p| p.p99),
+                p999: median(|p| p.p999),
+            };
+        }
+        Record::Stream(r) => r.mb_per_s = rounds.median(),
+        Record::Rate(r) => r.msgs_per_s = rounds.median(),
+        _ => {}
+    }
+    record
+}
+
+/// Runs the command.
+pub(crate) fn run(args: &ReportArgs) -> anyhow::Result<()> {
+    let mut values = Vec::new();
+    for file in &args.records {
+        values.append(&mut read(file)?);
+    }
+    // What others wrote into the same file, or a later version, is kept as it is.
+    values.retain(|value| value["test"] != "ratio");
+    let parsed = values.iter().cloned().map(serde_json::from_value);
+    let records: Vec<Record> = parsed.filter_map(Result::ok).collect();
+    let sides = Sides::of(&records);
+    let ratios: Vec<Ratio> = args.bars.iter().filter_map(|bar| bar.hold(&sides)).collect();
+    output::print(&format!("{}\n{}", table(&sides), verdicts(&ratios)))?;
+    let missing = args.bars.len() - ratios.len();
+    if missing > 0 {
+        output::print(&format!("{missing} of the bars: nothing was measured for them\n"))?;
+    }
+    let ratios: Vec<Record> = ratios.into_iter().map(Record::Ratio).collect();
+    if let Some(file) = &args.html {
+        let mut shown = sides.records(&records);
+        shown.extend(ratios.iter().cloned());
+        let about = html::About {
+            title: args.title.clone(),
+            notes: args.notes.clone(),
+            charts: chart::of(&sides),
+            ..html::About::default()
+        };
+        std::fs::write(file, html::page(&about, &shown))
+            .with_context(|| format!("cannot write {}", file.display()))?;
+    }
+    if let Some(file) = &args.json {
+        for ratio in &ratios {
+            values.push(serde_json::to_value(ratio)?);
+        }
+        record::write(file, &values)?;
+    }
+    Ok(())
+}
+
+fn read(file: &FilePath) -> anyhow::Result<Vec<Value>> {
+    let doing = || format!("cannot read the records in {}", file.display());
+    let text = std::fs::read_to_string(file).with_context(doing)?;
+    serde_json::from_str(&text).with_context(doing)
+}
+
+/// A line for each path in each figure.
+fn table(sides: &Sides) -> String {
+    let mut table = plain_table();
+    table.set_header(["test", "size", "path", "waiting by", "median", "range", "rounds"]);
+    for (figure, size, all) in sides.each() {
+        for rounds in all {
+            let [low, high] = rounds.range().map(|value| figure.show(value));
+            table.add_row([
+                figure.title().to_owned(),
+                units::size(size),
+                rounds.path.to_string(),
+                rounds.wait.to_string(),
+                figure.show(rounds.median()),
+                format!("{low} to {high}"),
+                rounds.values.len().to_string(),
+            ]);
+        }
+    }
+    align_figures(&mut table, 4);
+    table.to_string()
+}
+
+/// A line for each ratio.
+fn verdicts(ratios: &[Ratio]) -> String {
+    if ratios.is_empty() {
+        return String::new();
+    }
+    let mut table = plain_table();
+    table.set_header(["ratio", "value", "bar", ""]);
+    for ratio in ratios {
+        let met = if ratio.met { "met" } else { "MISSED" };
+        let value = format!("{:.3}", ratio.value);
+        table.add_row([&ratio.of, &value, &ratio.bar, met]);
+    }
+    align_figures(&mut table, 1);
+    format!("{table}\n")
+}
+
+#[allow(
+    clippy::cast_precision_loss,
+    reason = "a table shows three figures at most"
+)]
+fn float(value: u64) -> f64 {
+    value as f64
+}
+
+#[cfg(test)]
+mod tests;

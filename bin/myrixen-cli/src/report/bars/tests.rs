@@ -1,0 +1,112 @@
+use super::*;
+use crate::record::{PingPong, Stream};
+
+fn pingpong(path: &str, p50: u64) -> Record {
+    Record::PingPong(PingPong {
+        path: Path::try_from(path.to_owned()).unwrap(),
+        size: 8,
+        half_rtt_ns: Percentiles {
+            p50,
+            p99: p50 * 2,
+            p999: p50 * 3,
+        },
+        wait: Wait::Sleep,
+        iterations: 10,
+        link: None,
+    })
+}
+
+fn stream(path: &str, mb_per_s: f64) -> Record {
+    Record::Stream(Stream {
+        path: Path::try_from(path.to_owned()).unwrap(),
+        size: 1 << 20,
+        mb_per_s,
+        wait: Wait::Sleep,
+        messages: 5,
+        link: None,
+    })
+}
+
+fn rounds() -> Vec<Record> {
+    vec![
+        pingpong("direct", 100),
+        pingpong("peer:tcp", 1000),
+        stream("direct", 50.0),
+        stream("peer:tcp", 20.0),
+        pingpong("direct", 9000),
+        pingpong("peer:tcp", 1200),
+        stream("direct", 70.0),
+        pingpong("direct", 110),
+        pingpong("peer:tcp", 1100),
+    ]
+}
+
+fn bar(text: &str) -> Bar {
+    text.parse().unwrap()
+}
+
+#[test]
+fn medians_are_held_against_bars() {
+    let sides = Sides::of(&rounds());
+    let latency = bar("direct/peer:tcp half_rtt 8 <=0.35").hold(&sides).unwrap();
+    assert_eq!(latency.of, "direct/peer:tcp half_rtt 8");
+    assert_eq!(latency.bar, "<=0.35");
+    assert!(latency.met && (latency.value - 0.1).abs() < 1e-9, "{latency:?}");
+    let bandwidth = bar("direct/peer:tcp mb_per_s 1m >=3.5").hold(&sides).unwrap();
+    assert!(!bandwidth.met && (bandwidth.value - 3.0).abs() < 1e-9);
+    assert_eq!(bar("direct/peer:udp half_rtt 8 <=1").hold(&sides), None);
+}
+
+#[test]
+fn a_bar_that_is_none_is_explained() {
+    for text in [
+        "direct half_rtt 8 <=1",
+        "direct/peer:tcp half_rtt 8 1",
+        "direct/peer:tcp speed 8 <=1",
+        "direct/peer:tcp half_rtt 8 <=x",
+        "direct/peer:tcp half_rtt",
+        "",
+    ] {
+        assert!(text.parse::<Bar>().is_err(), "{text}");
+    }
+}
+
+#[test]
+fn every_path_is_shown_with_its_rounds_and_every_miss_as_one() {
+    let sides = Sides::of(&rounds());
+    let text = table(&sides);
+    let direct = text.lines().find(|line| line.contains("direct")).unwrap();
+    assert!(direct.contains("110 ns") && direct.contains("100 ns to 9.00 us"), "{text}");
+    assert!(text.contains("60.0 MB/s"), "of an even number, the middle: {text}");
+    let missed = bar("direct/peer:tcp mb_per_s 1m >=4").hold(&sides).unwrap();
+    assert!(verdicts(&[missed]).contains("MISSED"));
+}
+
+#[test]
+fn the_page_has_a_chart_and_the_medians() {
+    let directory = tempfile::tempdir().unwrap();
+    let [from, html, json] = ["from", "page", "to"].map(|name| directory.path().join(name));
+    record::write(&from, &rounds()).unwrap();
+    let args = ReportArgs {
+        records: vec![from],
+        bars: vec![bar("direct/peer:tcp half_rtt 8 <=0.35")],
+        html: Some(html.clone()),
+        json: Some(json.clone()),
+        title: "T".to_owned(),
+        notes: Vec::new(),
+    };
+    run(&args).unwrap();
+    let page = std::fs::read_to_string(html).unwrap();
+    assert!(page.contains("<svg") && page.contains("<td>110 ns</td>"), "{page}");
+    assert!(page.contains("class=\"good\""), "{page}");
+    let values = read(&json).unwrap();
+    assert_eq!(values.len(), rounds().len() + 1);
+    assert_eq!(values[rounds().len()]["test"], "ratio");
+    // Once more, of its own output: the ratios are new ones.
+    run(&ReportArgs {
+        records: vec![json.clone()],
+        ..args
+    })
+    .unwrap();
+    assert_eq!(read(&json).unwrap().len(), values.len());
+}

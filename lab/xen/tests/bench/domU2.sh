@@ -1,0 +1,13 @@
+. /lab/lib.sh
+# Answers everything that domU1 measures.
+start_agent
+as_lab 'myrixen perf serve --endpoint 1' >/dev/null 2>&1 &
+myrixen perf peer tcp serve 10.0.0.2:7001 >/dev/null &
+myrixen perf peer udp serve 10.0.0.2:7002 >/dev/null &
+partner=$(wait_key /lab/domid-domU1)
+# Keys below our data/ that the library lets the partner read.
+path=/local/domain/$(xenstore-read domid)/data/vchan
+vchan serve "$partner" "$path" &
+wait_key "$path/event-channel" >/dev/null
+signal domU2-ready
+wait_signal domU1-done
