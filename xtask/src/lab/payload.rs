@@ -184,7 +184,13 @@ fn compile_c(root: &Path, program: &Program, sdk: &Path) -> anyhow::Result<()> {
     let mut command = Command::new(compiler);
     command
         .current_dir(root)
-        .args(["-std=c99", "-D_POSIX_C_SOURCE=200809L", "-O2", "-s", "-static"])
+        .args([
+            "-std=c99",
+            "-D_POSIX_C_SOURCE=200809L",
+            "-O2",
+            "-s",
+            "-static",
+        ])
         .args(["-Wall", "-Wextra", "-Werror", "-isystem"])
         .arg(sdk.join("include"))
         .arg(source)

@@ -30,7 +30,12 @@ pub(crate) fn write(root: &Path, test: &Test, folder: &Path) -> anyhow::Result<(
     command.args(test.spec.bars.iter().flat_map(|bar| ["--bar", bar]));
     command.arg("--json").arg(&results);
     command.arg("--html").arg(folder.join("report.html"));
-    command.args(["--title", "MyriXen on emulated Xen", "--note", &test.spec.what]);
+    command.args([
+        "--title",
+        "MyriXen on emulated Xen",
+        "--note",
+        &test.spec.what,
+    ]);
     let text = output(&mut command).context("cannot report on the results")?;
     println!("{}", String::from_utf8_lossy(&text).trim_end());
     println!("lab: {}", folder.join("report.html").display());

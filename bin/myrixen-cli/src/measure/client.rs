@@ -8,7 +8,7 @@ use hdrhistogram::Histogram;
 use myrixen::{Endpoint, Match, Peer};
 
 use super::timing::{Flow, WARM_UP, Way};
-use super::{Answer, CONTROL_BYTES, Kind, Order, PATIENCE, Test, window};
+use super::{Answer, CONTROL_BYTES, Kind, Order, PATIENCE, Test, buffers_of, window};
 use crate::record::Wait;
 
 /// The longest payload that `Endpoint::send` takes along at once, so that it needs no window of requests.
@@ -20,6 +20,8 @@ pub(crate) struct Client<'a> {
     server: Peer,
     wait: Wait,
     next_run: u32,
+    /// Buffers of earlier streams: fresh memory is dear to touch, above all in a domain of Xen.
+    spare: Vec<Vec<u8>>,
 }
 
 impl<'a> Client<'a> {
@@ -31,6 +33,7 @@ impl<'a> Client<'a> {
             server,
             wait,
             next_run: 0,
+            spare: Vec::new(),
         }
     }
 
@@ -44,7 +47,6 @@ impl<'a> Client<'a> {
         }
         Ok(())
     }
-
 }
 
 impl Way for Client<'_> {
@@ -89,6 +91,8 @@ impl Way for Client<'_> {
     fn one_way(&mut self, size: u64, count: u64) -> anyhow::Result<Flow> {
         let run = self.order(Test::Flow, size, count)?;
         let bytes = usize::try_from(size)?;
+        let buffers = if bytes <= SHORT { 0 } else { window(bytes) };
+        buffers_of(&mut self.spare, bytes, buffers);
         let begun = Instant::now();
         if bytes <= SHORT {
             let payload = vec![0x5a; bytes];
@@ -97,7 +101,7 @@ impl Way for Client<'_> {
                     .send(&self.server, Kind::Data.bits(run), &payload)?;
             }
         } else {
-            self.send_windowed(Kind::Data.bits(run), bytes, count)?;
+            self.send_windowed(Kind::Data.bits(run), count)?;
         }
         let receipt = Match::exact(Kind::Echo.bits(run));
         if self
@@ -113,27 +117,26 @@ impl Way for Client<'_> {
             took: begun.elapsed(),
         })
     }
-
 }
 
 impl Client<'_> {
     /// Keeps a window of sends under way, each from a buffer of its own.
-    fn send_windowed(&self, bits: u64, size: usize, count: u64) -> anyhow::Result<()> {
+    fn send_windowed(&mut self, bits: u64, count: u64) -> anyhow::Result<()> {
         let mut under_way = VecDeque::new();
-        let window = window(size);
         for _ in 0..count {
-            let buffer = if under_way.len() < window {
-                vec![0x5a; size]
-            } else {
-                let oldest = under_way
-                    .pop_front()
-                    .expect("a full window has an oldest send");
-                self.endpoint.wait_send(oldest)?
+            let buffer = match self.spare.pop() {
+                Some(buffer) => buffer,
+                None => {
+                    let oldest = under_way
+                        .pop_front()
+                        .expect("a full window has an oldest send");
+                    self.endpoint.wait_send(oldest)?
+                }
             };
             under_way.push_back(self.endpoint.isend(&self.server, bits, buffer)?);
         }
         for sending in under_way {
-            self.endpoint.wait_send(sending)?;
+            self.spare.push(self.endpoint.wait_send(sending)?);
         }
         Ok(())
     }

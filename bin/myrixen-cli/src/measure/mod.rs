@@ -112,6 +112,12 @@ fn window(size: usize) -> usize {
     ((8 << 20) / size.max(1)).clamp(4, 256)
 }
 
+/// Makes `spare` hold `count` buffers of `size` bytes, every page of which has been touched.
+fn buffers_of(spare: &mut Vec<Vec<u8>>, size: usize, count: usize) {
+    spare.retain(|buffer| buffer.len() == size);
+    spare.resize_with(count, || vec![0x5a; size]);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use myrixen::{Endpoint, Match, Peer};
 
-use super::{Answer, CONTROL_BYTES, Kind, Order, PATIENCE, Test, window};
+use super::{Answer, CONTROL_BYTES, Kind, Order, PATIENCE, Test, buffers_of, window};
 use crate::record::Wait;
 
 /// The largest message a server takes part with, in bytes: it holds four of them.
@@ -29,6 +29,7 @@ pub(crate) fn serve(
     mut watch: impl FnMut(Served),
 ) -> anyhow::Result<()> {
     let mut order = [0; CONTROL_BYTES];
+    let mut spare = Vec::new();
     while !stop() {
         // Between tests a server costs nobody a core, whatever the last client wanted.
         endpoint.set_wait(Wait::Sleep.of_library());
@@ -39,7 +40,7 @@ pub(crate) fn serve(
         let Some(client) = endpoint.peer(received.source) else {
             continue; // It has gone since.
         };
-        match serve_order(endpoint, &client, &order[..received.len]) {
+        match serve_order(endpoint, &client, &order[..received.len], &mut spare) {
             Ok(order) => watch(Served::Test {
                 client,
                 size: order.size,
@@ -56,7 +57,12 @@ pub(crate) fn serve(
     Ok(())
 }
 
-fn serve_order(endpoint: &Endpoint, client: &Peer, text: &[u8]) -> anyhow::Result<Order> {
+fn serve_order(
+    endpoint: &Endpoint,
+    client: &Peer,
+    text: &[u8],
+    spare: &mut Vec<Vec<u8>>,
+) -> anyhow::Result<Order> {
     let order: Order =
         serde_json::from_slice(text).context("the order is not one of this version")?;
     if order.size > LARGEST {
@@ -67,7 +73,7 @@ fn serve_order(endpoint: &Endpoint, client: &Peer, text: &[u8]) -> anyhow::Resul
     endpoint.set_wait(order.wait.of_library());
     match order.test {
         Test::PingPong => echo(endpoint, client, &order),
-        Test::Flow => take_in(endpoint, client, &order),
+        Test::Flow => take_in(endpoint, client, &order, spare),
     }
     .with_context(|| format!("the test with {} ended early", client.address()))?;
     Ok(order)
@@ -99,12 +105,21 @@ fn echo(endpoint: &Endpoint, client: &Peer, order: &Order) -> anyhow::Result<()>
     Ok(())
 }
 
-fn take_in(endpoint: &Endpoint, client: &Peer, order: &Order) -> anyhow::Result<()> {
+/// Receives a flow into buffers from `spare`, and leaves them there for the next.
+fn take_in(
+    endpoint: &Endpoint,
+    client: &Peer,
+    order: &Order,
+    spare: &mut Vec<Vec<u8>>,
+) -> anyhow::Result<()> {
     let data = Match::exact(Kind::Data.bits(order.run)).from(client);
     let size = usize::try_from(order.size)?;
     let mut posted = 0;
-    while posted < order.count.min(window(size) as u64) {
-        endpoint.irecv(data, vec![0_u8; size])?.queue(posted);
+    buffers_of(spare, size, window(size));
+    while posted < order.count
+        && let Some(buffer) = spare.pop()
+    {
+        endpoint.irecv(data, buffer)?.queue(posted);
         posted += 1;
     }
     answer(endpoint, client, order, &Answer::Ready)?;
@@ -121,12 +136,14 @@ fn take_in(endpoint: &Endpoint, client: &Peer, order: &Order) -> anyhow::Result<
                 order.count
             );
         }
+        let buffer = done
+            .into_buffer::<Vec<u8>>()
+            .unwrap_or_else(|| vec![0; size]);
         if posted < order.count {
-            let buffer = done
-                .into_buffer::<Vec<u8>>()
-                .unwrap_or_else(|| vec![0; size]);
             endpoint.irecv(data, buffer)?.queue(posted);
             posted += 1;
+        } else {
+            spare.push(buffer);
         }
     }
     Ok(endpoint.send(client, Kind::Echo.bits(order.run), &[])?)

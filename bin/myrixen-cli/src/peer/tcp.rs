@@ -103,9 +103,7 @@ pub(super) struct Client(TcpStream);
 impl Client {
     pub(super) fn new(address: &str) -> anyhow::Result<Self> {
         let stream = TcpStream::connect(address).with_context(|| {
-            format!(
-                "cannot connect to {address}: `myrixen perf peer tcp serve` has to run there"
-            )
+            format!("cannot connect to {address}: `myrixen perf peer tcp serve` has to run there")
         })?;
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(PATIENCE))?;
@@ -145,7 +143,10 @@ impl Way for Client {
             times.record(u64::try_from(nanoseconds).unwrap_or(u64::MAX).max(1))?;
             before = after;
         }
-        ensure!(incoming == outgoing || count == 0, "another answer came back than was sent");
+        ensure!(
+            incoming == outgoing || count == 0,
+            "another answer came back than was sent"
+        );
         Ok(times)
     }
 

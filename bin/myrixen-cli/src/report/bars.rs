@@ -265,11 +265,17 @@ pub(crate) fn run(args: &ReportArgs) -> anyhow::Result<()> {
     let parsed = values.iter().cloned().map(serde_json::from_value);
     let records: Vec<Record> = parsed.filter_map(Result::ok).collect();
     let sides = Sides::of(&records);
-    let ratios: Vec<Ratio> = args.bars.iter().filter_map(|bar| bar.hold(&sides)).collect();
+    let ratios: Vec<Ratio> = args
+        .bars
+        .iter()
+        .filter_map(|bar| bar.hold(&sides))
+        .collect();
     output::print(&format!("{}\n{}", table(&sides), verdicts(&ratios)))?;
     let missing = args.bars.len() - ratios.len();
     if missing > 0 {
-        output::print(&format!("{missing} of the bars: nothing was measured for them\n"))?;
+        output::print(&format!(
+            "{missing} of the bars: nothing was measured for them\n"
+        ))?;
     }
     let ratios: Vec<Record> = ratios.into_iter().map(Record::Ratio).collect();
     if let Some(file) = &args.html {
@@ -302,7 +308,15 @@ fn read(file: &FilePath) -> anyhow::Result<Vec<Value>> {
 /// A line for each path in each figure.
 fn table(sides: &Sides) -> String {
     let mut table = plain_table();
-    table.set_header(["test", "size", "path", "waiting by", "median", "range", "rounds"]);
+    table.set_header([
+        "test",
+        "size",
+        "path",
+        "waiting by",
+        "median",
+        "range",
+        "rounds",
+    ]);
     for (figure, size, all) in sides.each() {
         for rounds in all {
             let [low, high] = rounds.range().map(|value| figure.show(value));

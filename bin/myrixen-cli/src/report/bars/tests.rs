@@ -48,11 +48,18 @@ fn bar(text: &str) -> Bar {
 #[test]
 fn medians_are_held_against_bars() {
     let sides = Sides::of(&rounds());
-    let latency = bar("direct/peer:tcp half_rtt 8 <=0.35").hold(&sides).unwrap();
+    let latency = bar("direct/peer:tcp half_rtt 8 <=0.35")
+        .hold(&sides)
+        .unwrap();
     assert_eq!(latency.of, "direct/peer:tcp half_rtt 8");
     assert_eq!(latency.bar, "<=0.35");
-    assert!(latency.met && (latency.value - 0.1).abs() < 1e-9, "{latency:?}");
-    let bandwidth = bar("direct/peer:tcp mb_per_s 1m >=3.5").hold(&sides).unwrap();
+    assert!(
+        latency.met && (latency.value - 0.1).abs() < 1e-9,
+        "{latency:?}"
+    );
+    let bandwidth = bar("direct/peer:tcp mb_per_s 1m >=3.5")
+        .hold(&sides)
+        .unwrap();
     assert!(!bandwidth.met && (bandwidth.value - 3.0).abs() < 1e-9);
     assert_eq!(bar("direct/peer:udp half_rtt 8 <=1").hold(&sides), None);
 }
@@ -76,8 +83,14 @@ fn every_path_is_shown_with_its_rounds_and_every_miss_as_one() {
     let sides = Sides::of(&rounds());
     let text = table(&sides);
     let direct = text.lines().find(|line| line.contains("direct")).unwrap();
-    assert!(direct.contains("110 ns") && direct.contains("100 ns to 9.00 us"), "{text}");
-    assert!(text.contains("60.0 MB/s"), "of an even number, the middle: {text}");
+    assert!(
+        direct.contains("110 ns") && direct.contains("100 ns to 9.00 us"),
+        "{text}"
+    );
+    assert!(
+        text.contains("60.0 MB/s"),
+        "of an even number, the middle: {text}"
+    );
     let missed = bar("direct/peer:tcp mb_per_s 1m >=4").hold(&sides).unwrap();
     assert!(verdicts(&[missed]).contains("MISSED"));
 }
@@ -97,7 +110,10 @@ fn the_page_has_a_chart_and_the_medians() {
     };
     run(&args).unwrap();
     let page = std::fs::read_to_string(html).unwrap();
-    assert!(page.contains("<svg") && page.contains("<td>110 ns</td>"), "{page}");
+    assert!(
+        page.contains("<svg") && page.contains("<td>110 ns</td>"),
+        "{page}"
+    );
     assert!(page.contains("class=\"good\""), "{page}");
     let values = read(&json).unwrap();
     assert_eq!(values.len(), rounds().len() + 1);
