@@ -159,5 +159,15 @@ start_agent() {
     NO_COLOR=1 myrixen-agent --socket-mode 0666 &
     agent=$!
     wait_file /run/myrixen/myrixen.sock
+    wait_key device/myrixen/0/state 4 >/dev/null
 }
 board() { echo "$LAB_HOST-$LAB_DOMAIN"; } # of this guest
+
+# One who takes part in `myrixen verify`, as a user who may not open Xen's devices: SLOT ALL [OPTIONS]. What it says is in /tmp/said.SLOT.
+verify() {
+    if ! as_lab "myrixen verify --as $(board)/$1 --with $2 ${3:-}" >"/tmp/said.$1" 2>&1; then
+        cat "/tmp/said.$1"
+        fail "$(board)/$1"
+    fi
+}
+said() { grep "\"say\":\"$1\"" "/tmp/said.${2:-0}" | tail -n 1; } # WHAT [SLOT]

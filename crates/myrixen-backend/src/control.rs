@@ -136,6 +136,8 @@ struct Place {
     meeting: Box<dyn Meeting>,
     /// It failed and is left alone until then.
     paused: Option<Time>,
+    /// More may wait there than one visit takes, or than its descriptor shows: those who came before we watched.
+    more: bool,
 }
 
 impl Control {
@@ -146,6 +148,7 @@ impl Control {
             meetings.push(Place {
                 meeting,
                 paused: None,
+                more: true,
             });
         }
         let operators = Operators::new(parts.operator, &parts.wait, OPERATOR)?;
@@ -199,7 +202,8 @@ impl Control {
     }
 
     fn has_work(&self) -> bool {
-        !self.talking.is_empty() || self.orders.has_mail() || self.reports.has_mail()
+        let arrivals = self.meetings.iter().any(|m| m.more && m.paused.is_none());
+        arrivals || !self.talking.is_empty() || self.orders.has_mail() || self.reports.has_mail()
     }
 
     fn turn(&mut self, now: Time, ready: &[Ready]) {
@@ -220,6 +224,15 @@ impl Control {
                 GUEST => self.talking.push_back(GuestId::new(number)),
                 OPERATOR => self.hear_operators(now, number),
                 _ => {}
+            }
+        }
+        for place in 0..self.meetings.len() {
+            if self
+                .meetings
+                .get(place)
+                .is_some_and(|m| m.more && m.paused.is_none())
+            {
+                self.accept(now, place);
             }
         }
         for _ in 0..self.talking.len() {
@@ -288,9 +301,13 @@ impl Control {
             let Some(at) = self.meetings.get_mut(place) else {
                 return;
             };
+            at.more = true;
             match at.meeting.accept() {
                 Ok(Some(link)) => self.arrive(now, link),
-                Ok(None) => return,
+                Ok(None) => {
+                    at.more = false;
+                    return;
+                }
                 Err(error) => {
                     at.meeting.unwatch(&self.wait);
                     at.paused = Some(now + BREATHER);
@@ -316,7 +333,7 @@ impl Control {
                     self.answer_guest(now, id, serial, request);
                 }
                 Ok(Some(Heard::Left)) => return self.detach(id),
-                // Of a later version of the platform: nothing to do for us.
+                // Also what a later version of the platform says: nothing to do for us.
                 Ok(Some(_)) => {}
                 Err(fault) => return self.expel(now, id, &fault),
             }

@@ -173,6 +173,8 @@ pub enum Heard {
     Hello(Box<Hello>),
     /// It asks for something: [`reply`](GuestLink::reply) to the number, now or later.
     Request(Serial, Request),
+    /// Nothing yet, but there is more to look at than one call may take: call again.
+    Again,
     /// It has gone: drop the link.
     Left,
 }

@@ -38,6 +38,11 @@ pub(crate) enum Look {
 }
 
 impl Ward {
+    /// The program has come in since the last visit: it has taken the endpoint back, and its doorbells ring for nobody now.
+    pub(crate) fn taken_back(&self, shared: &Shared) -> bool {
+        self.visits != shared.visits.load(Ordering::Relaxed)
+    }
+
     /// Looks after an endpoint once.
     pub(crate) fn visit(&mut self, shared: &Arc<Shared>, look: Look, now: Time) {
         let visits = shared.visits.load(Ordering::Relaxed);

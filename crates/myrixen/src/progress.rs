@@ -145,7 +145,7 @@ impl Progress {
             let ward = &mut self.wards[slot];
             let urgent = rung.contains(&slot) && ward.watched || adopt.contains(&slot);
             let due = ward.due.is_none_or(|due| due <= now);
-            if urgent || due || !ward.watched {
+            if urgent || due || !ward.watched || ward.taken_back(&shared) {
                 let watched = ward.watched;
                 ward.visit(&shared, if urgent { Look::Now } else { Look::Tick }, now);
                 if ward.watched != watched {

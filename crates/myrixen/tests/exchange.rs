@@ -219,6 +219,32 @@ fn a_synchronous_send_waits_for_its_receive() {
     }
 }
 
+/// The fabric's thread works for an endpoint whose program is elsewhere. A program that looks in for a moment takes its endpoint
+/// back, and must not leave it to nobody.
+#[test]
+fn an_endpoint_is_worked_for_again_after_its_program_looked_in() {
+    let pair = pair(switched());
+    for round in 0..5 {
+        for _ in 0..2 {
+            let receive = pair.b.irecv(Match::exact(1), vec![0; 8]).expect("posted");
+            receive.queue(0);
+        }
+        for message in 0..2 {
+            let send = pair.a.issend(&pair.to_b, 1, payload(8, 0)).expect("sent");
+            send.queue(1);
+            let done = pair.a.wait_any(Match::any(), Some(PATIENCE));
+            assert!(
+                done.is_some(),
+                "round {round}: nobody took message {message}"
+            );
+            // It computes for so long that the fabric's thread takes over and no timer is near, looks in, and is off again.
+            std::thread::sleep(Duration::from_millis(20));
+            assert!(pair.b.iprobe(Match::exact(2)).is_none());
+        }
+        while pair.b.test_any(Match::any()).is_some() {}
+    }
+}
+
 #[test]
 fn match_bits_masks_and_sources_choose() {
     let pair = pair(EndpointOptions::default());

@@ -60,6 +60,12 @@ const PROGRAMS: &[Program] = &[
         features: &[],
     },
     Program {
+        name: "endpoints",
+        package: "myrixen",
+        kind: Kind::Example,
+        features: &[],
+    },
+    Program {
         name: "vchan",
         package: "",
         kind: Kind::C {

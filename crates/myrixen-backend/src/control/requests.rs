@@ -38,6 +38,7 @@ impl Control {
         serial: Serial,
         request: Request,
     ) {
+        tracing::trace!(guest = id.get(), serial = serial.get(), ?request, "asked");
         let answer = if self.guests.get(&id).is_some_and(|g| g.seat.is_some()) {
             self.decide(now, id, serial, request)
         } else {

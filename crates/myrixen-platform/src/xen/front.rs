@@ -33,6 +33,8 @@ const OFFERING: Duration = Duration::from_secs(30);
 const GREETING: Duration = Duration::from_secs(5);
 /// How long to wait after a failure of the system, and after a refusal.
 const PAUSE: Duration = Duration::from_secs(1);
+/// Looks at one go: each of our own writes is an event, so there are some.
+const LOOKS: usize = 64;
 /// Steps at one look. Each is answered by a key that changes, so more only means that somebody plays with the keys.
 const STEPS: usize = 8;
 
@@ -142,6 +144,16 @@ pub enum FrontError {
     Watch(#[source] io::Error),
 }
 
+impl FrontError {
+    /// Whether xenstore does not let us: so it says of keys that are not there.
+    fn is_forbidden(&self) -> bool {
+        let Self::Store { source, .. } = self else {
+            return false;
+        };
+        source.kind() == io::ErrorKind::PermissionDenied
+    }
+}
+
 /// One device, seen from the guest.
 #[derive(Debug)]
 pub struct Front<S, R> {
@@ -200,6 +212,9 @@ impl<S: Store, R: Rings> Front<S, R> {
 
     /// When [`poll`](Self::poll) is due although the wait set is silent.
     pub fn next_timeout(&self) -> Option<Instant> {
+        if self.talk.as_ref().is_some_and(Talk::is_broken) {
+            return Some(Instant::now());
+        }
         let talk = self.talk.as_ref().and_then(Talk::deadline);
         [talk, self.retry_at].into_iter().flatten().min()
     }
@@ -235,7 +250,7 @@ impl<S: Store, R: Rings> Front<S, R> {
     /// Looks at the keys as long as they change. Events that came with the store's answers do not show at its descriptor, so
     /// it is asked again after every look.
     fn follow_keys(&mut self, now: Instant) -> Result<(), FrontError> {
-        for _ in 0..STEPS {
+        for _ in 0..LOOKS {
             let changed = self
                 .store
                 .changed()
@@ -322,7 +337,11 @@ impl<S: Store, R: Rings> Front<S, R> {
                 }
                 Step::Close => {
                     self.drop_ring(FrontLoss::LetGo);
-                    self.write_state(BusState::Closed)?;
+                    match self.write_state(BusState::Closed) {
+                        // The device has been removed meanwhile.
+                        Err(error) if error.is_forbidden() => {}
+                        other => other?,
+                    }
                 }
             }
         }
@@ -348,13 +367,16 @@ impl<S: Store, R: Rings> Front<S, R> {
         self.follow(Some(&back))?;
         let me = self.read("domid")?.unwrap_or_default();
         let own = self.own("state")?;
-        let theirs = self.read(&format!("{}/state", back.path))?;
-        let online = self.read(&format!("{}/online", back.path))?;
-        let state = |text: Option<String>| text.and_then(|t| BusState::parse(t.trim().as_bytes()));
+        let Some(theirs) = self.theirs(&back, "state")? else {
+            // Not complete yet, or being taken away: a key that we write now might outlive the device.
+            return Ok(None);
+        };
+        let online = self.theirs(&back, "online")?;
+        let state = |text: &str| BusState::parse(text.trim().as_bytes());
         Ok(Some(Seen {
             me: number("domid", &me)?,
-            own: state(own),
-            theirs: state(theirs),
+            own: own.as_deref().and_then(state),
+            theirs: state(&theirs),
             // Absent until the toolstack has written everything.
             online: online.as_deref().map(str::trim) != Some("0"),
             back,
@@ -375,6 +397,15 @@ impl<S: Store, R: Rings> Front<S, R> {
         }
         self.back = back.cloned();
         Ok(())
+    }
+
+    /// A key of the back end's. What is not there cannot be read either: the folder around it is the driver domain's.
+    fn theirs(&mut self, back: &BackEnd, key: &str) -> Result<Option<String>, FrontError> {
+        let path = format!("{}/{key}", back.path);
+        match self.store.read(&path) {
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(None),
+            other => other.map_err(store("could not read", &path)),
+        }
     }
 
     fn own(&mut self, key: &str) -> Result<Option<String>, FrontError> {

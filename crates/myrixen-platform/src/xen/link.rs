@@ -266,7 +266,13 @@ impl GuestLink for XenLink {
         if self.state == LinkState::Closed {
             return Ok(Some(Heard::Left));
         }
-        self.hear_message()
+        let heard = self.hear_message()?;
+        // Events that come with the answer to a question do not show at the descriptor: whoever has asked looks again.
+        self.stale = self.device.changed().map_err(store)?;
+        if heard.is_none() && self.stale {
+            return Ok(Some(Heard::Again));
+        }
+        Ok(heard)
     }
 
     fn welcome(&mut self, welcome: &Welcome) -> Result<(), PeerFault> {

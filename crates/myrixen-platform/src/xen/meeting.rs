@@ -10,8 +10,6 @@ use crate::waitset::{Interest, WaitSet};
 
 /// The devices of this domain as back end, below its own place.
 const DEVICES: &str = "backend/myrixen";
-/// Looks at all devices that one event may lead to.
-const MOST_EVENTS: usize = 64;
 
 /// The devices that `myrixen attach` (or the toolstack) makes in xenstore: `docs/xen.md`.
 #[derive(Debug)]
@@ -44,18 +42,10 @@ impl XenMeeting {
         })
     }
 
-    /// Takes in what has changed. Events are hints: everything is looked at.
+    /// Takes in what has changed. Events are hints: everything is looked at. Those that came with an answer do not show at the
+    /// descriptor, so it goes on until there are none.
     fn pump(&mut self) -> Result<(), XenError> {
-        let mut changed = false;
-        for _ in 0..MOST_EVENTS {
-            match self.store.next_event() {
-                Ok(Some(_)) => changed = true,
-                Ok(None) => break,
-                Err(XenError::EventsLost { .. }) => changed = true,
-                Err(error) => return Err(error),
-            }
-        }
-        if changed {
+        while self.changed()? {
             let found = self.find()?;
             self.known.retain(|device| found.contains(device));
             for device in found {
@@ -65,6 +55,17 @@ impl XenMeeting {
             }
         }
         Ok(())
+    }
+
+    fn changed(&mut self) -> Result<bool, XenError> {
+        let mut changed = false;
+        loop {
+            match self.store.next_event() {
+                Ok(Some(_)) | Err(XenError::EventsLost { .. }) => changed = true,
+                Ok(None) => return Ok(changed),
+                Err(error) => return Err(error),
+            }
+        }
     }
 
     /// The devices that are complete: attach writes `online` last.

@@ -8,7 +8,7 @@ use myrixen_ring::Terms;
 use super::{Rings, Store};
 use crate::meeting::{PortEnd, SetupError};
 use crate::message::Brought;
-use crate::xen::{DomId, Offered, XenError, XenStore};
+use crate::xen::{DomId, Offered, StoreReason, XenError, XenStore};
 
 /// Every watch has the same meaning: look again.
 const TOKEN: &str = "myrixen";
@@ -16,6 +16,10 @@ const TOKEN: &str = "myrixen";
 fn failed(error: XenError) -> io::Error {
     let kind = match &error {
         error if error.is_not_found() => io::ErrorKind::NotFound,
+        XenError::Store {
+            reason: StoreReason::Denied,
+            ..
+        } => io::ErrorKind::PermissionDenied,
         _ => io::ErrorKind::Other,
     };
     io::Error::new(kind, error)

@@ -63,6 +63,8 @@ pub(super) struct Talk {
     /// What is not in the ring yet: there is no room, or too much is unanswered.
     outbox: VecDeque<(Option<Serial>, Vec<u8>)>,
     unanswered: HashSet<u64>,
+    /// What went wrong while something was said; heard of next.
+    broken: Option<FrontLoss>,
 }
 
 impl Talk {
@@ -73,6 +75,7 @@ impl Talk {
             stage: Stage::Offered(until),
             outbox: VecDeque::new(),
             unanswered: HashSet::new(),
+            broken: None,
         }
     }
 
@@ -84,6 +87,7 @@ impl Talk {
     pub(super) fn greet(&mut self, hello: &Hello, until: Instant) {
         self.outbox.push_back((None, hello.emit(0)));
         self.stage = Stage::Greeting(until);
+        self.send();
     }
 
     pub(super) fn is_welcomed(&self) -> bool {
@@ -98,16 +102,30 @@ impl Talk {
         }
     }
 
-    /// Asks, at once if there is room: nobody may [`hear`](Self::hear) before an answer comes.
+    /// Asks, as soon as there is room.
     pub(super) fn ask(&mut self, serial: Serial, request: &Request) {
         self.outbox
             .push_back((Some(serial), request.emit(serial, 0)));
-        // A ring that is broken is seen by the next look at it.
-        let _ = self.flush();
+        self.send();
+    }
+
+    /// What cannot be sent for another reason than room is heard of next.
+    fn send(&mut self) {
+        if let Err(loss) = self.flush() {
+            self.broken = Some(loss);
+        }
+    }
+
+    /// Whether there is something to hear although no bell has rung.
+    pub(super) fn is_broken(&self) -> bool {
+        self.broken.is_some()
     }
 
     /// The next thing said; after `None` the bell rings. Also sends what there is to send.
     pub(super) fn hear(&mut self, now: Instant) -> Result<Option<Said>, FrontLoss> {
+        if let Some(loss) = self.broken.take() {
+            return Err(loss);
+        }
         loop {
             self.flush()?;
             let Some(bytes) = self.control.take()? else {

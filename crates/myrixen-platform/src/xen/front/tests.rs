@@ -35,6 +35,12 @@ impl FakeStore {
         keys.changed |= keys.watched.iter().any(|w| path.starts_with(w.as_str()));
     }
 
+    fn remove(&self, path: &str) {
+        let mut keys = self.lock();
+        keys.keys.remove(path);
+        keys.changed = true;
+    }
+
     fn get(&self, path: &str) -> Option<String> {
         self.lock().keys.get(path).cloned()
     }
@@ -231,7 +237,7 @@ fn a_device_that_appears_later_is_connected_and_talked_to() {
         .front
         .ask(&Request::ClosePort { endpoint: 4 })
         .unwrap();
-    assert!(bench.poll().is_empty());
+    // Nobody polls in between: a request goes out at once.
     let (asked, request, _) = Request::parse(&ring.take().unwrap().unwrap()).unwrap();
     assert_eq!(
         (asked, request),
@@ -340,6 +346,23 @@ fn a_device_that_goes_is_closed() {
         "{events:?}"
     );
     assert_eq!(bench.store.state(), "6");
+    bench.store.attach();
+    bench.connected();
+}
+
+#[test]
+fn a_device_whose_keys_are_being_removed_is_not_written_to() {
+    let mut bench = Bench::new();
+    bench.store.attach();
+    let _ring = bench.connected();
+    bench.store.remove(&format!("{BACK}/state"));
+    bench.store.remove("device/myrixen/0/state");
+    let events = bench.poll();
+    assert!(
+        matches!(events[..], [FrontEvent::Lost(FrontLoss::LetGo)]),
+        "{events:?}"
+    );
+    assert_eq!(bench.store.state(), "");
     bench.store.attach();
     bench.connected();
 }
