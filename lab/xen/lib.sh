@@ -142,6 +142,7 @@ start_backend() {
     {
         printf '[host]\nname = "%s"\nid = "lab-%s"\nstate_dir = "/tmp/state"\nxen = "on"\n' "$LAB_HOST" "$LAB_HOST"
         printf '[log]\nlevel = "%s"\n' "${LAB_LOG:-info}"
+        [ -z "${LAB_POLL_US:-}" ] || printf '[workers]\npoll_us = %s\n' "$LAB_POLL_US"
         [ ! -e /sys/class/net/wire0 ] ||
             printf '[[uplink]]\nname = "wire"\nkind = "ethernet"\ninterface = "wire0"\n'
     } >/tmp/myrixend.toml
