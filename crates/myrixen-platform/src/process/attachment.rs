@@ -37,6 +37,8 @@ pub struct Attachment {
     lost: AtomicBool,
     /// Wakes the thread that watches the descriptors, when another has read what it waits for.
     nudge: WaitSet,
+    /// Ready while there is news, or an answer that nobody waits for: for [`watch`](Self::watch).
+    unseen: WaitSet,
 }
 
 #[derive(Debug)]
@@ -47,6 +49,10 @@ struct Inner {
     news: VecDeque<News>,
     /// A thread watches the descriptors.
     watched: bool,
+    /// Requests whose answers threads wait for.
+    awaited: Vec<Serial>,
+    /// `unseen` is ready.
+    shown: bool,
 }
 
 /// A request that was sent.
@@ -142,6 +148,8 @@ impl Attachment {
             waiting,
             news: VecDeque::new(),
             watched: false,
+            awaited: Vec::new(),
+            shown: false,
         };
         let attachment = Self {
             socket,
@@ -149,6 +157,7 @@ impl Attachment {
             changed: Condvar::new(),
             lost: AtomicBool::new(false),
             nudge: WaitSet::new()?,
+            unseen: WaitSet::new()?,
         };
         // The first look says that we sleep: from now on the bell rings.
         attachment.pump(&mut attachment.lock());
@@ -162,12 +171,14 @@ impl Attachment {
     /// As [`WaitSet::add`].
     pub fn watch(&self, set: &WaitSet, token: u64) -> io::Result<()> {
         set.add(self.socket.as_fd(), token, Interest::Read)?;
+        set.add(self.unseen.as_fd(), token, Interest::Read)?;
         set.add_bell(self.lock().control.waiter(), token)
     }
 
     /// Takes it out again. A lost attachment stays ready until this is done.
     pub fn unwatch(&self, set: &WaitSet) {
         set.remove(self.socket.as_fd());
+        set.remove(self.unseen.as_fd());
         set.remove_bell(self.lock().control.waiter());
     }
 
@@ -221,7 +232,9 @@ impl Attachment {
     pub fn poll_reply(&self, serial: Serial) -> Result<Option<Answer>, RequestError> {
         let mut inner = self.lock();
         self.pump(&mut inner);
-        self.collect(&mut inner, serial)
+        let answer = self.collect(&mut inner, serial);
+        self.show(&mut inner);
+        answer
     }
 
     fn collect(&self, inner: &mut Inner, serial: Serial) -> Result<Option<Answer>, RequestError> {
@@ -250,6 +263,7 @@ impl Attachment {
             }
             _ => {}
         }
+        self.show(&mut inner);
     }
 
     /// Asks and waits for the answer, `timeout` at most. The back end must be driven by another thread or process.
@@ -315,6 +329,15 @@ impl Attachment {
     /// # Errors
     /// [`RequestError::Lost`], [`RequestError::TimedOut`].
     pub fn wait_reply(&self, serial: Serial, timeout: Duration) -> Result<Answer, RequestError> {
+        self.lock().awaited.push(serial);
+        let result = self.await_reply(serial, timeout);
+        let mut inner = self.lock();
+        inner.awaited.retain(|&awaited| awaited != serial);
+        self.show(&mut inner);
+        result
+    }
+
+    fn await_reply(&self, serial: Serial, timeout: Duration) -> Result<Answer, RequestError> {
         let until = Instant::now() + timeout;
         let mut inner = self.lock();
         loop {
@@ -363,7 +386,25 @@ impl Attachment {
     pub fn next_news(&self) -> Option<News> {
         let mut inner = self.lock();
         self.pump(&mut inner);
-        inner.news.pop_front()
+        let news = inner.news.pop_front();
+        self.show(&mut inner);
+        news
+    }
+
+    /// Keeps `unseen` ready while there is something to be collected. Whoever read it from the ring has silenced the bell, and need not be
+    /// the one who wants it: any call reads all there is.
+    fn show(&self, inner: &mut Inner) {
+        let answered = inner.waiting.iter().any(|(&serial, waiting)| {
+            matches!(waiting, Waiting::Answered(_)) && !inner.awaited.contains(&Serial::new(serial))
+        });
+        let show = answered || !inner.news.is_empty();
+        if show && !inner.shown {
+            self.unseen.waker().wake();
+        } else if inner.shown && !show {
+            // It holds nothing but its waker, and cannot fail but for want of memory: then somebody looks once in vain.
+            let _ = self.unseen.wait(Some(Duration::ZERO), &mut Vec::new());
+        }
+        inner.shown = show;
     }
 
     /// Reads all that the back end has said. A back end that breaks the rules is as good as gone.
@@ -390,6 +431,9 @@ impl Attachment {
         }
         if inner.control.hung_up() || self.socket_hung_up() {
             self.lose();
+        }
+        if heard {
+            self.show(inner);
         }
         if heard || self.is_lost() {
             self.changed.notify_all();
