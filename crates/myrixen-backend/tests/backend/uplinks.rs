@@ -115,15 +115,19 @@ fn a_closed_endpoint_is_nacked_over_the_wire() {
     let (a, b) = (left.attach("a"), right.attach("b"));
     let mut one = a.open(1);
     let closed = Address::new(b.nic(), EndpointId::new(7));
-    one.send(&tiny(one.address(), closed, b"hello"));
-    settle(&mut [&mut left, &mut right]);
-    let got = one.receive_parsed().unwrap();
+    // While the worker has not looked at all that the control side has told it, the endpoint may be about to open: then
+    // the frame is lost, and comes again.
+    let got = loop {
+        one.send(&tiny(one.address(), closed, b"hello"));
+        settle(&mut [&mut left, &mut right]);
+        if let Some(got) = one.receive_parsed() {
+            break got;
+        }
+    };
     assert!(matches!(got.frame, Frame::NackLib(n) if n.from == closed.endpoint));
     let uplink = &right.snapshot().uplinks[0].counters;
-    assert_eq!(
-        (uplink.nacks, uplink.drops.get(DropReason::EndpointClosed)),
-        (1, 1)
-    );
+    assert_eq!(uplink.nacks, 1);
+    assert!(uplink.drops.get(DropReason::EndpointClosed) > 0);
 }
 
 type Act = Box<dyn FnOnce() + Send>;
@@ -363,16 +367,22 @@ fn an_uplink_serves_guests_of_all_workers() {
     let mut sink = b.open(1);
     let guests: Vec<_> = (0..4).map(|n| left.attach(&format!("g{n}"))).collect();
     let mut ports: Vec<_> = guests.iter().map(|g| g.open(1)).collect();
+    let closed = Address::new(b.nic(), EndpointId::new(9));
     for port in &mut ports {
         port.send(&sized(port.address(), sink.address(), 700));
-        let closed = Address::new(b.nic(), EndpointId::new(9));
         port.send(&tiny(port.address(), closed, b""));
         sink.send(&sized(sink.address(), port.address(), 800));
     }
     settle(&mut [&mut left, &mut right]);
     assert_eq!(std::iter::from_fn(|| sink.receive()).count(), 4);
     for port in &mut ports {
-        let frames: Vec<_> = std::iter::from_fn(|| port.receive()).collect();
+        let mut frames: Vec<_> = std::iter::from_fn(|| port.receive()).collect();
+        // As above: not nacked while the endpoint may be about to open.
+        while frames.len() < 2 {
+            port.send(&tiny(port.address(), closed, b""));
+            settle(&mut [&mut left, &mut right]);
+            frames.extend(std::iter::from_fn(|| port.receive()));
+        }
         assert_eq!(frames.len(), 2, "a frame and a nack");
     }
 }

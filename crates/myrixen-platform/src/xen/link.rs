@@ -125,6 +125,25 @@ impl XenLink {
         self.state = LinkState::Initialising;
     }
 
+    /// The next thing said, by keys or on the control ring.
+    fn hear_guest(&mut self) -> Result<Option<Heard>, PeerFault> {
+        self.stale |= self.device.changed().map_err(store)?;
+        if std::mem::take(&mut self.stale) && self.follow()? {
+            self.drop_control();
+            self.state = LinkState::Closed;
+        }
+        if self.state == LinkState::Closed {
+            return Ok(Some(Heard::Left));
+        }
+        let heard = self.hear_message()?;
+        // Events that come with the answer to a question do not show at the descriptor: whoever has asked looks again.
+        self.stale = self.device.changed().map_err(store)?;
+        if heard.is_none() && self.stale {
+            return Ok(Some(Heard::Again));
+        }
+        Ok(heard)
+    }
+
     fn hear_message(&mut self) -> Result<Option<Heard>, PeerFault> {
         self.flush()?;
         let Some(control) = &mut self.control else {
@@ -212,6 +231,17 @@ impl XenLink {
     }
 }
 
+/// A fault and its causes in one line, for the device's `error`.
+fn tell(fault: &PeerFault) -> String {
+    let mut text = fault.to_string();
+    let mut cause = std::error::Error::source(fault);
+    while let Some(inner) = cause {
+        text = format!("{text}: {inner}");
+        cause = inner.source();
+    }
+    text
+}
+
 fn store(error: XenError) -> PeerFault {
     PeerFault::System(io::Error::other(error))
 }
@@ -258,21 +288,11 @@ impl GuestLink for XenLink {
     }
 
     fn hear(&mut self) -> Result<Option<Heard>, PeerFault> {
-        self.stale |= self.device.changed().map_err(store)?;
-        if std::mem::take(&mut self.stale) && self.follow()? {
-            self.drop_control();
-            self.state = LinkState::Closed;
+        let heard = self.hear_guest();
+        if let Err(fault) = &heard {
+            self.device.set_error(&tell(fault));
         }
-        if self.state == LinkState::Closed {
-            return Ok(Some(Heard::Left));
-        }
-        let heard = self.hear_message()?;
-        // Events that come with the answer to a question do not show at the descriptor: whoever has asked looks again.
-        self.stale = self.device.changed().map_err(store)?;
-        if heard.is_none() && self.stale {
-            return Ok(Some(Heard::Again));
-        }
-        Ok(heard)
+        heard
     }
 
     fn welcome(&mut self, welcome: &Welcome) -> Result<(), PeerFault> {
@@ -285,7 +305,6 @@ impl GuestLink for XenLink {
         self.state = LinkState::Initialised;
         self.send(welcome.emit(&terms, 0))
     }
-
     fn refuse(&mut self, refusal: &Refusal) {
         self.device.set_error(&refusal.to_string());
         // Whether the guest hears it is the guest's business.

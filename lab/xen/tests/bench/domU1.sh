@@ -15,11 +15,8 @@ report() { # FILE: the records in it, one a line
 ours() { # TEST SIZE [OPTIONS]
     local test=$1 size=$2
     shift 2
-    as_lab \
-        "myrixen perf $test a-domU2:1 --sizes $size --seconds $seconds --json /tmp/ours.json $* >/tmp/said 2>&1" || {
-        cat /tmp/said
-        fail "$test of $size bytes $*"
-    }
+    check "$test of $size bytes $*" as_lab \
+        "myrixen perf $test a-domU2:1 --sizes $size --seconds $seconds --json /tmp/ours.json $* >/tmp/said 2>&1 || { tail -n 5 /tmp/said; exit 1; }"
     report /tmp/ours.json
 }
 peer() { # tcp|udp TEST SIZE

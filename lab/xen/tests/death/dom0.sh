@@ -5,7 +5,7 @@ attach_guest domU1
 grants() { # DOMID
     xl dmesg -c >/dev/null
     xl debug-keys g
-    xl dmesg | awk -v d="$1" '/active/ && /[Gg]rant-table for remote d/ { on = ($0 ~ "remote d" d " ") || ($0 ~ "remote d" d "$") } on && /\[0x/ { n++ } END { print n + 0 }'
+    xl dmesg | awk -v d="remote d$1 " '/grant-table for/ { on = index($0, d) } on && /\[0x/ { n++ } END { print n + 0 }'
 }
 channels() { # DOMID
     xl dmesg -c >/dev/null
@@ -22,12 +22,14 @@ while [ "$destroyed" -lt 11 ]; do
     sleep 2
     two=$(domid domU2)
     destroy_guest domU2
+    # Its partner's program has ended with an error, and the next one waits.
     wait_signal "failed-$destroyed"
     # Its memory is free as soon as nobody maps it any more.
     wait_for sh -c "! xl list | grep -q null"
     refuse "its keys are gone" xenstore-read "/local/domain/0/backend/myrixen/$two/0/state"
     now="$(grants "$one") $(channels "$one") $(channels 0)"
     say "destroyed $destroyed: grants of domU1, its event channels, dom0's: $now"
+    signal "counted-$destroyed"
     # The first time, things are opened that stay.
     [ "$destroyed" = 0 ] && before=$now
     destroyed=$((destroyed + 1))

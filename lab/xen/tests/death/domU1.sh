@@ -9,6 +9,7 @@ while [ "$n" -lt 11 ]; do
     if wait "$verify"; then fail "the stream ended well without its partner"; fi
     tail -n 1 /tmp/said
     signal "failed-$n"
+    wait_signal "counted-$n"
     n=$((n + 1))
 done
 wait_signal over

@@ -299,7 +299,7 @@ fn who_was_given_up_learns_it_from_a_rejection() {
     let mut net = net(2);
     net.connect(0, 1);
     net.run(LONG);
-    net.now = net.now + LONG;
+    net.now += LONG;
     net.gone(0, 1);
     let send = net.send(1, 0, 0, pattern(8, 1));
     net.run(Duration::from_secs(1));
@@ -310,7 +310,7 @@ fn who_was_given_up_learns_it_from_a_rejection() {
 fn everything_pending_to_what_is_gone_fails() {
     let mut net = net(2);
     net.connect(0, 1);
-    net.now = net.now + LONG;
+    net.now += LONG;
     let small = net.send(0, 1, 0, pattern(8, 1));
     let large = net.send(0, 1, 0, pattern(80_000, 1));
     let connect = ask(&mut net, 0, address(1), KEY);
@@ -327,7 +327,7 @@ fn everything_pending_to_what_is_gone_fails() {
 fn late_news_of_an_end_do_not_end_the_successor() {
     let mut net = net(2);
     net.connect(0, 1);
-    net.now = net.now + LONG;
+    net.now += LONG;
     net.restart(1, 77, Dialect::DEFAULT);
     net.connect(1, 0);
     let (got, _) = net.receive(0, 0, 8);
@@ -392,7 +392,7 @@ fn partners_beyond_the_limit_are_not_taken_in_unless_one_is_lost() {
     let mut net = Net::with(4, Dialect::DEFAULT, 1, adjust);
     net.connect(1, 0);
     net.connect(2, 0);
-    net.now = net.now + LONG;
+    net.now += LONG;
     let third = ask(&mut net, 3, address(0), KEY);
     net.run(Duration::from_secs(1));
     assert_eq!(net.hosts[3].status_of(third), None);

@@ -1,0 +1,2 @@
+. /lab/lib.sh
+wait_signal over
