@@ -239,8 +239,12 @@ impl Progress {
         match &mut self.link {
             Link::Attached(attachment) => {
                 let attachment = Arc::clone(attachment);
-                self.take_answers(inner, &attachment);
-                while let Some(news) = attachment.next_news() {
+                loop {
+                    // Looking for news reads answers too. Those came first as a rule, and the news may be that
+                    // what they gave is gone.
+                    let news = attachment.next_news();
+                    self.take_answers(inner, &attachment);
+                    let Some(news) = news else { break };
                     self.hear(inner, news);
                 }
                 if attachment.is_lost() {

@@ -18,7 +18,7 @@ use super::handshake::{Attached, Handshake, HelloOptions};
 use super::socket::{Received, Socket};
 use crate::handover::{Handover, HandoverError, Tag};
 use crate::message::{Downward, Notice, PortAddress, Reply, Request, Serial};
-use crate::waitset::{Interest, WaitSet};
+use crate::waitset::{Interest, WaitSet, Waker};
 
 /// How many requests a guest has unanswered at most; the next one is [`RequestError::Busy`].
 pub const MAX_IN_FLIGHT: usize = 32;
@@ -37,8 +37,6 @@ pub struct Attachment {
     lost: AtomicBool,
     /// Wakes the thread that watches the descriptors, when another has read what it waits for.
     nudge: WaitSet,
-    /// Ready while there is news, or an answer that nobody waits for: for [`watch`](Self::watch).
-    unseen: WaitSet,
 }
 
 #[derive(Debug)]
@@ -49,10 +47,8 @@ struct Inner {
     news: VecDeque<News>,
     /// A thread watches the descriptors.
     watched: bool,
-    /// Requests whose answers threads wait for.
-    awaited: Vec<Serial>,
-    /// `unseen` is ready.
-    shown: bool,
+    /// Wakes who watches them in a set of its own: what it waits for may be read by any call of any thread.
+    watcher: Option<Waker>,
 }
 
 /// A request that was sent.
@@ -148,8 +144,7 @@ impl Attachment {
             waiting,
             news: VecDeque::new(),
             watched: false,
-            awaited: Vec::new(),
-            shown: false,
+            watcher: None,
         };
         let attachment = Self {
             socket,
@@ -157,7 +152,6 @@ impl Attachment {
             changed: Condvar::new(),
             lost: AtomicBool::new(false),
             nudge: WaitSet::new()?,
-            unseen: WaitSet::new()?,
         };
         // The first look says that we sleep: from now on the bell rings.
         attachment.pump(&mut attachment.lock());
@@ -165,21 +159,25 @@ impl Attachment {
     }
 
     /// Adds what [`next_news`](Self::next_news), [`poll_reply`](Self::poll_reply) and [`is_lost`](Self::is_lost) go by
-    /// to a wait set: when it is ready under `token`, call them.
+    /// to a wait set, one at a time: when it is ready under `token`, call them. The set is woken too when another method, in
+    /// whatever thread, has read what the back end said.
     ///
     /// # Errors
     /// As [`WaitSet::add`].
     pub fn watch(&self, set: &WaitSet, token: u64) -> io::Result<()> {
         set.add(self.socket.as_fd(), token, Interest::Read)?;
-        set.add(self.unseen.as_fd(), token, Interest::Read)?;
-        set.add_bell(self.lock().control.waiter(), token)
+        let mut inner = self.lock();
+        set.add_bell(inner.control.waiter(), token)?;
+        inner.watcher = Some(set.waker());
+        Ok(())
     }
 
     /// Takes it out again. A lost attachment stays ready until this is done.
     pub fn unwatch(&self, set: &WaitSet) {
         set.remove(self.socket.as_fd());
-        set.remove(self.unseen.as_fd());
-        set.remove_bell(self.lock().control.waiter());
+        let mut inner = self.lock();
+        set.remove_bell(inner.control.waiter());
+        inner.watcher = None;
     }
 
     /// Whether the back end is gone, as far as was seen: by any method of this type.
@@ -232,9 +230,7 @@ impl Attachment {
     pub fn poll_reply(&self, serial: Serial) -> Result<Option<Answer>, RequestError> {
         let mut inner = self.lock();
         self.pump(&mut inner);
-        let answer = self.collect(&mut inner, serial);
-        self.show(&mut inner);
-        answer
+        self.collect(&mut inner, serial)
     }
 
     fn collect(&self, inner: &mut Inner, serial: Serial) -> Result<Option<Answer>, RequestError> {
@@ -263,7 +259,6 @@ impl Attachment {
             }
             _ => {}
         }
-        self.show(&mut inner);
     }
 
     /// Asks and waits for the answer, `timeout` at most. The back end must be driven by another thread or process.
@@ -329,15 +324,6 @@ impl Attachment {
     /// # Errors
     /// [`RequestError::Lost`], [`RequestError::TimedOut`].
     pub fn wait_reply(&self, serial: Serial, timeout: Duration) -> Result<Answer, RequestError> {
-        self.lock().awaited.push(serial);
-        let result = self.await_reply(serial, timeout);
-        let mut inner = self.lock();
-        inner.awaited.retain(|&awaited| awaited != serial);
-        self.show(&mut inner);
-        result
-    }
-
-    fn await_reply(&self, serial: Serial, timeout: Duration) -> Result<Answer, RequestError> {
         let until = Instant::now() + timeout;
         let mut inner = self.lock();
         loop {
@@ -386,25 +372,7 @@ impl Attachment {
     pub fn next_news(&self) -> Option<News> {
         let mut inner = self.lock();
         self.pump(&mut inner);
-        let news = inner.news.pop_front();
-        self.show(&mut inner);
-        news
-    }
-
-    /// Keeps `unseen` ready while there is something to be collected. Whoever read it from the ring has silenced the bell, and need not be
-    /// the one who wants it: any call reads all there is.
-    fn show(&self, inner: &mut Inner) {
-        let answered = inner.waiting.iter().any(|(&serial, waiting)| {
-            matches!(waiting, Waiting::Answered(_)) && !inner.awaited.contains(&Serial::new(serial))
-        });
-        let show = answered || !inner.news.is_empty();
-        if show && !inner.shown {
-            self.unseen.waker().wake();
-        } else if inner.shown && !show {
-            // It holds nothing but its waker, and cannot fail but for want of memory: then somebody looks once in vain.
-            let _ = self.unseen.wait(Some(Duration::ZERO), &mut Vec::new());
-        }
-        inner.shown = show;
+        inner.news.pop_front()
     }
 
     /// Reads all that the back end has said. A back end that breaks the rules is as good as gone.
@@ -432,13 +400,13 @@ impl Attachment {
         if inner.control.hung_up() || self.socket_hung_up() {
             self.lose();
         }
-        if heard {
-            self.show(inner);
-        }
         if heard || self.is_lost() {
             self.changed.notify_all();
             if inner.watched {
                 self.nudge.waker().wake();
+            }
+            if let Some(watcher) = &inner.watcher {
+                watcher.wake();
             }
         }
     }

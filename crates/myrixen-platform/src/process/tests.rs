@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use myrixen_ring::{Capacity, Kind, Layout, QueuePair, Support, Terms};
 use myrixen_shm::{Access, Pages};
 use proptest::prelude::*;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::handles;
 use super::link::ProcessLink;
@@ -15,7 +16,7 @@ use crate::message::{
     Dialect, Greeting, GuestLimits, Hello, Mac, Name, Notice, Profile, Reply, Request, Serial,
     Text, VERSION, Welcome, Wish,
 };
-use crate::{GuestLink, Heard, LinkState, MAX_UNANSWERED, PeerFault, process};
+use crate::{GuestLink, Heard, LinkState, MAX_UNANSWERED, PeerFault, WaitSet, process};
 
 fn hello() -> Hello {
     Hello {
@@ -363,6 +364,30 @@ fn victim() -> Victim {
     link.welcome(&welcome()).unwrap();
     let (attachment, _) = handshake.poll().unwrap().expect("welcomed");
     Victim { attachment, link }
+}
+
+/// What one thread waits for in its set, any call of any thread may read.
+#[test]
+fn who_watches_is_woken_when_another_call_has_read_the_answer() {
+    let mut victim = victim();
+    let set = WaitSet::new().unwrap();
+    victim.attachment.watch(&set, 1).unwrap();
+    let asked = victim
+        .attachment
+        .send_request(&Request::ClosePort { endpoint: 1 })
+        .unwrap();
+    let Ok(Some(Heard::Request(serial, _))) = victim.link.hear() else {
+        panic!("a request")
+    };
+    victim
+        .link
+        .reply(serial, &Reply::Done, Handover::none())
+        .unwrap();
+    assert!(victim.attachment.next_news().is_none());
+    let mut fds = [PollFd::new(&set, PollFlags::IN)];
+    let awake = poll(&mut fds, Some(&Timespec::default())).unwrap();
+    assert_eq!(awake, 1, "it would sleep through the answer");
+    assert!(victim.attachment.poll_reply(asked).unwrap().is_some());
 }
 
 #[test]

@@ -666,47 +666,6 @@ pub(crate) fn notices_come_in_order_and_once<F: Fixture>() {
     assert!(guest.attachment.next_news().is_none());
 }
 
-/// Any call reads everything: whoever watches must not sleep over what another call has read.
-pub(crate) fn what_another_call_has_read_still_shows<F: Fixture>() {
-    let (fixture, meeting) = F::new();
-    let mut host = Host::new(meeting);
-    let mut guest = host.attach(&fixture, 1, HelloOptions::default());
-    let set = WaitSet::new().unwrap();
-    guest.attachment.watch(&set, 1).unwrap();
-    let mut ready = Vec::new();
-    let mut shows = |timeout| {
-        set.wait(Some(timeout), &mut ready).unwrap();
-        !ready.is_empty()
-    };
-    let list = Request::ListBoards { from: 0 };
-    let asked = guest.attachment.send_request(&list).unwrap();
-    let (serial, _) = host.hear_request(&mut *guest.link);
-    let reply = Reply::Done;
-    guest.link.reply(serial, &reply, Handover::none()).unwrap();
-    assert!(shows(LONG));
-    // This is after news, and reads the answer as well.
-    assert!(guest.attachment.next_news().is_none());
-    assert!(shows(LONG));
-    assert_eq!(
-        guest
-            .attachment
-            .poll_reply(asked)
-            .unwrap()
-            .map(|answer| answer.reply),
-        Some(reply)
-    );
-    assert!(!shows(std::time::Duration::ZERO));
-    // And the other way round.
-    let gone = Notice::BoardGone(mac(9));
-    guest.link.notify(&gone, Handover::none()).unwrap();
-    assert!(shows(LONG));
-    let asked = guest.attachment.send_request(&list).unwrap();
-    assert!(guest.attachment.poll_reply(asked).unwrap().is_none());
-    assert!(shows(LONG));
-    assert!(matches!(guest.attachment.next_news(), Some(News::Notice(notice)) if notice == gone));
-    assert!(!shows(std::time::Duration::ZERO));
-}
-
 /// Runs every test of the suite for a fixture.
 #[macro_export]
 macro_rules! suite {
@@ -726,7 +685,6 @@ macro_rules! suite {
             a_guest_may_die_at_any_point
             a_lost_back_end_ends_all_waiting
             notices_come_in_order_and_once
-            what_another_call_has_read_still_shows
         );
     };
     (@ $fixture:ty: $($test:ident)*) => {
