@@ -19,6 +19,7 @@ mod image;
 mod kernel;
 mod payload;
 mod prepare;
+mod pressure;
 mod qemu;
 mod recipe;
 mod record;

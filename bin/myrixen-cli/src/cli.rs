@@ -297,6 +297,9 @@ pub(crate) struct ReportArgs {
     /// A ratio and its bar: \"direct/peer:tcp half_rtt 8 <=0.35\"; other figures are mb_per_s and msgs_per_s
     #[arg(long = "bar", value_name = "RATIO")]
     pub(crate) bars: Vec<Bar>,
+    /// Leaves records out that say they were disturbed by more than so many thousandths, where three of their kind remain
+    #[arg(long, value_name = "THOUSANDTHS")]
+    pub(crate) calm: Option<u64>,
     /// Writes a page with plots to FILE
     #[arg(long, value_name = "FILE")]
     pub(crate) html: Option<PathBuf>,

@@ -189,8 +189,8 @@ impl Backend {
     ) -> Result<Self, StartError> {
         let poll = config.poll;
         let (mut backend, workers) = Self::start_inline(config, meetings)?;
-        let clock = backend.clock;
         for (number, worker) in workers.into_iter().enumerate() {
+            let clock = backend.clock.clone();
             let serve = move || {
                 if let Err(error) = worker.run(&clock, poll) {
                     tracing::error!(worker = number, %error, "a worker stopped");
@@ -212,7 +212,7 @@ impl Backend {
     ) -> Result<(Self, Vec<Worker>), StartError> {
         config.check()?;
         let clock = Clock::new();
-        let (control, orders, workers) = build(config, meetings, clock)?;
+        let (control, orders, workers) = build(config, meetings, clock.clone())?;
         let handle = Handle {
             orders,
             finished: Arc::default(),
@@ -252,7 +252,7 @@ impl Backend {
     /// The clock that all times of this back end come from.
     #[must_use]
     pub fn clock(&self) -> Clock {
-        self.clock
+        self.clock.clone()
     }
 
     /// A way to talk to it that can be cloned and sent to other threads.

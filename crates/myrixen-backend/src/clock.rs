@@ -1,29 +1,27 @@
 //! Time as the back end counts it.
 
-use std::time::Instant;
-
 use mxoe::time::Time;
 
-/// Gives [`Time`]s: nanoseconds since the clock was made.
-#[derive(Clone, Copy, Debug)]
-pub struct Clock(Instant);
+/// Gives [`Time`]s: nanoseconds since the clock was made. Its clones give the same.
+#[derive(Clone, Debug, Default)]
+pub struct Clock(myrixen_platform::Clock);
 
 impl Clock {
     /// A clock that stands at zero now.
     #[must_use]
     pub fn new() -> Self {
-        Self(Instant::now())
+        Self::default()
     }
 
     /// The time.
     #[must_use]
     pub fn now(&self) -> Time {
-        Time::ZERO + self.0.elapsed()
+        Time::ZERO + self.0.now()
     }
-}
 
-impl Default for Clock {
-    fn default() -> Self {
-        Self::new()
+    /// A time that is at most a tick of the kernel earlier, where reading the clock is dear.
+    #[must_use]
+    pub fn recent(&self) -> Time {
+        Time::ZERO + self.0.recent()
     }
 }

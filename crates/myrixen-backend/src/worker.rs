@@ -261,30 +261,39 @@ impl Worker {
 
     /// Takes the bells that rang out of the way.
     pub fn wake_up(&mut self) {
+        // What is not drained yet is still ready, so that it is seen again.
         let mut ready = std::mem::take(&mut self.ready);
         // What is ready is all there is to know; it cannot fail but for want of memory, and then
         // the next turn looks at everything anyway.
-        let _ = self.wait.wait(Some(Duration::ZERO), &mut ready);
-        self.hear(&ready);
+        if self.wait.wait(Some(Duration::ZERO), &mut ready).is_err() {
+            ready.clear();
+        }
         self.ready = ready;
+        self.hear();
     }
 
-    fn hear(&mut self, ready: &[Ready]) {
-        for event in ready {
+    /// Drains the bells that rang. True if somebody has hung up.
+    fn hear(&mut self) -> bool {
+        let mut hung_up = false;
+        let mut ready = std::mem::take(&mut self.ready);
+        for event in ready.drain(..) {
             let place = usize::try_from(event.token & u64::from(u32::MAX)).unwrap_or(usize::MAX);
             match event.token >> 32 {
-                1 => self.hear_port(place),
+                1 => hung_up |= self.hear_port(place),
                 3 => self.switch.rung_by_worker(place),
                 _ => {}
             }
         }
+        self.ready = ready;
+        hung_up
     }
 
-    fn hear_port(&mut self, key: usize) {
+    fn hear_port(&mut self, key: usize) -> bool {
         let Some(waiter) = self.bells.get(&key) else {
-            return;
+            return false;
         };
-        if waiter.drain() == Drained::HungUp {
+        let hung_up = waiter.drain() == Drained::HungUp;
+        if hung_up {
             // A bell that is hung up stays ready, so it would keep us awake.
             if let Some(waiter) = self.bells.remove(&key) {
                 self.wait.remove_bell(&waiter);
@@ -293,6 +302,7 @@ impl Worker {
         } else {
             self.switch.rung(key);
         }
+        hung_up
     }
 
     /// Sleeps until there is something to do, at most until `limit`.
@@ -300,6 +310,10 @@ impl Worker {
     /// # Errors
     /// The kernel has no memory to wait with.
     pub fn sleep(&mut self, clock: &Clock, limit: Option<Time>) -> io::Result<()> {
+        // The bells that ended the last sleep: only now, since it takes system calls, and what they rang for was more urgent.
+        if self.hear() {
+            return Ok(());
+        }
         let until = match self.prepare_sleep(clock.now()) {
             Rest::Awake => return Ok(()),
             Rest::Until(time) => Some(limit.map_or(time, |l| l.min(time))),
@@ -308,7 +322,6 @@ impl Worker {
         let timeout = until.map(|time| time.since(clock.now()));
         let mut ready = std::mem::take(&mut self.ready);
         let result = self.wait.wait(timeout, &mut ready);
-        self.hear(&ready);
         self.ready = ready;
         result
     }
@@ -319,9 +332,17 @@ impl Worker {
     /// # Errors
     /// The kernel has no memory to wait with.
     pub fn run(mut self, clock: &Clock, poll: Duration) -> io::Result<()> {
-        let mut last_frame = clock.now();
+        let time = || {
+            // Only who looks on for a time needs to know how much of it is over.
+            if poll.is_zero() {
+                clock.recent()
+            } else {
+                clock.now()
+            }
+        };
+        let mut last_frame = time();
         loop {
-            let now = clock.now();
+            let now = time();
             let activity = self.turn(now);
             if activity.stopped {
                 return Ok(());
@@ -333,7 +354,7 @@ impl Worker {
                 std::thread::yield_now();
             } else {
                 self.sleep(clock, None)?;
-                last_frame = clock.now();
+                last_frame = time();
             }
         }
     }

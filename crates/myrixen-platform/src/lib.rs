@@ -39,6 +39,7 @@
 #![deny(unsafe_code)]
 
 pub mod bell;
+mod clock;
 mod handover;
 mod meeting;
 pub mod memory;
@@ -55,6 +56,7 @@ pub mod xen;
 mod xen;
 
 pub use bell::{BellKind, Drained, Ringer, Waiter};
+pub use clock::Clock;
 pub use handover::{Handover, HandoverError, SharedPool};
 pub use meeting::{
     Credentials, DirectEnds, DomainDevice, GuestLink, Heard, Identity, LinkState, MAX_QUEUED,

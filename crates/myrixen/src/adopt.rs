@@ -64,6 +64,7 @@ impl Ward {
             guarded.core.end_sleep();
             guarded.look_at_bells(&shared.bells);
         }
+        guarded.drain_bells();
         guarded.adopted = true;
         self.watched = true;
         for _ in 0..TURNS {

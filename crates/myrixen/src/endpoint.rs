@@ -57,7 +57,7 @@ impl Endpoint {
 
     pub(crate) fn start_connect(&self, to: Address, key: u32, timeout: Duration) -> Result<Raw> {
         let mut core = self.shared.enter();
-        let now = self.shared.now();
+        let now = self.shared.recent();
         let request = core.requests.add(New {
             kind: Kind::Connect,
             region: None,
@@ -124,7 +124,7 @@ impl Endpoint {
     /// Forgets a peer: what is pending to it fails.
     pub fn disconnect(&self, peer: &Peer) {
         let mut core = self.shared.enter();
-        let now = self.shared.now();
+        let now = self.shared.recent();
         core.engine.disconnect(now, peer.partner);
         core.events();
         core.transmit(now);
@@ -210,7 +210,7 @@ impl Endpoint {
         mode: SendMode,
     ) -> Result<Key> {
         let len = message_len(memory.len())?;
-        let now = self.shared.now();
+        let now = self.shared.recent();
         let region = core.regions.add(memory);
         let key = core.requests.add(New {
             kind: Kind::Send,
@@ -308,7 +308,7 @@ impl Endpoint {
     fn start_recv(&self, matching: Match, memory: Memory, len: usize) -> Result<Raw> {
         let len = message_len(len)?;
         let mut core = self.shared.enter();
-        let now = self.shared.now();
+        let now = self.shared.recent();
         let region = core.regions.add(memory);
         let key = core.requests.add(New {
             kind: Kind::Receive,

@@ -177,7 +177,7 @@ impl Builder {
         let attachment = Arc::new(attachment);
         let bells = WaitSet::new().map_err(Error::system("could not make a wait set"))?;
         let inner = Arc::new(Inner {
-            clock: Clock::new(),
+            clock: Clock(myrixen_platform::Clock::new()),
             mailbox: Mailbox::new(bells.waker()),
             endpoints: Mutex::default(),
             board: Mutex::new(OwnBoard::from_welcome(&welcome)),

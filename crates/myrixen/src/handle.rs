@@ -70,7 +70,7 @@ impl Drop for Raw {
         }
         let mut core = self.shared.enter();
         if self.kind == Kind::Receive {
-            core.cancel(self.shared.now(), self.key);
+            core.cancel(self.shared.recent(), self.key);
         }
         if let Some(region) = core.requests.abandon(self.key) {
             drop(core.reclaim(region));

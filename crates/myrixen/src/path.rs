@@ -78,7 +78,8 @@ impl Parts {
 /// The longest frame on a direct channel: pulled blocks cross in fewer, longer records there. Both
 /// ends reckon it from the channel's rings.
 fn direct_frame(terms: &Terms, max_frame: u32) -> u32 {
-    const LONGEST: u32 = 32 * 1024;
+    // What is paid for each frame outweighs what longer ones cost in cache; a pull names its parts with 16 bits.
+    const LONGEST: u32 = 64 * 1024;
     let [forward, backward] = terms.layout.capacities().map(|ring| ring.bytes() / 8);
     forward.min(backward).min(LONGEST).max(max_frame)
 }

@@ -141,7 +141,7 @@ impl Progress {
             if self.wards.len() <= slot {
                 self.wards.resize_with(slot + 1, Ward::default);
             }
-            let now = inner.clock.now();
+            let now = inner.clock.recent();
             let ward = &mut self.wards[slot];
             let urgent = rung.contains(&slot) && ward.watched || adopt.contains(&slot);
             let due = ward.due.is_none_or(|due| due <= now);

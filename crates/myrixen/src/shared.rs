@@ -5,7 +5,7 @@
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use mxoe::addr::Address;
 use mxoe::engine::RegionId;
@@ -33,7 +33,7 @@ pub(crate) struct Guarded {
     has_handler: bool,
     /// It is being called.
     pub(crate) handling: bool,
-    /// Room for what a wait reports.
+    /// The doorbells that ended the last sleep and are not drained yet.
     ready: Vec<Ready>,
 }
 
@@ -133,6 +133,11 @@ impl Shared {
         self.fabric.clock.now()
     }
 
+    /// The time where a tick more or less does not matter: what a program does between two sleeps.
+    pub(crate) fn recent(&self) -> Time {
+        self.fabric.clock.recent()
+    }
+
     /// Wakes whoever sleeps on the doorbells, so that it looks at everything anew.
     pub(crate) fn rouse(&self) {
         self.wakeup.wake();
@@ -214,7 +219,7 @@ impl Shared {
         let mut guarded = self.enter();
         let mut found = done(&mut guarded);
         if found.is_none() {
-            guarded.turn(self.now());
+            guarded.turn(self.recent());
             guarded = self.let_handler_look(guarded);
             found = done(&mut guarded);
         }
@@ -248,12 +253,12 @@ impl Shared {
         mut done: impl FnMut(&mut Core, Time) -> Option<T>,
     ) -> Option<T> {
         let mut guarded = self.enter();
-        let mut now = self.now();
+        let mut now = self.recent();
         if let Some(found) = done(&mut guarded, now) {
             self.leave(guarded);
             return Some(found);
         }
-        let deadline = timeout.map(|timeout| now + timeout);
+        let deadline = timeout.map(|timeout| self.fabric.clock.deadline(timeout));
         let mut idle_since = now;
         loop {
             let busy = guarded.turn(now);
@@ -278,10 +283,16 @@ impl Shared {
                     guarded = self.lock();
                 }
             } else if !busy {
-                guarded = self.sleep(guarded, now, deadline);
-                idle_since = self.now();
+                guarded = self.sleep(guarded, deadline);
+                now = self.recent();
+                idle_since = now;
+                continue;
             }
-            now = self.now();
+            // Only who polls for a time needs to know how much of it is over.
+            now = match poll_for {
+                0 | u64::MAX => self.recent(),
+                _ => self.now(),
+            };
         }
     }
 
@@ -289,13 +300,14 @@ impl Shared {
     fn sleep<'a>(
         &'a self,
         mut guarded: MutexGuard<'a, Guarded>,
-        now: Time,
         deadline: Option<Time>,
     ) -> MutexGuard<'a, Guarded> {
         if !guarded.is_quiet() {
             self.leave(guarded);
             return self.lock();
         }
+        // Here nobody waits for us: whatever is slow and not urgent is done here.
+        let now = self.now();
         if guarded.leader {
             self.mind_timers(&mut guarded);
             guarded.core.waiters += 1;
@@ -316,7 +328,6 @@ impl Shared {
         // Waiting fails only for a set that does not exist, and then there is nothing to wait for.
         let _ = self.bells.wait(due.map(|due| due.since(now)), &mut ready);
         let mut guarded = self.lock();
-        guarded.core.rung(&ready);
         guarded.ready = ready;
         self.end_sleep(&mut guarded);
         guarded
@@ -339,13 +350,22 @@ impl Guarded {
     /// The caller goes to sleep on the doorbells, as the leader: until they ring, or until the time that is given. `None`:
     /// there is something to do first.
     pub(crate) fn begin_sleep(&mut self, now: Time) -> Option<Option<Time>> {
-        if !self.core.prepare_sleep(now) {
+        self.drain_bells();
+        if !self.is_quiet() || !self.core.prepare_sleep(now) {
             self.core.end_sleep();
             return None;
         }
         self.leader = true;
         self.leader_due = self.core.engine.next_timeout();
         Some(self.leader_due)
+    }
+
+    /// Drains the doorbells that ended the last sleep. Only now: it takes system calls, and what they rang for is more urgent.
+    pub(crate) fn drain_bells(&mut self) {
+        let mut ready = std::mem::take(&mut self.ready);
+        self.core.rung(&ready);
+        ready.clear();
+        self.ready = ready;
     }
 
     /// The leader sleeps past a timer that has been set since.
@@ -356,11 +376,13 @@ impl Guarded {
 
     /// Sees, without waiting, which doorbells rang.
     pub(crate) fn look_at_bells(&mut self, bells: &WaitSet) {
+        // What is not drained yet is still ready, so that it is seen again.
         let mut ready = std::mem::take(&mut self.ready);
-        if bells.wait(Some(Duration::ZERO), &mut ready).is_ok() {
-            self.core.rung(&ready);
+        if bells.wait(Some(Duration::ZERO), &mut ready).is_err() {
+            ready.clear();
         }
         self.ready = ready;
+        self.drain_bells();
     }
 
     /// Nobody has to be told anything.
@@ -391,18 +413,20 @@ impl Drop for Shared {
 const LINGER: Duration = Duration::from_secs(2);
 
 /// Time since the fabric was joined.
-pub(crate) struct Clock {
-    start: Instant,
-}
+pub(crate) struct Clock(pub(crate) myrixen_platform::Clock);
 
 impl Clock {
-    pub(crate) fn new() -> Self {
-        Self {
-            start: Instant::now(),
-        }
+    pub(crate) fn now(&self) -> Time {
+        Time::ZERO + self.0.now()
     }
 
-    pub(crate) fn now(&self) -> Time {
-        Time::from_nanos(u64::try_from(self.start.elapsed().as_nanos()).unwrap_or(u64::MAX))
+    /// As [`myrixen_platform::Clock::recent`].
+    pub(crate) fn recent(&self) -> Time {
+        Time::ZERO + self.0.recent()
+    }
+
+    /// As [`myrixen_platform::Clock::deadline`].
+    pub(crate) fn deadline(&self, timeout: Duration) -> Time {
+        Time::ZERO + self.0.deadline(timeout)
     }
 }

@@ -103,7 +103,7 @@ impl Endpoint {
         let memory = buffer.into_memory();
         let len = message_len(memory.len())?;
         let mut guarded = self.shared.enter();
-        let now = self.shared.now();
+        let now = self.shared.recent();
         let core: &mut Core = &mut guarded;
         let region = core.regions.add(memory);
         let key = core.requests.add(New {
@@ -140,7 +140,7 @@ impl Endpoint {
     /// Throws this message away. Its sender sees it taken; of a large one nothing is transferred.
     pub fn discard(&self, message: Unexpected) {
         let mut guarded = self.shared.enter();
-        let now = self.shared.now();
+        let now = self.shared.recent();
         guarded.core.engine.discard(now, message.id);
         guarded.core.events();
         guarded.core.transmit(now);

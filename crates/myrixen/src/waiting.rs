@@ -108,7 +108,7 @@ impl Endpoint {
 
     pub(crate) fn cancel_raw(&self, raw: &mut Raw) -> Option<Memory> {
         let mut core = self.shared.enter();
-        let memory = core.cancel(self.shared.now(), raw.key)?;
+        let memory = core.cancel(self.shared.recent(), raw.key)?;
         self.shared.leave(core);
         raw.disarm();
         Some(memory)

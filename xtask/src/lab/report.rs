@@ -12,6 +12,9 @@ use super::tools::output;
 /// The program that makes it; a test with bars has it among its programs.
 pub(crate) const PROGRAM: &str = "myrixen";
 
+/// Records count that were measured while somebody waited for a core in at most so many thousandths of the time, if there are enough of them.
+const CALM: &str = "250";
+
 /// Prints the table, adds the ratios to `results.json` in `folder`, and writes `report.html` beside it. Does nothing for
 /// a test without bars.
 ///
@@ -28,6 +31,7 @@ pub(crate) fn write(root: &Path, test: &Test, folder: &Path) -> anyhow::Result<(
     let mut command = Command::new(program);
     command.args(["perf", "report"]).arg(&results);
     command.args(test.spec.bars.iter().flat_map(|bar| ["--bar", bar]));
+    command.args(["--calm", CALM]);
     command.arg("--json").arg(&results);
     command.arg("--html").arg(folder.join("report.html"));
     command.args([

@@ -10,6 +10,7 @@ use super::console::{Line, Meaning};
 use super::host::Host;
 use super::payload;
 use super::prepare::Images;
+use super::pressure::Pressure;
 use super::qemu::{Boot, Event, Happening, Machine, Setup};
 use super::record::{Record, console_name};
 use super::report;
@@ -85,6 +86,7 @@ impl Lab {
             test,
             hosts,
             record,
+            pressure: Pressure::begin(),
             verbose: self.boot == Boot::Verbose,
             failures: Vec::new(),
             deadline: Instant::now() + Duration::from_secs(test.spec.timeout_s),
@@ -137,6 +139,7 @@ struct Watch<'a> {
     test: &'a Test,
     hosts: Vec<Running>,
     record: Record,
+    pressure: Pressure,
     verbose: bool,
     failures: Vec<String>,
     deadline: Instant,
@@ -181,7 +184,12 @@ impl Watch<'_> {
         }
         match meaning {
             Meaning::Text | Meaning::Progress => {}
-            Meaning::Result(result) => self.record.result(&name, result),
+            Meaning::Result(mut result) => {
+                if let Some(share) = self.pressure.since() {
+                    result.insert("disturbed".to_owned(), share.into());
+                }
+                self.record.result(&name, result);
+            }
             Meaning::Signal(signal) => {
                 for host in &mut self.hosts {
                     host.machine.tell(&format!("signal {signal}"));

@@ -262,8 +262,20 @@ pub(crate) fn run(args: &ReportArgs) -> anyhow::Result<()> {
     }
     // What others wrote into the same file, or a later version, is kept as it is.
     values.retain(|value| value["test"] != "ratio");
-    let parsed = values.iter().cloned().map(serde_json::from_value);
-    let records: Vec<Record> = parsed.filter_map(Result::ok).collect();
+    let counted = match args.calm {
+        Some(limit) => calm(&values, limit),
+        None => values.clone(),
+    };
+    let records: Vec<Record> = counted
+        .iter()
+        .filter_map(|value| serde_json::from_value(value.clone()).ok())
+        .collect();
+    if counted.len() < values.len() {
+        let (left_out, all) = (values.len() - counted.len(), values.len());
+        output::print(&format!(
+            "{left_out} of {all} records are left out: others wanted the machine's cores meanwhile\n"
+        ))?;
+    }
     let sides = Sides::of(&records);
     let ratios: Vec<Ratio> = args
         .bars
@@ -297,6 +309,28 @@ pub(crate) fn run(args: &ReportArgs) -> anyhow::Result<()> {
         record::write(file, &values)?;
     }
     Ok(())
+}
+
+/// So many records of a kind are enough for a median.
+const ENOUGH: usize = 3;
+
+/// The records that others on the machine have not disturbed, where enough of a kind remain; else all of the kind.
+fn calm(values: &[Value], limit: u64) -> Vec<Value> {
+    let kind = |value: &Value| ["test", "path", "size", "wait"].map(|key| value[key].to_string());
+    let is_calm = |value: &Value| {
+        value["disturbed"]
+            .as_u64()
+            .is_none_or(|share| share <= limit)
+    };
+    let mut calm: BTreeMap<[String; 4], usize> = BTreeMap::new();
+    for value in values.iter().filter(|value| is_calm(value)) {
+        *calm.entry(kind(value)).or_default() += 1;
+    }
+    let counts = |value: &&Value| {
+        let enough = calm.get(&kind(value)).is_some_and(|&count| count >= ENOUGH);
+        is_calm(value) || !enough
+    };
+    values.iter().filter(counts).cloned().collect()
 }
 
 fn read(file: &FilePath) -> anyhow::Result<Vec<Value>> {

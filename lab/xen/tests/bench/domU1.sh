@@ -1,6 +1,6 @@
 . /lab/lib.sh
 # Measures: every contestant once a round, so that what the machine does besides hits all of them alike.
-rounds=7
+rounds=12
 seconds=1
 start_agent
 wait_signal domU2-ready

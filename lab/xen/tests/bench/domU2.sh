@@ -1,7 +1,7 @@
 . /lab/lib.sh
 # Answers everything that domU1 measures.
 start_agent
-as_lab 'myrixen perf serve --endpoint 1' >/dev/null 2>&1 &
+as_lab 'myrixen perf serve --endpoint 1' >/tmp/serve 2>&1 &
 myrixen perf peer tcp serve 10.0.0.2:7001 >/dev/null &
 myrixen perf peer udp serve 10.0.0.2:7002 >/dev/null &
 partner=$(wait_key /lab/domid-domU1)
@@ -9,5 +9,6 @@ partner=$(wait_key /lab/domid-domU1)
 path=/local/domain/$(xenstore-read domid)/data/vchan
 vchan serve "$partner" "$path" &
 wait_key "$path/event-channel" >/dev/null
+wait_for grep -q serving /tmp/serve
 signal domU2-ready
 wait_signal domU1-done

@@ -103,6 +103,7 @@ fn the_page_has_a_chart_and_the_medians() {
     let args = ReportArgs {
         records: vec![from],
         bars: vec![bar("direct/peer:tcp half_rtt 8 <=0.35")],
+        calm: None,
         html: Some(html.clone()),
         json: Some(json.clone()),
         title: "T".to_owned(),
@@ -125,4 +126,19 @@ fn the_page_has_a_chart_and_the_medians() {
     })
     .unwrap();
     assert_eq!(read(&json).unwrap().len(), values.len());
+}
+
+#[test]
+fn disturbed_records_count_only_where_there_are_too_few_others() {
+    let record = |path: &str, disturbed: u64| {
+        let mut value = serde_json::to_value(pingpong(path, 5)).unwrap();
+        value["disturbed"] = disturbed.into();
+        value
+    };
+    let mut values = vec![record("direct", 900), record("peer:tcp", 900)];
+    values.extend([10, 20, 30].map(|share| record("direct", share)));
+    values.extend([10, 20].map(|share| record("peer:tcp", share)));
+    let left = calm(&values, 250);
+    assert_eq!(left.len(), values.len() - 1);
+    assert!(!left.contains(&values[0]) && left.contains(&values[1]));
 }

@@ -1,0 +1,131 @@
+//! What time it is, for timers.
+//!
+//! Where reading the clock takes a system call (a Xen domain whose time stamp counter is not stable), a message would pay for
+//! several of them. There the time between two sleeps is told by the kernel's tick, which costs nothing, and by the last reading.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use rustix::time::{ClockId, clock_gettime};
+
+/// The longest tick of a kernel (100 Hz): how far behind [`Clock::recent`] may be.
+const TICK: Duration = Duration::from_millis(10);
+
+/// Shorter timeouts are reckoned from a reading.
+const SHORT: Duration = Duration::from_millis(100);
+
+/// Nanoseconds above which reading the clock is dear: without a system call it takes 20 to 60.
+const DEAR: u64 = 250;
+
+/// Tells the time since it was made. Its clones tell the same.
+#[derive(Clone, Debug)]
+pub struct Clock {
+    start: u64,
+    dear: bool,
+    /// The last reading, where it is dear.
+    last: Arc<AtomicU64>,
+}
+
+impl Default for Clock {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Clock {
+    /// A clock that stands at zero now.
+    #[must_use]
+    pub fn new() -> Self {
+        let start = nanos(ClockId::Monotonic);
+        // The least of several: an interrupt may fall between two of them.
+        let price = (0..8).map(|_| {
+            let before = nanos(ClockId::Monotonic);
+            nanos(ClockId::Monotonic) - before
+        });
+        Self {
+            start,
+            dear: price.min().is_some_and(|price| price > DEAR),
+            last: Arc::default(),
+        }
+    }
+
+    /// The time, read now.
+    #[must_use]
+    pub fn now(&self) -> Duration {
+        let now = nanos(ClockId::Monotonic) - self.start;
+        if self.dear {
+            self.last.fetch_max(now, Ordering::Relaxed);
+        }
+        Duration::from_nanos(now)
+    }
+
+    /// A time that is not later, at most a tick earlier, and never before what was told earlier.
+    #[must_use]
+    pub fn recent(&self) -> Duration {
+        if !self.dear {
+            return self.now();
+        }
+        let tick = nanos(ClockId::MonotonicCoarse).saturating_sub(self.start);
+        let last = self.last.fetch_max(tick, Ordering::Relaxed);
+        Duration::from_nanos(last.max(tick))
+    }
+
+    /// When `timeout` is over: not too early, and where it is long perhaps a tick late.
+    #[must_use]
+    pub fn deadline(&self, timeout: Duration) -> Duration {
+        match timeout {
+            Duration::ZERO => self.recent(),
+            long if self.dear && long >= SHORT => {
+                self.recent().saturating_add(long).saturating_add(TICK)
+            }
+            short => self.now().saturating_add(short),
+        }
+    }
+}
+
+/// What a clock says.
+fn nanos(clock: ClockId) -> u64 {
+    let time = clock_gettime(clock);
+    let nanos = i128::from(time.tv_sec) * 1_000_000_000 + i128::from(time.tv_nsec);
+    u64::try_from(nanos).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn time_never_runs_back_whichever_way_it_is_told() {
+        for dear in [false, true] {
+            let clock = Clock {
+                dear,
+                ..Clock::new()
+            };
+            let mut before = clock.now();
+            for turn in 0..10_000 {
+                let now = if turn % 3 == 0 {
+                    clock.now()
+                } else {
+                    clock.recent()
+                };
+                assert!(now >= before);
+                before = now;
+            }
+        }
+    }
+
+    #[test]
+    fn a_timeout_is_never_over_too_early() {
+        for dear in [false, true] {
+            let clock = Clock {
+                dear,
+                ..Clock::new()
+            };
+            for timeout in [1, 50, 99, 100, 15_000].map(Duration::from_millis) {
+                let before = clock.now();
+                assert!(clock.deadline(timeout) >= before + timeout);
+            }
+        }
+    }
+}
