@@ -8,6 +8,7 @@ mod adoption;
 mod answers;
 mod direct;
 mod greet;
+mod leave;
 mod news;
 mod pending;
 mod program;
@@ -27,6 +28,7 @@ use myrixen_platform::{
 use crate::budget::Budget;
 use crate::kept::Kept;
 use crate::upstream::{Lender, Upstream};
+use leave::Leaving;
 use pending::Pending;
 use program::{Program, Seat, Stage};
 
@@ -65,6 +67,7 @@ struct Board {
     /// What was asked and not answered.
     pending: BTreeMap<u64, Pending>,
     owners: BTreeMap<u8, ProgramId>,
+    leaving: Leaving,
     kept: Kept,
     number: u32,
 }
@@ -122,6 +125,7 @@ impl Broker {
                 connected: None,
                 pending: BTreeMap::new(),
                 owners: BTreeMap::new(),
+                leaving: Leaving::No,
                 kept: Kept::load(kept_at(state_dir, number)),
                 number,
             });
@@ -194,12 +198,17 @@ impl Broker {
         }
         self.give_up_adopted(now);
         self.give_up_quiet(now);
+        self.leave(now);
     }
 
     fn next_timeout(&self) -> Option<Instant> {
         let boards = self.boards.iter().filter_map(|b| b.upstream.next_timeout());
         let adopted = self.programs.values().filter_map(Program::next_timeout);
-        boards.chain(adopted).chain(self.arrivals_at).min()
+        boards
+            .chain(adopted)
+            .chain(self.arrivals_at)
+            .chain(self.leaving_timeout())
+            .min()
     }
 
     fn hear_later(&mut self, id: ProgramId) {
@@ -375,6 +384,7 @@ impl Broker {
         }
         if let Some(board) = self.boards.get_mut(place) {
             board.connected = None;
+            board.leaving = Leaving::No;
             board.pending.clear();
             board.owners.clear();
         }

@@ -24,6 +24,9 @@ pub trait Upstream {
 
     /// Asks the back end; `None` when it is away.
     fn ask(&mut self, request: &Request) -> Option<Serial>;
+
+    /// Leaves it, until it begins anew.
+    fn leave(&mut self, now: Instant);
 }
 
 /// Memory that domains share.

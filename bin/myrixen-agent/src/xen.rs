@@ -65,6 +65,12 @@ impl Upstream for Device {
     fn ask(&mut self, request: &Request) -> Option<Serial> {
         self.front.ask(request)
     }
+
+    fn leave(&mut self, now: Instant) {
+        if let Err(error) = self.front.leave() {
+            self.complain(now, format!("{:#}", anyhow::Error::from(error)));
+        }
+    }
 }
 
 /// Pages of this domain's grant table.

@@ -53,6 +53,13 @@ pub(crate) enum Command {
     Detach(DeviceArgs),
     /// Lists the devices of Xen domains
     List(DeviceListArgs),
+    /// Has a domain of Xen let go of its devices, so that it can be saved or migrated
+    ///
+    /// Its programs wait from then on, until the restored domain has been given the devices again: this prints the `attach` that does
+    /// it. Conversations go on where they were, if partners have the patience.
+    Suspend(SuspendArgs),
+    /// Has a domain of Xen go on that was suspended and is not saved after all
+    Resume(DeviceArgs),
     /// Writes the manual pages of this command and its subcommands
     Man {
         /// Where to write them; made if absent.
@@ -166,7 +173,7 @@ pub(crate) struct DeviceArgs {
     /// The domain, by id (`xl domid NAME`)
     #[arg(value_name = "DOMID")]
     pub(crate) domain: u16,
-    /// The device's number [default: for attach the lowest that is free, for detach 0]
+    /// The device's number [default: for attach the lowest that is free, for detach 0, else all of the domain]
     #[arg(long = "device", value_name = "N")]
     pub(crate) number: Option<u32>,
     /// The driver domain, by id [default: the domain this runs in]
@@ -187,6 +194,15 @@ pub(crate) struct DeviceOptionArgs {
     /// The address of the domain's board [default: one made from the domain's UUID]
     #[arg(long, value_name = "MAC", value_parser = crate::xen::parse_mac)]
     pub(crate) mac: Option<myrixen_platform::message::Mac>,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct SuspendArgs {
+    #[command(flatten)]
+    pub(crate) device: DeviceArgs,
+    /// How long its programs may take to let go, in seconds
+    #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = parse_seconds)]
+    pub(crate) timeout: Duration,
 }
 
 #[derive(Clone, Debug, Args)]

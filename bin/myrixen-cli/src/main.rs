@@ -44,6 +44,8 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Verify(args) => demo::verify::run(&args),
         Command::Attach(args) => xen::attach(&args),
         Command::Detach(args) => xen::detach(&args),
+        Command::Suspend(args) => xen::suspend(&args),
+        Command::Resume(args) => xen::resume(&args),
         Command::List(args) => xen::list(&args),
         Command::Man { directory } => docs::write_man_pages(&directory),
         Command::Completions { shell } => docs::print_completions(shell),

@@ -1,12 +1,12 @@
-//! `myrixen attach`, `detach` and `list`: devices of Xen domains, made and removed in the driver domain.
+//! `myrixen attach`, `detach`, `list`, `suspend` and `resume`: devices of Xen domains, in the driver domain.
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use comfy_table::{Table, presets};
 use myrixen_platform::message::Mac;
 use myrixen_platform::xen::toolstack::{self, DeviceOptions, DeviceStatus};
 use myrixen_platform::xen::{DomId, XenStore};
 
-use crate::cli::{DeviceArgs, DeviceListArgs, DeviceOptionArgs};
+use crate::cli::{DeviceArgs, DeviceListArgs, DeviceOptionArgs, SuspendArgs};
 
 /// Makes a device.
 pub(crate) fn attach(args: &DeviceOptionArgs) -> anyhow::Result<()> {
@@ -34,6 +34,73 @@ pub(crate) fn detach(args: &DeviceArgs) -> anyhow::Result<()> {
         eprintln!("myrixen: the back end did not let go of it: is myrixend running?");
     }
     Ok(())
+}
+
+/// Has a domain let go of its devices, so that it can be saved or moved.
+pub(crate) fn suspend(args: &SuspendArgs) -> anyhow::Result<()> {
+    let (front, mut store) = (DomId::new(args.device.domain), open()?);
+    let back = args.device.back_end.map(DomId::new);
+    let devices = devices_of(&mut store, &args.device)?;
+    for device in &devices {
+        let at = (front, device.number);
+        let let_go = toolstack::suspend(&mut store, back, at, args.timeout).with_context(|| {
+            format!("cannot suspend device {} of domain {front}", device.number)
+        })?;
+        if !let_go {
+            bail!(
+                "domain {front} has not let go of device {} within {:?} (--timeout): does its agent run? Its log names the \
+                 programs that hold on. Do not save the domain now: such programs would hang. `myrixen resume {front}` has it go on",
+                device.number,
+                args.timeout
+            );
+        }
+    }
+    for device in devices {
+        println!(
+            "device {} of domain {front} is let go of; afterwards: myrixen attach NEWDOMID {}",
+            device.number,
+            attach_again(&device)
+        );
+    }
+    Ok(())
+}
+
+/// The options that make the same device again.
+fn attach_again(device: &DeviceStatus) -> String {
+    let board = device.board.strip_suffix(":0").unwrap_or(&device.board);
+    let mut options = format!(
+        "--device {} --board {board} --mac {}",
+        device.number, device.mac
+    );
+    if !device.partition.is_empty() {
+        options.push_str(&format!(" --partition {}", device.partition));
+    }
+    options
+}
+
+/// Has a domain go on that is not saved after all.
+pub(crate) fn resume(args: &DeviceArgs) -> anyhow::Result<()> {
+    let (front, mut store) = (DomId::new(args.domain), open()?);
+    for device in devices_of(&mut store, args)? {
+        let (back, at) = (args.back_end.map(DomId::new), (front, device.number));
+        toolstack::resume(&mut store, back, at)
+            .with_context(|| format!("cannot resume device {} of domain {front}", device.number))?;
+    }
+    Ok(())
+}
+
+/// The device that is named, or all of the domain's.
+fn devices_of(store: &mut XenStore, args: &DeviceArgs) -> anyhow::Result<Vec<DeviceStatus>> {
+    let front = DomId::new(args.domain);
+    let mut devices =
+        toolstack::list(store, args.back_end.map(DomId::new)).context("cannot list the devices")?;
+    devices.retain(|device| {
+        device.front == front && args.number.is_none_or(|number| number == device.number)
+    });
+    if devices.is_empty() {
+        bail!("domain {front} has no such device here; `myrixen list` shows those that there are");
+    }
+    Ok(devices)
 }
 
 /// Shows the devices.

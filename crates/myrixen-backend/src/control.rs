@@ -4,6 +4,7 @@
 mod admit;
 mod direct;
 mod guest;
+mod held;
 mod operator;
 mod requests;
 mod snapshot;
@@ -33,6 +34,7 @@ use crate::switch::{Partition, Report};
 use crate::worker::Command;
 
 use guest::Guest;
+use held::HeldBoard;
 use operator::Operators;
 
 /// Things a guest may say in one visit, so that one that never stops talking does not keep the others waiting.
@@ -116,6 +118,7 @@ pub(crate) struct Control {
     clock: Clock,
     discovery: Discovery,
     guests: BTreeMap<GuestId, Guest>,
+    held: BTreeMap<NicAddr, HeldBoard>,
     /// Guests that have more to say than one visit takes.
     talking: VecDeque<GuestId>,
     next_guest: u64,
@@ -170,6 +173,7 @@ impl Control {
             clock: parts.clock,
             discovery,
             guests: BTreeMap::new(),
+            held: BTreeMap::new(),
             talking: VecDeque::new(),
             next_guest: 1,
             next_port: 1,
@@ -271,7 +275,7 @@ impl Control {
                 };
                 if self.guests.get(&guest).is_some_and(ours) {
                     self.blame(now, guest, "port_ring", &fault);
-                    self.detach(guest);
+                    self.detach(now, guest);
                 }
             }
             Report::HungUp { guest, port } => self.port_hung_up(guest, port),
@@ -332,7 +336,8 @@ impl Control {
                 Ok(Some(Heard::Request(serial, request))) => {
                     self.answer_guest(now, id, serial, request);
                 }
-                Ok(Some(Heard::Left)) => return self.detach(id),
+                Ok(Some(Heard::Hold(hold))) => self.hold(now, id, hold),
+                Ok(Some(Heard::Left)) => return self.detach(now, id),
                 // Also what a later version of the platform says: nothing to do for us.
                 Ok(Some(_)) => {}
                 Err(fault) => return self.expel(now, id, &fault),
@@ -352,13 +357,13 @@ impl Control {
         }
     }
 
-    /// Tells all guests of a partition, but for one.
-    fn notify_all(&mut self, partition: PartitionId, but: GuestId, notice: &Notice) {
+    /// Tells all guests of a partition, perhaps but for one.
+    fn notify_all(&mut self, partition: PartitionId, but: Option<GuestId>, notice: &Notice) {
         let of = |g: &Guest| g.seat.as_ref().is_some_and(|s| s.partition == partition);
         let ids: Vec<GuestId> = self
             .guests
             .values()
-            .filter(|g| g.id != but && of(g))
+            .filter(|g| Some(g.id) != but && of(g))
             .map(|g| g.id)
             .collect();
         for id in ids {
@@ -462,10 +467,11 @@ impl Control {
         let late: Vec<GuestId> = self.guests.values().filter(late).map(|g| g.id).collect();
         for id in late {
             *self.refused.entry("silent").or_default() += 1;
-            self.detach(id);
+            self.detach(now, id);
         }
         self.operators.resume(now);
         self.give_up_adopted(now);
+        self.end_held(now);
         if let Some(end) = self.draining {
             self.stopped |= end <= now || self.guests.is_empty();
         }
@@ -489,6 +495,7 @@ impl Control {
             .chain(self.operators.paused)
             .chain(self.discovery.next_timeout())
             .chain(self.draining)
+            .chain(self.next_held())
             .min()
     }
 

@@ -168,6 +168,11 @@ impl Switch {
         self.table.remove_board(partition, nic);
     }
 
+    /// A board's guest is being saved, restored or moved, or is back.
+    pub(crate) fn hold_board(&mut self, partition: PartitionId, nic: NicAddr, held: bool) {
+        self.table.hold_board(partition, nic, held);
+    }
+
     /// A port of another worker was opened.
     pub(crate) fn set_elsewhere(&mut self, partition: PartitionId, at: Address, worker: WorkerId) {
         self.table.set(partition, at, Place::At(worker));

@@ -23,6 +23,8 @@ pub(crate) enum Command {
     AddBoard(PartitionId, NicAddr),
     /// It went.
     RemoveBoard(PartitionId, NicAddr),
+    /// A board's guest is being saved, restored or moved: nothing is said of endpoints that are not open. Or it is back.
+    HoldBoard(PartitionId, NicAddr, bool),
     /// A port is this worker's.
     AddPort(Box<NewPort>),
     /// A port of another worker was opened.
@@ -183,6 +185,9 @@ impl Worker {
             match command {
                 Command::AddBoard(partition, nic) => self.switch.add_board(partition, nic),
                 Command::RemoveBoard(partition, nic) => self.switch.remove_board(partition, nic),
+                Command::HoldBoard(partition, nic, held) => {
+                    self.switch.hold_board(partition, nic, held);
+                }
                 Command::AddPort(port) => self.add_port(now, *port),
                 Command::PortElsewhere(partition, at, worker) => {
                     self.switch.set_elsewhere(partition, at, worker);

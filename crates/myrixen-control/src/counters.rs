@@ -43,6 +43,7 @@ reasons! {
     BadDestination "bad_destination" "a broadcast or multicast destination where one endpoint is needed",
     NoRoute "no_route" "no board of this partition has the address, and the partition has no uplink",
     EndpointClosed "endpoint_closed" "the board is here, the endpoint is not open",
+    BoardHeld "board_held" "the board's guest is being saved, restored or moved",
     RingFull "ring_full" "the receiving guest's ring had no room",
     TooLong "too_long" "longer than the receiver or the uplink takes",
     WorkerRingFull "worker_ring_full" "the ring to the worker that owns the receiver had no room",

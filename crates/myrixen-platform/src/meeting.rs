@@ -175,6 +175,8 @@ pub enum Heard {
     Request(Serial, Request),
     /// Nothing yet, but there is more to look at than one call may take: call again.
     Again,
+    /// It is about to be saved or moved: have it [let go](Notice::LetGo). Or it is not, after all.
+    Hold(bool),
     /// It has gone: drop the link.
     Left,
 }
@@ -326,6 +328,11 @@ pub trait GuestLink: Send {
     /// The domain that pages for this guest are to be granted to, where guests bring their pages.
     fn grantee(&self) -> Option<u16> {
         None
+    }
+
+    /// Whether the guest is about to be saved or moved, as [`Heard::Hold`] said last.
+    fn is_held(&self) -> bool {
+        false
     }
 
     /// Whether ports outlive the loss of their guest's control ring, so that its next front end may adopt them.

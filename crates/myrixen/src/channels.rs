@@ -50,6 +50,13 @@ impl Shared {
             })
     }
 
+    /// Whether somebody at this address is connected with us.
+    pub(crate) fn knows(&self, peer: Address) -> bool {
+        let guarded = self.lock();
+        let partner = guarded.engine.find_partner(peer);
+        partner.is_some_and(|partner| guarded.engine.is_connected(partner))
+    }
+
     /// Uses a direct channel for its peer from now on.
     pub(crate) fn add_direct(&self, channel: DirectHandles, max_frame: u32) -> Result<()> {
         let mut guarded = self.lock();
@@ -121,6 +128,28 @@ impl Shared {
             path.dead = true;
             self.bells.remove_bell(&path.waiter);
         }
+    }
+
+    /// Lets go of every queue pair: of its pages and its doorbells. Gives the peers of the direct channels.
+    ///
+    /// # Errors
+    /// When there are no descriptors to hold the place of the path to the back end.
+    pub(crate) fn let_go(&self) -> Result<Vec<Address>> {
+        let held = Path::nowhere()?;
+        let directs: Vec<PathId> = {
+            let guarded = self.lock();
+            let paths = guarded.paths.iter().map(|(_, path)| path.id);
+            paths.filter(|id| *id != PathId::SWITCH).collect()
+        };
+        let peers = directs.into_iter().filter_map(|id| self.drop_direct(id));
+        let peers = peers.collect();
+        let mut guarded = self.lock();
+        let at = usize::from(PathId::SWITCH.get());
+        if let Some(path) = guarded.core.paths.get_mut(at) {
+            let former = std::mem::replace(path, held);
+            self.bells.remove_bell(&former.waiter);
+        }
+        Ok(peers)
     }
 
     /// Whether the path to the back end works, as far as is known.

@@ -1,18 +1,24 @@
 //! One path of an endpoint: a queue pair to the back end, or to one endpoint of another guest.
 
+use std::io;
 use std::time::Duration;
 
 use mxoe::addr::{Address, NicAddr};
 use mxoe::engine::{PathId, PathProfile, Transmit};
 use mxoe::frame::Dialect;
+use myrixen_platform::bell::bell;
 use myrixen_platform::memory::PeerMemory;
 use myrixen_platform::process::{DirectHandles, PortHandles};
 use myrixen_platform::{Ringer, Waiter};
-use myrixen_ring::{Consumer, Kind, Producer, Record, ReserveError, Side, Terms};
+use myrixen_ring::{
+    Capacity, Consumer, Kind, Layout, Producer, QueuePair, Record, ReserveError, Side, Support,
+    Terms,
+};
 use myrixen_shm::Pages;
 
 use crate::address::from_port;
 use crate::buffer::Memory;
+use crate::error::{Error, Result};
 use crate::offer::{MAX_HINT, Readable};
 use crate::region::Regions;
 
@@ -88,6 +94,30 @@ impl Path {
     /// The path to the back end.
     pub(crate) fn switch(parts: Parts) -> Self {
         Self::new(PathId::SWITCH, parts, None)
+    }
+
+    /// Holds the place of the path to the back end while there is none: dead, and nobody is at its other end.
+    pub(crate) fn nowhere() -> Result<Self> {
+        let failed = Error::system("could not let go of the back end");
+        let terms = Terms {
+            layout: Layout::new(Capacity::MIN, Capacity::MIN),
+            support: Support::OURS,
+        };
+        let made = Pages::private(terms.layout.total()).and_then(|pages| {
+            let pair = QueuePair::create(pages, &terms, Side::Front).map_err(io::Error::other)?;
+            Ok((pair, bell()?))
+        });
+        let (pair, (ringer, waiter)) = made.map_err(failed)?;
+        let mut path = Self::switch(Parts {
+            producer: pair.producer,
+            consumer: pair.consumer,
+            ringer,
+            waiter,
+            receive_room: Capacity::MIN.bytes(),
+            max_frame: 0,
+        });
+        path.dead = true;
+        Ok(path)
     }
 
     /// A direct channel to another endpoint of this host.

@@ -23,6 +23,9 @@ use crate::shared::Shared;
 
 /// The first pause before the back end is looked for again, and the longest.
 const RETRY: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(500));
+/// The first pause before a direct channel that was lost is asked for again, and the longest. The other side may not have noticed
+/// the loss yet, be restarting its back end, or be away for as long as it takes to save and restore a domain.
+const REOPEN: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
 /// Direct channels asked for at a time: connecting to thousands of peers must not crowd out the rest.
 const OPENING: usize = 8;
 
@@ -42,10 +45,7 @@ enum Link {
 
 /// What we asked the back end.
 enum Asked {
-    Direct {
-        slot: usize,
-        to: Address,
-    },
+    Direct(Wanted),
     Port {
         slot: usize,
     },
@@ -53,6 +53,15 @@ enum Asked {
     Adopted {
         slot: usize,
     },
+}
+
+/// A direct channel that is to be opened.
+#[derive(Clone, Copy)]
+struct Wanted {
+    slot: usize,
+    to: Address,
+    /// There was one before; after so long it is asked for again if it cannot be had now.
+    again: Option<Duration>,
 }
 
 /// See the module.
@@ -64,7 +73,9 @@ pub(crate) struct Progress {
     wards: Vec<Ward>,
     asked: Vec<(Serial, Asked)>,
     /// Direct channels to be asked for.
-    wanted: VecDeque<(usize, Address)>,
+    wanted: VecDeque<Wanted>,
+    /// Those that are to be asked for again, and when.
+    lost: Vec<(Time, Wanted)>,
     /// The back end gives no more direct channels.
     direct_limit: bool,
     /// Ports outlive the attachment (`PORTS_STAY`).
@@ -91,6 +102,7 @@ impl Progress {
             wards: Vec::new(),
             asked: Vec::new(),
             wanted: VecDeque::new(),
+            lost: Vec::new(),
             direct_limit: false,
             ports_stay,
         };
@@ -124,6 +136,7 @@ impl Progress {
         for (slot, note) in mail.notes {
             self.act_on(inner, slot, note);
         }
+        self.want_again(now);
         self.open_directs(inner);
         let rung = ready.iter().map(|ready| ready.token);
         let rung: Vec<usize> = rung.filter_map(|slot| usize::try_from(slot).ok()).collect();
@@ -131,6 +144,8 @@ impl Progress {
         if let Link::Away { retry_at, .. } = self.link {
             next = Some(next.map_or(retry_at, |next| next.min(retry_at)));
         }
+        let lost = self.lost.iter().map(|(at, _)| *at);
+        let next = lost.chain(next).min();
         next.map(|next| next.since(inner.clock.now()))
     }
 
@@ -174,7 +189,10 @@ impl Progress {
         };
         match note {
             // One side opens the channel; which, both can tell.
-            Note::Met(peer) if shared.address < peer => self.wanted.push_back((slot, peer)),
+            Note::Met(to) if shared.address < to => {
+                let again = None;
+                self.wanted.push_back(Wanted { slot, to, again });
+            }
             Note::Met(_) => {}
             Note::PathLost(PathId::SWITCH) => {
                 shared.unplug();
@@ -183,6 +201,7 @@ impl Progress {
             Note::PathLost(id) => {
                 if let Some(peer) = shared.drop_direct(id) {
                     self.tell_closed(&shared, to_port(peer));
+                    self.reopen(inner, slot, &shared, peer);
                 }
             }
         }
@@ -205,16 +224,19 @@ impl Progress {
         if self.direct_limit {
             self.wanted.clear();
         }
+        let Link::Attached(attachment) = &self.link else {
+            return;
+        };
         while self.asked.len() < OPENING {
-            let (Link::Attached(attachment), Some((slot, to))) =
-                (&self.link, self.wanted.pop_front())
-            else {
+            let Some(wanted) = self.wanted.pop_front() else {
                 return;
             };
-            let Some(shared) = inner
-                .endpoint(slot)
-                .filter(|shared| shared.wants_direct(to))
-            else {
+            let to = wanted.to;
+            // Who has gone meanwhile is not asked for again.
+            let wants = |shared: &Arc<Shared>| {
+                shared.wants_direct(to) && (wanted.again.is_none() || shared.knows(to))
+            };
+            let Some(shared) = inner.endpoint(wanted.slot).filter(wants) else {
                 continue;
             };
             let request = Request::OpenDirect {
@@ -225,13 +247,33 @@ impl Progress {
                 brought: None,
             };
             match attachment.send_request(&request) {
-                Ok(serial) => self.asked.push((serial, Asked::Direct { slot, to })),
+                Ok(serial) => self.asked.push((serial, Asked::Direct(wanted))),
                 Err(_) => {
-                    self.wanted.push_front((slot, to));
+                    self.wanted.push_front(wanted);
                     return;
                 }
             }
         }
+    }
+
+    /// A direct channel is lost, and the one who opened it wants it back: which of the two, both can tell.
+    fn reopen(&mut self, inner: &Inner, slot: usize, shared: &Shared, to: Address) {
+        if shared.address < to {
+            let again = Some(REOPEN.0);
+            let at = inner.clock.now() + REOPEN.0;
+            self.lost.push((at, Wanted { slot, to, again }));
+        }
+    }
+
+    /// Lost channels whose time has come are wanted again.
+    fn want_again(&mut self, now: Time) {
+        let (due, later) = std::mem::take(&mut self.lost)
+            .into_iter()
+            .partition(|(at, _)| *at <= now);
+        self.lost = later;
+        let due: Vec<(Time, Wanted)> = due;
+        self.wanted
+            .extend(due.into_iter().map(|(_, wanted)| wanted));
     }
 
     /// Hears the back end out; finds it again when it is gone.
@@ -295,8 +337,8 @@ impl Progress {
         attachment.unwatch(&self.bells);
         inner.home.set(None);
         for (_, asked) in self.asked.drain(..) {
-            if let Asked::Direct { slot, to } = asked {
-                self.wanted.push_back((slot, to));
+            if let Asked::Direct(wanted) = asked {
+                self.wanted.push_back(wanted);
             }
         }
         if !self.ports_stay {
@@ -308,6 +350,23 @@ impl Progress {
             retry_at: inner.clock.now(),
             pause: RETRY.0,
         };
+    }
+
+    /// Nothing that is shared survives what is about to happen to this guest: everything is given up, and opened again afterwards. The
+    /// engines keep the conversations.
+    fn let_go(&mut self, inner: &Arc<Inner>) {
+        for (slot, shared) in inner.open_endpoints() {
+            match shared.let_go() {
+                Ok(peers) => {
+                    for to in peers {
+                        self.reopen(inner, slot, &shared, to);
+                    }
+                }
+                // It keeps what it has, and whoever wants it gone sees that it is still there.
+                Err(_) => return,
+            }
+        }
+        self.lose(inner);
     }
 
     /// The back end is back: opens every port again, and tells it of the direct channels there are.
@@ -382,8 +441,8 @@ impl Progress {
         answer: Answer,
     ) {
         match *asked {
-            Asked::Direct { slot, .. } => {
-                let Some(shared) = inner.endpoint(slot) else {
+            Asked::Direct(wanted) => {
+                let Some(shared) = inner.endpoint(wanted.slot) else {
                     return;
                 };
                 match answer.into_direct() {
@@ -392,7 +451,15 @@ impl Progress {
                     Err(RequestError::Failed(failure)) if failure.reason == FailReason::Limit => {
                         self.direct_limit = true;
                     }
-                    Err(_) => {}
+                    Err(RequestError::Failed(failure))
+                        if failure.reason == FailReason::NoDirectPath => {}
+                    Err(_) => {
+                        if let Some(pause) = wanted.again {
+                            let again = Some((pause * 2).min(REOPEN.1));
+                            let at = inner.clock.now() + pause;
+                            self.lost.push((at, Wanted { again, ..wanted }));
+                        }
+                    }
                 }
             }
             Asked::Adopted { slot } => {
@@ -429,11 +496,12 @@ impl Progress {
                 }
             }
             News::Notice(Notice::DirectGone { endpoint, peer }) => {
-                for (_, shared) in inner.open_endpoints() {
+                for (slot, shared) in inner.open_endpoints() {
                     if shared.address.endpoint.get() == endpoint
                         && let Some(id) = shared.direct_to(from_port(peer))
                     {
                         shared.drop_direct(id);
+                        self.reopen(inner, slot, &shared, from_port(peer));
                     }
                 }
             }
@@ -443,6 +511,7 @@ impl Progress {
             News::Notice(Notice::BoardGone(mac)) => {
                 Self::gone(inner, Gone::Board(mxoe::addr::NicAddr::new(mac.bytes())));
             }
+            News::Notice(Notice::LetGo) => self.let_go(inner),
             // Draining needs no preparation: the loss that follows is the same as any.
             _ => {}
         }

@@ -74,6 +74,7 @@ impl Broker {
                 self.notify_all(now, place, &notice);
             }
             Notice::Draining { .. } => self.notify_all(now, place, &notice),
+            Notice::LetGo => self.let_go(now, place),
         }
     }
 

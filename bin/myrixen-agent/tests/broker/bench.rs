@@ -36,6 +36,7 @@ pub(crate) struct Played {
     events: VecDeque<FrontEvent>,
     asked: VecDeque<(Serial, Request)>,
     connected: bool,
+    left: bool,
     next: u64,
 }
 
@@ -67,6 +68,11 @@ impl BackEnd {
         played.events.push_back(FrontEvent::Lost(FrontLoss::HungUp));
     }
 
+    /// Whether the broker has left it in good order.
+    pub(crate) fn was_left(&self) -> bool {
+        self.lock().left
+    }
+
     pub(crate) fn asked(&self) -> Option<(Serial, Request)> {
         self.lock().asked.pop_front()
     }
@@ -81,6 +87,13 @@ impl BackEnd {
 }
 
 impl Upstream for BackEnd {
+    fn leave(&mut self, _now: Instant) {
+        let mut played = self.lock();
+        played.connected = false;
+        played.left = true;
+        played.events.push_back(FrontEvent::Lost(FrontLoss::LetGo));
+    }
+
     fn watch(&mut self, _: &WaitSet, _: u64) -> io::Result<()> {
         Ok(())
     }

@@ -153,6 +153,37 @@ fn a_program_that_dies_takes_its_ports_along_and_the_others_hear_of_it() {
 }
 
 #[test]
+fn before_the_domain_is_saved_its_programs_let_go_and_then_the_agent_does() {
+    let mut bench = Bench::new();
+    let (one, two) = (bench.attach(), bench.attach());
+    bench.open(&one, 1);
+    bench.open(&two, 2);
+    bench.back.say(Notice::LetGo);
+    bench.turn();
+    for program in [&one, &two] {
+        let news = program.next_news();
+        assert!(
+            matches!(news, Some(News::Notice(Notice::LetGo))),
+            "{news:?}"
+        );
+    }
+    drop(one);
+    let mut back = bench.knock(HelloOptions::default());
+    bench.turn();
+    assert!(back.poll().unwrap().is_none(), "it waits for the device");
+    assert!(two.next_news().is_none(), "nobody is gone for good");
+    assert!(!bench.back.was_left(), "a program has not let go yet");
+    drop(two);
+    bench.turn();
+    assert!(bench.back.was_left());
+    assert!(bench.back.asked().is_none());
+    assert_eq!(bench.kept(), "");
+    bench.back.connect(OURS, "blue");
+    bench.turn();
+    assert!(back.poll().unwrap().is_some());
+}
+
+#[test]
 fn what_comes_for_a_dead_program_is_given_back() {
     let mut bench = Bench::new();
     let one = bench.attach();

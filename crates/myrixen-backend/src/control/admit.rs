@@ -50,10 +50,13 @@ impl Control {
                 again.and_then(|version| self.welcome(seat, version, guest.link.as_ref()));
             let welcomed = welcome.map(|welcome| guest.link.welcome(&welcome));
             self.guests.insert(id, guest);
+            let held = self.guests.get(&id).is_some_and(|g| g.link.is_held());
             match welcomed {
+                // Its front end may have been away when it was to be told.
+                Some(Ok(())) if held => self.hold(now, id, true),
                 Some(Ok(())) => {}
                 Some(Err(fault)) => self.expel(now, id, &fault),
-                None => self.detach(id),
+                None => self.detach(now, id),
             }
             return;
         }
@@ -75,6 +78,7 @@ impl Control {
         self.guests.insert(id, guest);
         if is_new {
             self.board_came(now, partition, nic, &name);
+            self.return_held(now, nic);
         }
         if let Err(fault) = welcomed {
             self.expel(now, id, &fault);
@@ -338,11 +342,11 @@ impl Control {
             text = format!("{text}: {cause}");
         }
         self.blame(now, id, kind, &text);
-        self.detach(id);
+        self.detach(now, id);
     }
 
     /// A guest is gone, or is to go: all of it is taken back, and its partition is told.
-    pub(super) fn detach(&mut self, id: GuestId) {
+    pub(super) fn detach(&mut self, now: Time, id: GuestId) {
         let Some(mut guest) = self.guests.remove(&id) else {
             return;
         };
@@ -358,7 +362,11 @@ impl Control {
             }
             gone.push(Notice::EndpointGone(port_address(at)));
         }
-        if self.boards.release(id, nic).is_some() {
+        let was_last = self.boards.release(id, nic).is_some();
+        if self.is_held(nic) {
+            self.keep_held(now, nic);
+            gone.clear();
+        } else if was_last {
             self.board_went(partition, nic);
             gone = vec![Notice::BoardGone(Mac::new(nic.octets()))];
         }
@@ -366,7 +374,7 @@ impl Control {
         drop(guest);
         self.forget_directs(id, &seat);
         for notice in &gone {
-            self.notify_all(partition, id, notice);
+            self.notify_all(partition, Some(id), notice);
         }
     }
 }

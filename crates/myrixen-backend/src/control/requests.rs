@@ -284,8 +284,11 @@ impl Control {
         tracing::debug!(guest = %guest.link.identity(), endpoint, "its program is gone");
         let closed = self.close_port(id, endpoint);
         debug_assert!(closed.is_ok(), "the port was there");
+        if self.is_held(nic) {
+            return;
+        }
         let gone = Notice::EndpointGone(port_address(Address::new(nic, EndpointId::new(endpoint))));
-        self.notify_all(partition, id, &gone);
+        self.notify_all(partition, Some(id), &gone);
     }
 
     fn resolve(&self, id: GuestId, query: &Query) -> Answer {

@@ -40,7 +40,7 @@ impl Control {
                 if !self.guests.contains_key(&id) {
                     return Reply::Refused(format!("no guest {guest} is attached"));
                 }
-                self.detach(id);
+                self.detach(now, id);
                 Reply::Done
             }
             _ => Reply::Refused("this daemon does not know the request".into()),

@@ -138,6 +138,7 @@ impl Switch {
             Place::Here(key) => self.deliver(key, frame),
             Place::At(worker) => self.forward_to_worker(partition, worker, frame),
             Place::Closed => Step::Closed,
+            Place::Held => Step::Dropped(DropReason::BoardHeld),
         }
     }
 

@@ -17,12 +17,16 @@ pub(super) enum Place {
     Here(usize),
     /// A port of another worker.
     At(WorkerId),
+    /// Nobody has opened it at present: its board's guest is on its way.
+    Held,
 }
 
 /// A board of this host.
 #[derive(Debug)]
 struct Board {
     endpoints: Box<[Place; 256]>,
+    /// Its guest is being saved, restored or moved.
+    held: bool,
 }
 
 /// Where a board is.
@@ -82,6 +86,7 @@ impl Table {
         self.by_address.entry((partition, nic)).or_insert_with(|| {
             boards.insert(Board {
                 endpoints: Box::new([Place::Closed; 256]),
+                held: false,
             })
         });
         self.nics.insert(nic);
@@ -95,6 +100,14 @@ impl Table {
             self.nics.remove(&nic);
         }
         self.generation += 1;
+    }
+
+    /// Says whether a board's guest is on its way.
+    pub(super) fn hold_board(&mut self, partition: PartitionId, nic: NicAddr, held: bool) {
+        let index = self.by_address.get(&(partition, nic));
+        if let Some(board) = index.and_then(|&i| self.boards.get_mut(i)) {
+            board.held = held;
+        }
     }
 
     /// Says where an endpoint is; the board is added if need be.
@@ -148,8 +161,13 @@ impl Table {
 
     /// Where an endpoint of a local board is.
     pub(super) fn place(&self, board: usize, endpoint: EndpointId) -> Place {
-        let board = self.boards.get(board);
-        board.map_or(Place::Closed, |b| b.endpoints[usize::from(endpoint.get())])
+        let Some(board) = self.boards.get(board) else {
+            return Place::Closed;
+        };
+        match board.endpoints[usize::from(endpoint.get())] {
+            Place::Closed if board.held => Place::Held,
+            place => place,
+        }
     }
 }
 

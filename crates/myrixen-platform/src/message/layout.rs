@@ -27,6 +27,7 @@ pub(crate) mod kind {
     pub(crate) const ENDPOINT_GONE: u16 = 0x4002;
     pub(crate) const BOARD_GONE: u16 = 0x4003;
     pub(crate) const DRAINING: u16 = 0x4004;
+    pub(crate) const LET_GO: u16 = 0x4006;
     pub(crate) const DIRECT_GONE: u16 = 0x4005;
     pub(crate) const DONE: u16 = 0x8000;
     pub(crate) const FAILED: u16 = 0x8001;

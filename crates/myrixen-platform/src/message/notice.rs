@@ -46,6 +46,9 @@ pub enum Notice {
         /// It goes on for about this long, in milliseconds.
         grace_ms: u32,
     },
+    /// The guest is about to be saved or moved, and nothing shared survives that: let go of every port and channel, leave, and come
+    /// back. Conversations are not over: ports opened again under the same numbers go on with them.
+    LetGo,
 }
 
 #[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
@@ -133,6 +136,7 @@ impl Notice {
                 };
                 (kind::DRAINING, raw.as_bytes().to_vec())
             }
+            Self::LetGo => (kind::LET_GO, Vec::new()),
         };
         Header {
             kind,
@@ -171,6 +175,7 @@ impl Notice {
             kind::DRAINING => Self::Draining {
                 grace_ms: body::<RawDraining>(kind, bytes)?.0.grace_ms.get(),
             },
+            kind::LET_GO => Self::LetGo,
             _ => return Ok(None),
         }))
     }

@@ -204,6 +204,7 @@ fn notice() -> impl Strategy<Value = Notice> {
         address().prop_map(Notice::EndpointGone),
         mac().prop_map(Notice::BoardGone),
         any::<u32>().prop_map(|grace_ms| Notice::Draining { grace_ms }),
+        Just(Notice::LetGo),
     ]
 }
 

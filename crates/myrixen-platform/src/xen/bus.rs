@@ -78,8 +78,13 @@ pub(super) struct BackDevice {
 /// What a look at the keys has shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Seen {
-    /// The front end is there, in this state (`None`: one that means nothing).
-    Front(Option<BusState>),
+    /// The front end is there.
+    Front {
+        /// Its state; `None`: one that means nothing.
+        state: Option<BusState>,
+        /// The domain is about to be saved or moved.
+        hold: bool,
+    },
     /// The device is to go: detached, or its domain is gone.
     Gone,
 }
@@ -109,9 +114,9 @@ impl BackDevice {
         found
             .store
             .watch(&format!("{}/state", found.front), "front")?;
-        found
-            .store
-            .watch(&format!("{}/online", found.back), "online")?;
+        for key in ["online", "hold"] {
+            found.store.watch(&format!("{}/{key}", found.back), key)?;
+        }
         if found.look()? == Seen::Gone {
             found.remove();
             return Ok(None);
@@ -149,8 +154,12 @@ impl BackDevice {
         if online.as_deref() != Some("1") {
             return Ok(Seen::Gone);
         }
+        let hold = read_text(&mut self.store, &format!("{}/hold", self.back))?;
         match self.store.read(&format!("{}/state", self.front)) {
-            Ok(value) => Ok(Seen::Front(BusState::parse(&value))),
+            Ok(value) => Ok(Seen::Front {
+                state: BusState::parse(&value),
+                hold: hold.as_deref() == Some("1"),
+            }),
             Err(error) if error.is_not_found() => Ok(Seen::Gone),
             Err(error) => Err(error),
         }

@@ -228,6 +228,19 @@ impl<S: Store, R: Rings> Front<S, R> {
         Some(serial)
     }
 
+    /// Leaves in good order: the control ring is given up, which [`FrontEvent::Lost`] says, until the back end begins anew. Does
+    /// nothing when it is not connected.
+    ///
+    /// # Errors
+    /// [`FrontError::Store`]: the back end does not know.
+    pub fn leave(&mut self) -> Result<(), FrontError> {
+        if !self.machine.leave() {
+            return Ok(());
+        }
+        self.drop_ring(FrontLoss::LetGo);
+        self.write_state(BusState::Closed)
+    }
+
     /// Goes on; gives what happened, until `None`. Does not block but for the store's answers.
     ///
     /// # Errors

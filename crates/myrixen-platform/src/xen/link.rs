@@ -36,6 +36,11 @@ pub struct XenLink {
     watch: Option<(WaitSet, u64)>,
     /// The keys are to be looked at.
     stale: bool,
+    /// The domain is about to be saved or moved; and whether that has been said.
+    hold: bool,
+    told_hold: bool,
+    /// The front end is to begin anew, and has not seen it yet.
+    renewing: bool,
 }
 
 impl XenLink {
@@ -57,6 +62,9 @@ impl XenLink {
             notices: 0,
             watch: None,
             stale: true,
+            hold: false,
+            told_hold: false,
+            renewing: false,
         }))
     }
 
@@ -64,7 +72,14 @@ impl XenLink {
     fn follow(&mut self) -> Result<bool, PeerFault> {
         let state = match self.device.look().map_err(store)? {
             Seen::Gone => return Ok(true),
-            Seen::Front(state) => state,
+            Seen::Front { state, hold } => {
+                if self.hold && !hold {
+                    self.let_go(BusState::InitWait)?;
+                    self.renewing = true;
+                }
+                self.hold = hold;
+                state
+            }
         };
         match state {
             Some(BusState::Initialised | BusState::Connected) if self.control.is_some() => {}
@@ -78,10 +93,12 @@ impl XenLink {
             Some(BusState::Initialising | BusState::InitWait) => {
                 self.let_go(BusState::InitWait)?;
             }
+            Some(BusState::Closing | BusState::Closed) if self.renewing => return Ok(false),
             Some(BusState::Closing | BusState::Closed) => self.let_go(BusState::Closed)?,
             // Nothing that a front end of ours writes.
             None => {}
         }
+        self.renewing = false;
         Ok(false)
     }
 
@@ -134,6 +151,10 @@ impl XenLink {
         }
         if self.state == LinkState::Closed {
             return Ok(Some(Heard::Left));
+        }
+        if self.told_hold != self.hold {
+            self.told_hold = self.hold;
+            return Ok(Some(Heard::Hold(self.hold)));
         }
         let heard = self.hear_message()?;
         // Events that come with the answer to a question do not show at the descriptor: whoever has asked looks again.
@@ -365,6 +386,10 @@ impl GuestLink for XenLink {
     fn grantee(&self) -> Option<u16> {
         // Without a front end nobody would take what was granted.
         (self.state == LinkState::Connected).then_some(self.domain.get())
+    }
+
+    fn is_held(&self) -> bool {
+        self.hold
     }
 
     fn keeps_ports(&self) -> bool {

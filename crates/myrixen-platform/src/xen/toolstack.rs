@@ -150,25 +150,9 @@ pub fn detach(
     // An error when it is not there.
     store.read(&format!("{back_dir}/frontend"))?;
     let state = format!("{back_dir}/state");
-    store.watch(&state, "detach")?;
+    store.watch(&state, &state)?;
     store.write(&format!("{back_dir}/online"), b"0")?;
-    let until = Instant::now() + PATIENCE;
-    let closed = BusState::Closed.text().as_bytes();
-    let let_go = loop {
-        while store.next_event()?.is_some() {}
-        let now = store.read(&state);
-        match now {
-            Ok(value) if value == closed => break true,
-            Err(error) if error.is_not_found() => break true,
-            Err(error) => return Err(error),
-            Ok(_) => {}
-        }
-        let left = until.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            break false;
-        }
-        wait(store, left);
-    };
+    let let_go = wait_closed(store, &state, PATIENCE)?;
     for dir in [&back_dir, &front_dir] {
         match store.rm(dir) {
             Err(error) if !error.is_not_found() => return Err(error),
@@ -176,6 +160,64 @@ pub fn detach(
         }
     }
     Ok(let_go)
+}
+
+/// Has a domain let go of a device, since it is about to be saved or moved: its programs close what they share, and wait until
+/// the domain has the device again. `false`: not within `patience`, or nobody there could be asked; it is still to, until
+/// [`resume`].
+///
+/// # Errors
+/// When there is no such device, or xenstore refuses.
+pub fn suspend(
+    store: &mut XenStore,
+    back: Option<DomId>,
+    (front, number): (DomId, u32),
+    patience: Duration,
+) -> Result<bool, XenError> {
+    let back_dir = back_path(own(store, back)?, front, number);
+    // An error when it is not there.
+    store.read(&format!("{back_dir}/frontend"))?;
+    let state = format!("{back_dir}/state");
+    store.watch(&state, &state)?;
+    store.write(&format!("{back_dir}/hold"), b"1")?;
+    wait_closed(store, &state, patience)
+}
+
+/// Takes [`suspend`] back: the domain goes on where it is.
+///
+/// # Errors
+/// When there is no such device, or xenstore refuses.
+pub fn resume(
+    store: &mut XenStore,
+    back: Option<DomId>,
+    (front, number): (DomId, u32),
+) -> Result<(), XenError> {
+    let back_dir = back_path(own(store, back)?, front, number);
+    store.read(&format!("{back_dir}/frontend"))?;
+    match store.rm(&format!("{back_dir}/hold")) {
+        Err(error) if error.is_not_found() => Ok(()),
+        other => other,
+    }
+}
+
+/// Waits until a watched state is Closed, or gone.
+fn wait_closed(store: &mut XenStore, state: &str, patience: Duration) -> Result<bool, XenError> {
+    let until = Instant::now() + patience;
+    let closed = BusState::Closed.text().as_bytes();
+    loop {
+        while store.next_event()?.is_some() {}
+        match store.read(state) {
+            Ok(value) if value == closed => return Ok(true),
+            Err(error) if error.is_not_found() => return Ok(true),
+            Err(error) => return Err(error),
+            Ok(_) => {}
+        }
+        let left = until.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Ok(false);
+        }
+        wait(store, left);
+    }
 }
 
 /// Waits for an event.

@@ -134,6 +134,15 @@ impl Machine {
         }
     }
 
+    /// We leave in good order: `true` if there is something to leave. The back end's 6 keeps us away, its next 2 has us begin anew.
+    pub(super) fn leave(&mut self) -> bool {
+        let connected = self.phase == Phase::Connected;
+        if connected {
+            self.phase = Phase::Closed;
+        }
+        connected
+    }
+
     /// The control ring cannot be used any more: what [`look`](Self::look) says next is to begin anew.
     pub(super) fn unknown(&mut self) {
         self.phase = Phase::Absent;
@@ -231,6 +240,16 @@ mod tests {
         assert_eq!(machine.look(Some(&offline)), Step::Rest);
         assert_eq!(machine.look(None), Step::Forget);
         assert_eq!(machine.look(None), Step::Rest);
+    }
+
+    #[test]
+    fn who_left_stays_away_until_the_back_end_begins_anew() {
+        let mut machine = connected();
+        assert!(machine.leave());
+        assert_eq!(machine.look(Some(&seen(CLOSED, CONNECTED))), Step::Rest);
+        assert_eq!(machine.look(Some(&seen(CLOSED, CLOSED))), Step::Rest);
+        assert_eq!(machine.look(Some(&seen(CLOSED, INIT_WAIT))), Step::Renew);
+        assert!(!machine.leave(), "not connected");
     }
 
     #[test]
