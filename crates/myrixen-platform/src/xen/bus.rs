@@ -133,14 +133,7 @@ impl BackDevice {
 
     /// Whether anything may have changed since the last call. Does not block.
     pub(super) fn changed(&mut self) -> Result<bool, XenError> {
-        let mut changed = false;
-        loop {
-            match self.store.next_event() {
-                Ok(Some(_)) | Err(XenError::EventsLost { .. }) => changed = true,
-                Ok(None) => return Ok(changed),
-                Err(error) => return Err(error),
-            }
-        }
+        self.store.changed()
     }
 
     /// How the device stands.

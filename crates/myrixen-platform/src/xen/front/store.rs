@@ -54,14 +54,7 @@ impl Store for XenStore {
     }
 
     fn changed(&mut self) -> io::Result<bool> {
-        let mut changed = false;
-        loop {
-            match self.next_event() {
-                Ok(None) => return Ok(changed),
-                Ok(Some(_)) | Err(XenError::EventsLost { .. }) => changed = true,
-                Err(error) => return Err(failed(error)),
-            }
-        }
+        Self::changed(self).map_err(failed)
     }
 
     fn fd(&self) -> Option<BorrowedFd<'_>> {
