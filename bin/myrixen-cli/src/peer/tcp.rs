@@ -8,8 +8,7 @@ use std::time::Instant;
 use anyhow::{Context as _, bail, ensure};
 use hdrhistogram::Histogram;
 
-use super::PATIENCE;
-use crate::measure::{Flow, Laps, Way};
+use crate::measure::{Flow, Laps, PATIENCE, Way};
 
 /// The largest message a server takes part with.
 const LARGEST: u64 = 1 << 30;

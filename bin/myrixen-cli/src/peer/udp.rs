@@ -8,8 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, bail, ensure};
 use hdrhistogram::Histogram;
 
-use super::PATIENCE;
-use crate::measure::{Flow, Laps, Way};
+use crate::measure::{Flow, Laps, PATIENCE, Way};
 
 /// The largest payload of a datagram over IPv4.
 const LARGEST: u64 = 65_507;
