@@ -374,7 +374,7 @@ impl Broker {
         tracing::debug!(program = %program.link.identity(), "left");
         // Its socket closes before anybody is told.
         drop(program.link);
-        self.vacate(now, id, &seat);
+        self.vacate(now, id, seat);
     }
 
     /// A back end has let us go: programs do as if it were theirs, and come back.

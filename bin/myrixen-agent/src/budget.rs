@@ -1,11 +1,9 @@
 //! How large rings may be in granted memory.
 
 use myrixen_platform::message::{FailReason, Failure};
+use myrixen_platform::xen::{MOST_PAGES, PAGE};
 use myrixen_ring::{Capacity, Layout};
 
-const PAGE: usize = 4096;
-/// Grant references of a queue pair that its first page has room for (docs/xen.md).
-const REFERENCES: usize = 512;
 /// Queue pairs that the grant table is to have room for.
 const SHARES: usize = 64;
 
@@ -25,7 +23,7 @@ impl Budget {
         let usable = usize::try_from(entries).unwrap_or(usize::MAX) / 8 * 7;
         Self {
             usable,
-            pages: (usable / SHARES).min(REFERENCES),
+            pages: (usable / SHARES).min(MOST_PAGES),
         }
     }
 
@@ -68,9 +66,9 @@ impl Budget {
             Capacity::new(backward).map_err(invalid)?,
         );
         let need = layout.total().div_ceil(PAGE);
-        if need > REFERENCES {
+        if need > MOST_PAGES {
             let text = format_args!(
-                "frames of {frame} bytes need rings of {need} granted pages, {REFERENCES} are possible"
+                "frames of {frame} bytes need rings of {need} granted pages, {MOST_PAGES} are possible"
             );
             return Err(Failure::new(FailReason::Limit, text));
         }
@@ -128,7 +126,7 @@ mod tests {
         let budget = Budget::of_table(1 << 20);
         assert_eq!(budget.largest_ring(9000), 1 << 20);
         let layout = budget.fit(1 << 26, 1 << 26, 9000).unwrap();
-        assert!(layout.total() <= REFERENCES * PAGE);
+        assert!(layout.total() <= MOST_PAGES * PAGE);
     }
 
     #[test]

@@ -216,11 +216,23 @@ pub(crate) struct Timeline {
 pub(crate) struct Ratio {
     /// `PATH/PATH FIGURE SIZE`.
     pub(crate) of: String,
+    /// What the programs of each path did while there was nothing to do.
+    pub(crate) waits: [Wait; 2],
     /// The first path's figure, divided by the second's.
     pub(crate) value: f64,
     /// `<=NUMBER` or `>=NUMBER`.
     pub(crate) bar: String,
     pub(crate) met: bool,
+}
+
+impl Ratio {
+    /// How was waited, as tables show it.
+    pub(crate) fn waiting(&self) -> String {
+        match self.waits {
+            [one, other] if one == other => one.to_string(),
+            [one, other] => format!("{one}/{other}"),
+        }
+    }
 }
 
 /// One result of one test.
@@ -324,6 +336,7 @@ mod tests {
             }),
             Record::Ratio(Ratio {
                 of: "direct/peer:tcp half_rtt 8".to_owned(),
+                waits: [Wait::Spin, Wait::Sleep],
                 value: 0.25,
                 bar: "<=0.35".to_owned(),
                 met: true,

@@ -2,7 +2,7 @@
 
 use anyhow::{Context as _, bail};
 use comfy_table::{Table, presets};
-use myrixen_platform::message::Mac;
+use myrixen_platform::message::{Mac, MacError};
 use myrixen_platform::xen::toolstack::{self, DeviceOptions, DeviceStatus};
 use myrixen_platform::xen::{DomId, XenStore};
 
@@ -146,20 +146,15 @@ fn describe(devices: &[DeviceStatus]) -> String {
     format!("{table}\n")
 }
 
-/// `02:00:00:00:00:01`.
+/// The address of a device: no group's.
 pub(crate) fn parse_mac(text: &str) -> Result<Mac, String> {
-    let octets: Option<Vec<u8>> = text
-        .split(':')
-        .map(|octet| u8::from_str_radix(octet, 16).ok())
-        .collect();
-    let octets: Option<[u8; 6]> = octets.and_then(|octets| octets.try_into().ok());
-    match octets {
-        Some([first, ..]) if first & 1 == 1 => Err(format!("{text} is a group address")),
-        Some(octets) => Ok(Mac::new(octets)),
-        None => Err(format!(
-            "{text:?} is not six octets such as 02:00:00:00:00:01"
-        )),
+    let mac: Mac = text
+        .parse()
+        .map_err(|error: MacError| format!("{text:?} is {error}"))?;
+    if mac.bytes()[0] & 1 == 1 {
+        return Err(format!("{text} is a group address"));
     }
+    Ok(mac)
 }
 
 #[cfg(test)]

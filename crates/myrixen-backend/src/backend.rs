@@ -26,7 +26,7 @@ use crate::switch::{MeshEnd, Partition, Report, Switch, Uplink, Uplinks, WayOut,
 use crate::worker::{Command, Worker};
 
 /// Reports of workers that may wait for the control side. Discovery frames are among them, so the wire can
-/// fill it; what comes on top is dropped and counted.
+/// fill it; those that come on top are dropped and counted, what a worker has to say of ports waits there.
 pub(crate) const REPORTS: usize = 1024;
 
 /// Commands that may wait for a worker. What makes them is bounded by the guests' limits: a worker that

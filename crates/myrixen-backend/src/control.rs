@@ -143,6 +143,13 @@ struct Place {
     more: bool,
 }
 
+impl Place {
+    /// Whether somebody is to be taken in there without its descriptor saying so.
+    fn has_more(&self) -> bool {
+        self.more && self.paused.is_none()
+    }
+}
+
 impl Control {
     pub(crate) fn new(parts: Parts) -> io::Result<Self> {
         let mut meetings = Vec::new();
@@ -206,7 +213,7 @@ impl Control {
     }
 
     fn has_work(&self) -> bool {
-        let arrivals = self.meetings.iter().any(|m| m.more && m.paused.is_none());
+        let arrivals = self.meetings.iter().any(Place::has_more);
         arrivals || !self.talking.is_empty() || self.orders.has_mail() || self.reports.has_mail()
     }
 
@@ -231,11 +238,7 @@ impl Control {
             }
         }
         for place in 0..self.meetings.len() {
-            if self
-                .meetings
-                .get(place)
-                .is_some_and(|m| m.more && m.paused.is_none())
-            {
+            if self.meetings.get(place).is_some_and(Place::has_more) {
                 self.accept(now, place);
             }
         }

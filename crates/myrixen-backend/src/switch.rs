@@ -114,6 +114,8 @@ pub(crate) struct Switch {
     table: Table,
     mesh: Vec<Option<MeshEnd>>,
     reports: Outbox<Report>,
+    /// What the control side has to hear of ports and found its mailbox full.
+    unheard: Vec<Report>,
     meter: Arc<WorkerMeter>,
     /// Ports whose rings were written since the bells were last rung.
     touched: Vec<usize>,
@@ -143,6 +145,7 @@ impl Switch {
             table: Table::new(),
             mesh,
             reports,
+            unheard: Vec::new(),
             meter,
             touched: Vec::new(),
             replies: Vec::with_capacity(MAX_REPLIES),
@@ -368,8 +371,27 @@ impl Switch {
             port: port.id,
             fault: fault.to_owned(),
         };
-        // A full mailbox means a thousand faults nobody has looked at yet; the port is not served anyway.
-        let _ = self.reports.send(report);
+        self.report(report);
+    }
+
+    /// Tells the control side what it learns from nobody else. The wire can fill its mailbox: then it is told later.
+    fn report(&mut self, report: Report) {
+        self.unheard.extend(self.reports.send(report).err());
+    }
+
+    /// Tells what there was no room for.
+    pub(crate) fn report_again(&mut self) {
+        while let Some(report) = self.unheard.pop() {
+            if let Err(report) = self.reports.send(report) {
+                self.unheard.push(report);
+                return;
+            }
+        }
+    }
+
+    /// Whether [`Self::report_again`] has something to tell.
+    pub(crate) fn has_unheard(&self) -> bool {
+        !self.unheard.is_empty()
     }
 
     /// The bell of a port was heard.
@@ -390,8 +412,7 @@ impl Switch {
     pub(crate) fn hung_up(&mut self, key: usize) {
         if let Some(port) = self.inbound.get(key) {
             let (guest, port) = (port.guest, port.id);
-            // With a full mailbox the guest's own end remains to be noticed.
-            let _ = self.reports.send(Report::HungUp { guest, port });
+            self.report(Report::HungUp { guest, port });
         }
     }
 

@@ -72,7 +72,7 @@ const UPLINK: u64 = 2 << 32;
 const PEER: u64 = 3 << 32;
 
 /// A frame that waits for an uplink is offered again after this time, whatever the uplink says: a link that
-/// forgets to ask for room must not stop a guest for ever.
+/// forgets to ask for room must not stop a guest for ever. So is a report that waits for room in the mailbox.
 const RETRY: Duration = Duration::from_millis(10);
 
 /// Turns between two looks at what the links count.
@@ -138,6 +138,7 @@ impl Worker {
     /// its work is bounded whatever the guests do.
     pub fn turn(&mut self, now: Time) -> Activity {
         self.take_commands(now);
+        self.switch.report_again();
         self.switch.set_nacking(now >= self.nacks_from);
         let mut frames = 0;
         for uplink in self.uplinks.iter_mut().flatten() {
@@ -243,7 +244,8 @@ impl Worker {
     /// The caller then waits for the worker's descriptor ([`AsFd`]) in a way of its own, calls
     /// [`Worker::wake_up`], and takes the next turn.
     pub fn prepare_sleep(&mut self, now: Time) -> Rest {
-        let mut until = self.switch.is_blocked().then(|| now + RETRY);
+        let waits = self.switch.is_blocked() || self.switch.has_unheard();
+        let mut until = waits.then(|| now + RETRY);
         if self.stopped || self.commands.has_mail() || !self.switch.prepare_sleep(&mut until) {
             return Rest::Awake;
         }
@@ -385,3 +387,6 @@ pub(crate) fn interest(of: LinkInterest) -> Interest {
         LinkInterest::ReadWrite => Interest::ReadWrite,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -143,7 +143,7 @@ impl Broker {
     }
 
     /// What a program that has gone had.
-    pub(super) fn vacate(&mut self, now: Instant, id: ProgramId, seat: &Seat) {
+    pub(super) fn vacate(&mut self, now: Instant, id: ProgramId, mut seat: Seat) {
         let place = seat.board;
         let Some(board) = self.boards.get_mut(place) else {
             return;
@@ -165,12 +165,7 @@ impl Broker {
                     endpoint: at.endpoint,
                 },
             );
-            let partners: Vec<PortAddress> = seat
-                .directs
-                .iter()
-                .filter(|(own, _)| *own == at.endpoint)
-                .map(|(_, to)| *to)
-                .collect();
+            let partners = seat.close(at.endpoint);
             self.forget_ends(place, at, &partners);
             self.notify_all(now, place, &Notice::EndpointGone(at));
         }

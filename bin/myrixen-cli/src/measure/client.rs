@@ -7,7 +7,7 @@ use anyhow::{Context as _, bail};
 use hdrhistogram::Histogram;
 use myrixen::{Endpoint, Match, Peer};
 
-use super::timing::{Flow, WARM_UP, Way};
+use super::timing::{Flow, Laps, WARM_UP, Way};
 use super::{Answer, CONTROL_BYTES, Kind, Order, PATIENCE, Test, buffers_of, window};
 use crate::record::Wait;
 
@@ -54,10 +54,9 @@ impl Way for Client<'_> {
         let run = self.order(Test::PingPong, size, count)?;
         let size = usize::try_from(size)?;
         let (bits, echo) = (Kind::Data.bits(run), Match::exact(Kind::Echo.bits(run)));
-        let mut times = Histogram::new(3)?;
         let mut outgoing = vec![0x5a; size];
         let mut incoming = vec![0; size];
-        let mut before = Instant::now();
+        let mut laps = Laps::begin()?;
         for number in 0..count {
             let received = if size <= SHORT {
                 self.endpoint.send(&self.server, bits, &outgoing)?;
@@ -80,12 +79,9 @@ impl Way for Client<'_> {
                     received.message_len
                 );
             }
-            let after = Instant::now();
-            let nanoseconds = after.duration_since(before).as_nanos();
-            times.record(u64::try_from(nanoseconds).unwrap_or(u64::MAX).max(1))?;
-            before = after;
+            laps.lap()?;
         }
-        Ok(times)
+        Ok(laps.into_times())
     }
 
     fn one_way(&mut self, size: u64, count: u64) -> anyhow::Result<Flow> {

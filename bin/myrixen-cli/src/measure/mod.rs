@@ -18,10 +18,10 @@ use crate::record::Wait;
 pub(crate) use client::Client;
 pub(crate) use label::Label;
 pub(crate) use serve::{Served, serve};
-pub(crate) use timing::{Flow, Way};
+pub(crate) use timing::{Flow, Laps, Way};
 
 /// How long either side waits for the other within a test: longer than a back end takes to restart.
-const PATIENCE: Duration = Duration::from_secs(15);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(15);
 
 /// The longest order or answer, in bytes.
 const CONTROL_BYTES: usize = 4096;

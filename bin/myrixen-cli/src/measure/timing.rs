@@ -48,6 +48,37 @@ impl Flow {
     }
 }
 
+/// Takes the time of one round trip after another.
+pub(crate) struct Laps {
+    times: Histogram<u64>,
+    before: Instant,
+}
+
+impl Laps {
+    /// The first one begins now.
+    pub(crate) fn begin() -> anyhow::Result<Self> {
+        Ok(Self {
+            times: Histogram::new(3)?,
+            before: Instant::now(),
+        })
+    }
+
+    /// One is over, and the next begins.
+    pub(crate) fn lap(&mut self) -> anyhow::Result<()> {
+        let after = Instant::now();
+        let nanoseconds = after.duration_since(self.before).as_nanos();
+        self.times
+            .record(u64::try_from(nanoseconds).unwrap_or(u64::MAX).max(1))?;
+        self.before = after;
+        Ok(())
+    }
+
+    /// All of them, in nanoseconds.
+    pub(crate) fn into_times(self) -> Histogram<u64> {
+        self.times
+    }
+}
+
 /// Half round trips of messages of `size` bytes, measured for about `time`: their distribution and number.
 pub(crate) fn pingpong(
     way: &mut dyn Way,

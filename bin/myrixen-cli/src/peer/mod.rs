@@ -12,9 +12,6 @@ use crate::output;
 use crate::record::{self, Path, Record, Wait};
 use crate::report::table;
 
-/// How long either side waits for the other within a test.
-const PATIENCE: Duration = Duration::from_secs(15);
-
 /// Runs one of the commands.
 pub(crate) fn run(command: &PeerCommand) -> anyhow::Result<()> {
     match command {

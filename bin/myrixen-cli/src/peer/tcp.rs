@@ -8,8 +8,7 @@ use std::time::Instant;
 use anyhow::{Context as _, bail, ensure};
 use hdrhistogram::Histogram;
 
-use super::PATIENCE;
-use crate::measure::{Flow, Way};
+use crate::measure::{Flow, Laps, PATIENCE, Way};
 
 /// The largest message a server takes part with.
 const LARGEST: u64 = 1 << 30;
@@ -129,25 +128,21 @@ impl Way for Client {
     fn round_trips(&mut self, size: u64, count: u64) -> anyhow::Result<Histogram<u64>> {
         let echo = true;
         self.order(Order { echo, size, count })?;
-        let mut times = Histogram::new(3)?;
         let outgoing = vec![0x5a; usize::try_from(size)?];
         let mut incoming = vec![0; outgoing.len()];
-        let mut before = Instant::now();
+        let mut laps = Laps::begin()?;
         for number in 0..count {
             self.0.write_all(&outgoing)?;
             self.0
                 .read_exact(&mut incoming)
                 .with_context(|| format!("no answer to message {number} of {count}"))?;
-            let after = Instant::now();
-            let nanoseconds = after.duration_since(before).as_nanos();
-            times.record(u64::try_from(nanoseconds).unwrap_or(u64::MAX).max(1))?;
-            before = after;
+            laps.lap()?;
         }
         ensure!(
             incoming == outgoing || count == 0,
             "another answer came back than was sent"
         );
-        Ok(times)
+        Ok(laps.into_times())
     }
 
     fn one_way(&mut self, size: u64, count: u64) -> anyhow::Result<Flow> {

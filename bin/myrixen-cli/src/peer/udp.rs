@@ -8,8 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, bail, ensure};
 use hdrhistogram::Histogram;
 
-use super::PATIENCE;
-use crate::measure::{Flow, Way};
+use crate::measure::{Flow, Laps, PATIENCE, Way};
 
 /// The largest payload of a datagram over IPv4.
 const LARGEST: u64 = 65_507;
@@ -81,18 +80,14 @@ impl Way for Client {
             (8..=LARGEST).contains(&size),
             "datagrams that are measured have 8 to {LARGEST} bytes"
         );
-        let mut times = Histogram::new(3)?;
         let mut outgoing = vec![0x5a; usize::try_from(size)?];
         let mut incoming = vec![0; outgoing.len()];
-        let mut before = Instant::now();
+        let mut laps = Laps::begin()?;
         for _ in 0..count {
             self.exchange(&mut outgoing, &mut incoming)?;
-            let after = Instant::now();
-            let nanoseconds = after.duration_since(before).as_nanos();
-            times.record(u64::try_from(nanoseconds).unwrap_or(u64::MAX).max(1))?;
-            before = after;
+            laps.lap()?;
         }
-        Ok(times)
+        Ok(laps.into_times())
     }
 
     fn one_way(&mut self, _: u64, _: u64) -> anyhow::Result<Flow> {

@@ -99,25 +99,59 @@ impl FromStr for Bar {
 }
 
 impl Bar {
-    /// What the medians say to it. `None`: one of the two was not measured.
-    fn hold(&self, sides: &Sides) -> Option<Ratio> {
+    /// What the medians say to it, for each way of waiting. None: one of the two was not measured.
+    fn hold(&self, sides: &Sides) -> Vec<Ratio> {
         let [first, second] = self
             .paths
             .each_ref()
-            .map(|path| sides.median(self.figure, self.size, path));
-        let value = first? / second?;
+            .map(|path| sides.path(self.figure, self.size, path));
+        let mut pairs = Vec::new();
+        for wait in [Wait::Spin, Wait::Sleep] {
+            let pair = waiting(&first, wait).zip(waiting(&second, wait));
+            pairs.extend(pair.filter(|pair| !pairs.contains(pair)));
+        }
+        pairs.into_iter().map(|pair| self.ratio(pair)).collect()
+    }
+
+    fn ratio(&self, (first, second): (&Rounds, &Rounds)) -> Ratio {
+        let value = first.median() / second.median();
         let met = if self.least {
             value >= self.limit
         } else {
             value <= self.limit
         };
-        let [first, second] = &self.paths;
-        Some(Ratio {
-            of: format!("{first}/{second} {} {}", self.figure.name(), self.size),
+        let [one, other] = &self.paths;
+        Ratio {
+            of: format!("{one}/{other} {} {}", self.figure.name(), self.size),
+            waits: [first.wait, second.wait],
             value,
             bar: format!("{}{}", if self.least { ">=" } else { "<=" }, self.limit),
             met,
-        })
+        }
+    }
+}
+
+/// The rounds of a path that waited so; a path that was measured in one way only is compared by that with both.
+fn waiting<'a>(rounds: &[&'a Rounds], wait: Wait) -> Option<&'a Rounds> {
+    match rounds {
+        [only] => Some(only),
+        all => all.iter().copied().find(|r| r.wait == wait),
+    }
+}
+
+/// What a record tells of: two with the same are rounds of one thing.
+type Side<'a> = (Figure, u64, &'a Path, Wait);
+
+/// What a record tells of, and its value there.
+fn side(record: &Record) -> Option<(Side<'_>, f64)> {
+    match record {
+        Record::PingPong(r) => {
+            let p50 = float(r.half_rtt_ns.p50);
+            Some(((Figure::HalfRtt, r.size, &r.path, r.wait), p50))
+        }
+        Record::Stream(r) => Some(((Figure::MbPerS, r.size, &r.path, r.wait), r.mb_per_s)),
+        Record::Rate(r) => Some(((Figure::MsgsPerS, r.size, &r.path, r.wait), r.msgs_per_s)),
+        Record::Exchange(_) | Record::Restart(_) | Record::Ratio(_) => None,
     }
 }
 
@@ -152,20 +186,8 @@ pub(crate) struct Sides(BTreeMap<(Figure, u64), Vec<Rounds>>);
 impl Sides {
     fn of(records: &[Record]) -> Self {
         let mut sides = Self::default();
-        for record in records {
-            match record {
-                Record::PingPong(r) => {
-                    let p50 = float(r.half_rtt_ns.p50);
-                    sides.add(Figure::HalfRtt, r.size, (&r.path, r.wait), p50);
-                }
-                Record::Stream(r) => {
-                    sides.add(Figure::MbPerS, r.size, (&r.path, r.wait), r.mb_per_s);
-                }
-                Record::Rate(r) => {
-                    sides.add(Figure::MsgsPerS, r.size, (&r.path, r.wait), r.msgs_per_s);
-                }
-                Record::Exchange(_) | Record::Restart(_) | Record::Ratio(_) => {}
-            }
+        for (side, value) in records.iter().filter_map(side) {
+            sides.add(side, value);
         }
         for rounds in sides.0.values_mut() {
             rounds.sort_by(|a, b| (&a.path, a.wait).cmp(&(&b.path, b.wait)));
@@ -173,13 +195,13 @@ impl Sides {
         sides
     }
 
-    fn add(&mut self, figure: Figure, size: u64, side: (&Path, Wait), value: f64) {
+    fn add(&mut self, (figure, size, path, wait): Side<'_>, value: f64) {
         let all = self.0.entry((figure, size)).or_default();
-        let held = all.iter_mut().find(|r| (&r.path, r.wait) == side);
+        let held = all.iter_mut().find(|r| (&r.path, r.wait) == (path, wait));
         let Some(rounds) = held else {
             all.push(Rounds {
-                path: side.0.clone(),
-                wait: side.1,
+                path: path.clone(),
+                wait,
                 values: vec![value],
             });
             return;
@@ -188,9 +210,10 @@ impl Sides {
         rounds.values.insert(at, value);
     }
 
-    fn median(&self, figure: Figure, size: u64, path: &Path) -> Option<f64> {
-        let all = self.0.get(&(figure, size))?;
-        all.iter().find(|r| r.path == *path).map(Rounds::median)
+    /// The rounds of a path, one for each way of waiting.
+    fn path(&self, figure: Figure, size: u64, path: &Path) -> Vec<&Rounds> {
+        let all = self.0.get(&(figure, size)).into_iter().flatten();
+        all.filter(|r| r.path == *path).collect()
     }
 
     pub(crate) fn each(&self) -> impl Iterator<Item = (Figure, u64, &[Rounds])> {
@@ -205,18 +228,10 @@ impl Sides {
         for (figure, size, all) in self.each() {
             for rounds in all {
                 // Any record of these will do for what is not a figure.
-                let like = of.iter().find(|record| match record {
-                    Record::PingPong(r) => {
-                        figure == Figure::HalfRtt && r.size == size && r.path == rounds.path
-                    }
-                    Record::Stream(r) => {
-                        figure == Figure::MbPerS && r.size == size && r.path == rounds.path
-                    }
-                    Record::Rate(r) => {
-                        figure == Figure::MsgsPerS && r.size == size && r.path == rounds.path
-                    }
-                    _ => false,
-                });
+                let wanted = (figure, size, &rounds.path, rounds.wait);
+                let like = of
+                    .iter()
+                    .find(|record| side(record).is_some_and(|(side, _)| side == wanted));
                 medians.extend(like.map(|like| with_medians(like, rounds, of)));
             }
         }
@@ -277,13 +292,10 @@ pub(crate) fn run(args: &ReportArgs) -> anyhow::Result<()> {
         ))?;
     }
     let sides = Sides::of(&records);
-    let ratios: Vec<Ratio> = args
-        .bars
-        .iter()
-        .filter_map(|bar| bar.hold(&sides))
-        .collect();
+    let held: Vec<Vec<Ratio>> = args.bars.iter().map(|bar| bar.hold(&sides)).collect();
+    let missing = held.iter().filter(|ratios| ratios.is_empty()).count();
+    let ratios = held.concat();
     output::print(&format!("{}\n{}", table(&sides), verdicts(&ratios)))?;
-    let missing = args.bars.len() - ratios.len();
     if missing > 0 {
         output::print(&format!(
             "{missing} of the bars: nothing was measured for them\n"
@@ -375,13 +387,13 @@ fn verdicts(ratios: &[Ratio]) -> String {
         return String::new();
     }
     let mut table = plain_table();
-    table.set_header(["ratio", "value", "bar", ""]);
+    table.set_header(["ratio", "waiting by", "value", "bar", ""]);
     for ratio in ratios {
         let met = if ratio.met { "met" } else { "MISSED" };
         let value = format!("{:.3}", ratio.value);
-        table.add_row([&ratio.of, &value, &ratio.bar, met]);
+        table.add_row([&ratio.of, &ratio.waiting(), &value, &ratio.bar, met]);
     }
-    align_figures(&mut table, 1);
+    align_figures(&mut table, 2);
     format!("{table}\n")
 }
 

@@ -183,8 +183,9 @@ pub(crate) fn verdicts(records: &[Record]) -> String {
 fn ratio(r: &Ratio) -> String {
     let met = if r.met { "met" } else { "MISSED" };
     format!(
-        "{}: {}, the bar is {}: {met}",
+        "{}, {}: {}, the bar is {}: {met}",
         r.of,
+        r.waiting(),
         units::three_figures(r.value),
         r.bar
     )

@@ -337,6 +337,26 @@ fn a_welcome_in_a_version_we_do_not_speak_is_refused() {
 }
 
 #[test]
+fn an_address_is_six_octets() {
+    let mac = Mac::new([2, 0, 0xa, 0, 0xff, 1]);
+    assert_eq!("02:00:0a:00:ff:01".parse(), Ok(mac));
+    assert_eq!("2:0:A:0:FF:1".parse(), Ok(mac));
+    assert_eq!(mac.to_string().parse(), Ok(mac));
+    for wrong in [
+        "",
+        "02:00:0a:00:ff",
+        "02:00:0a:00:ff:",
+        "02:00:0a:00:ff:01:02",
+        "02:00:0a:00:ff:1g",
+        "02:00:0a:00:ff:+1",
+        "02:00:0a:00:ff:001",
+        " 02:00:0a:00:ff:01",
+    ] {
+        assert_eq!(wrong.parse::<Mac>(), Err(MacError), "{wrong}");
+    }
+}
+
+#[test]
 fn a_name_is_what_can_be_shown_in_one_word() {
     assert_eq!(Name::new(""), Err(NameError::Empty));
     assert_eq!(Name::new("a b"), Err(NameError::Character(' ')));

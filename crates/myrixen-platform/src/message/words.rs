@@ -1,6 +1,7 @@
 //! The small types that control messages are made of.
 
 use std::fmt;
+use std::str::FromStr;
 
 use myrixen_ring::{Capacity, Features, Layout, Support, Terms, Version as RingVersion};
 use zerocopy::byteorder::little_endian::{U16, U32, U64};
@@ -95,6 +96,33 @@ impl fmt::Display for Mac {
 impl fmt::Debug for Mac {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
+    }
+}
+
+/// A text that is no [`Mac`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not six octets such as 02:00:00:00:00:01")]
+pub struct MacError;
+
+impl FromStr for Mac {
+    type Err = MacError;
+
+    /// Reads `02:00:00:00:00:0a`; a leading 0 may be missing.
+    fn from_str(text: &str) -> Result<Self, MacError> {
+        let mut bytes = [0; 6];
+        let mut parts = text.split(':');
+        for byte in &mut bytes {
+            let part = parts.next().ok_or(MacError)?;
+            // from_str_radix alone would take a sign.
+            if part.len() > 2 || !part.bytes().all(|b| b.is_ascii_hexdigit()) {
+                return Err(MacError);
+            }
+            *byte = u8::from_str_radix(part, 16).map_err(|_| MacError)?;
+        }
+        match parts.next() {
+            None => Ok(Self(bytes)),
+            Some(_) => Err(MacError),
+        }
     }
 }
 

@@ -4,7 +4,6 @@ use myrixen_ring::{AttachError, Features, Support, Terms, Version};
 
 use super::{DomId, XenError, XenStore};
 use crate::meeting::DomainDevice;
-use crate::message::Mac;
 use crate::process::control;
 
 /// Where a side stands (Xen's `public/io/xenbus.h`). What else may be written there is nothing we know.
@@ -108,7 +107,7 @@ impl BackDevice {
             device,
             partition: partition.filter(|name| !name.is_empty()),
             board: board.unwrap_or_else(|| format!("domain{domain}:{device}")),
-            mac: mac.and_then(|text| parse_mac(&text)),
+            mac: mac.and_then(|text| text.trim().parse().ok()),
         };
         let mut found = Self { store, back, front };
         found
@@ -138,14 +137,7 @@ impl BackDevice {
 
     /// Whether anything may have changed since the last call. Does not block.
     pub(super) fn changed(&mut self) -> Result<bool, XenError> {
-        let mut changed = false;
-        loop {
-            match self.store.next_event() {
-                Ok(Some(_)) | Err(XenError::EventsLost { .. }) => changed = true,
-                Ok(None) => return Ok(changed),
-                Err(error) => return Err(error),
-            }
-        }
+        self.store.changed()
     }
 
     /// How the device stands.
@@ -207,16 +199,6 @@ impl BackDevice {
     }
 }
 
-/// `02:00:00:00:00:01`.
-fn parse_mac(text: &str) -> Option<Mac> {
-    let mut octets = [0; 6];
-    let mut parts = text.trim().split(':');
-    for octet in &mut octets {
-        *octet = u8::from_str_radix(parts.next()?, 16).ok()?;
-    }
-    parts.next().is_none().then_some(Mac::new(octets))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -231,19 +213,5 @@ mod tests {
         }
         assert_eq!(BusState::parse(b"7"), None);
         assert_eq!(BusState::parse(b""), None);
-    }
-
-    #[test]
-    fn addresses_are_six_octets() {
-        let mac = Mac::new([2, 0, 0xa, 0, 0xff, 1]);
-        assert_eq!(parse_mac("02:00:0a:00:ff:01"), Some(mac));
-        for wrong in [
-            "",
-            "02:00:0a:00:ff",
-            "02:00:0a:00:ff:01:02",
-            "02:00:0a:00:ff:1g",
-        ] {
-            assert_eq!(parse_mac(wrong), None, "{wrong}");
-        }
     }
 }

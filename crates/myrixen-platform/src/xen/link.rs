@@ -326,6 +326,7 @@ impl GuestLink for XenLink {
         self.state = LinkState::Initialised;
         self.send(welcome.emit(&terms, 0))
     }
+
     fn refuse(&mut self, refusal: &Refusal) {
         self.device.set_error(&refusal.to_string());
         // Whether the guest hears it is the guest's business.

@@ -45,7 +45,7 @@ impl XenMeeting {
     /// Takes in what has changed. Events are hints: everything is looked at. Those that came with an answer do not show at the
     /// descriptor, so it goes on until there are none.
     fn pump(&mut self) -> Result<(), XenError> {
-        while self.changed()? {
+        while self.store.changed()? {
             let found = self.find()?;
             self.known.retain(|device| found.contains(device));
             for device in found {
@@ -55,17 +55,6 @@ impl XenMeeting {
             }
         }
         Ok(())
-    }
-
-    fn changed(&mut self) -> Result<bool, XenError> {
-        let mut changed = false;
-        loop {
-            match self.store.next_event() {
-                Ok(Some(_)) | Err(XenError::EventsLost { .. }) => changed = true,
-                Ok(None) => return Ok(changed),
-                Err(error) => return Err(error),
-            }
-        }
     }
 
     /// The devices that are complete: attach writes `online` last.

@@ -110,6 +110,19 @@ impl XenStore {
         self.connection.next_event()
     }
 
+    /// Takes all events that have arrived; whether there were any, or some were lost. Never blocks. For those to whom an event
+    /// says no more than to look again. After an error the connection is of no use any more.
+    pub(crate) fn changed(&mut self) -> Result<bool, XenError> {
+        let mut changed = false;
+        loop {
+            match self.next_event() {
+                Ok(Some(_)) | Err(XenError::EventsLost { .. }) => changed = true,
+                Ok(None) => return Ok(changed),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
     /// As [`next_event`](Self::next_event), but waits for one (`None`: for ever). Gives nothing when the time is over.
     ///
     /// # Errors

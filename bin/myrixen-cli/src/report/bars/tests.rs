@@ -48,20 +48,62 @@ fn bar(text: &str) -> Bar {
 #[test]
 fn medians_are_held_against_bars() {
     let sides = Sides::of(&rounds());
-    let latency = bar("direct/peer:tcp half_rtt 8 <=0.35")
-        .hold(&sides)
-        .unwrap();
+    let [latency] = &bar("direct/peer:tcp half_rtt 8 <=0.35").hold(&sides)[..] else {
+        panic!("one way of waiting");
+    };
     assert_eq!(latency.of, "direct/peer:tcp half_rtt 8");
     assert_eq!(latency.bar, "<=0.35");
     assert!(
         latency.met && (latency.value - 0.1).abs() < 1e-9,
         "{latency:?}"
     );
-    let bandwidth = bar("direct/peer:tcp mb_per_s 1m >=3.5")
-        .hold(&sides)
-        .unwrap();
+    let [bandwidth] = &bar("direct/peer:tcp mb_per_s 1m >=3.5").hold(&sides)[..] else {
+        panic!("one way of waiting");
+    };
     assert!(!bandwidth.met && (bandwidth.value - 3.0).abs() < 1e-9);
-    assert_eq!(bar("direct/peer:udp half_rtt 8 <=1").hold(&sides), None);
+    assert_eq!(bar("direct/peer:udp half_rtt 8 <=1").hold(&sides), []);
+}
+
+fn spinning(mut record: Record) -> Record {
+    match &mut record {
+        Record::PingPong(r) => r.wait = Wait::Spin,
+        Record::Stream(r) => r.wait = Wait::Spin,
+        _ => unreachable!("no such record here"),
+    }
+    record
+}
+
+#[test]
+fn each_way_of_waiting_has_its_own_median() {
+    let mut records = rounds();
+    records.push(spinning(pingpong("direct", 30)));
+    let shown = Sides::of(&records).records(&records);
+    let direct: Vec<(Wait, u64)> = shown
+        .iter()
+        .filter_map(|record| match record {
+            Record::PingPong(r) if r.path == Path::Direct => Some((r.wait, r.half_rtt_ns.p50)),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(direct, [(Wait::Spin, 30), (Wait::Sleep, 110)]);
+}
+
+#[test]
+fn a_bar_is_held_against_each_way_of_waiting() {
+    let latency = bar("direct/switched half_rtt 8 <=0.5");
+    let held = |records: &[Record]| -> Vec<([Wait; 2], f64, bool)> {
+        let ratios = latency.hold(&Sides::of(records));
+        ratios.iter().map(|r| (r.waits, r.value, r.met)).collect()
+    };
+    let mut records = vec![spinning(pingpong("direct", 30)), pingpong("switched", 100)];
+    let mixed = ([Wait::Spin, Wait::Sleep], 0.3, true);
+    assert_eq!(held(&records), [mixed], "what there is");
+    records.push(pingpong("direct", 60));
+    let slept = ([Wait::Sleep; 2], 0.6, false);
+    assert_eq!(held(&records), [mixed, slept], "each of the first path's");
+    records.push(spinning(pingpong("switched", 50)));
+    let spun = ([Wait::Spin; 2], 0.6, false);
+    assert_eq!(held(&records), [spun, slept], "like with like");
 }
 
 #[test]
@@ -91,8 +133,8 @@ fn every_path_is_shown_with_its_rounds_and_every_miss_as_one() {
         text.contains("60.0 MB/s"),
         "of an even number, the middle: {text}"
     );
-    let missed = bar("direct/peer:tcp mb_per_s 1m >=4").hold(&sides).unwrap();
-    assert!(verdicts(&[missed]).contains("MISSED"));
+    let missed = bar("direct/peer:tcp mb_per_s 1m >=4").hold(&sides);
+    assert!(verdicts(&missed).contains("MISSED"));
 }
 
 #[test]

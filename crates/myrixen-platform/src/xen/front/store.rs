@@ -8,7 +8,7 @@ use myrixen_ring::Terms;
 use super::{Rings, Store};
 use crate::meeting::{PortEnd, SetupError};
 use crate::message::Brought;
-use crate::xen::{DomId, Offered, StoreReason, XenError, XenStore};
+use crate::xen::{DomId, Offered, StoreReason, XenError, XenStore, bus};
 
 /// Every watch has the same meaning: look again.
 const TOKEN: &str = "myrixen";
@@ -27,11 +27,7 @@ fn failed(error: XenError) -> io::Error {
 
 impl Store for XenStore {
     fn read(&mut self, path: &str) -> io::Result<Option<String>> {
-        match Self::read(self, path) {
-            Ok(value) => Ok(Some(String::from_utf8_lossy(&value).into_owned())),
-            Err(error) if error.is_not_found() => Ok(None),
-            Err(error) => Err(failed(error)),
-        }
+        bus::read_text(self, path).map_err(failed)
     }
 
     fn write(&mut self, folder: &str, keys: &[(&str, String)]) -> io::Result<()> {
@@ -54,14 +50,7 @@ impl Store for XenStore {
     }
 
     fn changed(&mut self) -> io::Result<bool> {
-        let mut changed = false;
-        loop {
-            match self.next_event() {
-                Ok(None) => return Ok(changed),
-                Ok(Some(_)) | Err(XenError::EventsLost { .. }) => changed = true,
-                Err(error) => return Err(failed(error)),
-            }
-        }
+        Self::changed(self).map_err(failed)
     }
 
     fn fd(&self) -> Option<BorrowedFd<'_>> {
