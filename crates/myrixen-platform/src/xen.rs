@@ -7,7 +7,8 @@
 //!
 //! One domain offers a page and waits for the other:
 //!
-//! ```no_run
+#![cfg_attr(feature = "xen", doc = "```no_run")]
+#![cfg_attr(not(feature = "xen"), doc = "```ignore")]
 //! use myrixen_platform::xen::{DomId, EventChannel, GrantAlloc, Permission, Rights, XenStore};
 //! use myrixen_shm::Access;
 //!
@@ -28,7 +29,8 @@
 //!
 //! The other takes it up:
 //!
-//! ```no_run
+#![cfg_attr(feature = "xen", doc = "```no_run")]
+#![cfg_attr(not(feature = "xen"), doc = "```ignore")]
 //! use myrixen_platform::xen::{DomId, EventChannel, GrantMap, GrantRef, Port};
 //! use myrixen_shm::Access;
 //!

@@ -48,6 +48,8 @@ enum Asked {
     Direct(Wanted),
     Port {
         slot: usize,
+        /// After so long it is asked for again if it cannot be had now.
+        again: Duration,
     },
     /// Whether the back end has a port that we still hold.
     Adopted {
@@ -76,6 +78,8 @@ pub(crate) struct Progress {
     wanted: VecDeque<Wanted>,
     /// Those that are to be asked for again, and when.
     lost: Vec<(Time, Wanted)>,
+    /// Ports that are to be asked for again: when, for whom, and the pause after that.
+    unopened: Vec<(Time, usize, Duration)>,
     /// The back end gives no more direct channels.
     direct_limit: bool,
     /// Ports outlive the attachment (`PORTS_STAY`).
@@ -103,6 +107,7 @@ impl Progress {
             asked: Vec::new(),
             wanted: VecDeque::new(),
             lost: Vec::new(),
+            unopened: Vec::new(),
             direct_limit: false,
             ports_stay,
         };
@@ -136,6 +141,7 @@ impl Progress {
         for (slot, note) in mail.notes {
             self.act_on(inner, slot, note);
         }
+        self.open_again(inner, now);
         self.want_again(now);
         self.open_directs(inner);
         let rung = ready.iter().map(|ready| ready.token);
@@ -145,7 +151,8 @@ impl Progress {
             next = Some(next.map_or(retry_at, |next| next.min(retry_at)));
         }
         let lost = self.lost.iter().map(|(at, _)| *at);
-        let next = lost.chain(next).min();
+        let unopened = self.unopened.iter().map(|(at, _, _)| *at);
+        let next = lost.chain(unopened).chain(next).min();
         next.map(|next| next.since(inner.clock.now()))
     }
 
@@ -382,7 +389,7 @@ impl Progress {
                     self.asked.push((serial, Asked::Adopted { slot }));
                 }
             } else {
-                self.open_port(&attachment, slot, &shared);
+                self.open_port(&attachment, slot, &shared, RETRY.0);
             }
             for peer in shared.direct_peers() {
                 let to = to_port(peer);
@@ -400,8 +407,14 @@ impl Progress {
         }
     }
 
-    /// Asks for a port for an endpoint that is open.
-    fn open_port(&mut self, attachment: &Attachment, slot: usize, shared: &Shared) {
+    /// Asks for a port for an endpoint that is open; once more after `again` if it cannot be had.
+    fn open_port(
+        &mut self,
+        attachment: &Attachment,
+        slot: usize,
+        shared: &Shared,
+        again: Duration,
+    ) {
         let open = Request::OpenPort {
             endpoint: Some(shared.address.endpoint.get()),
             forward: shared.ring_bytes,
@@ -409,7 +422,27 @@ impl Progress {
             brought: None,
         };
         if let Ok(serial) = attachment.send_request(&open) {
-            self.asked.push((serial, Asked::Port { slot }));
+            self.asked.push((serial, Asked::Port { slot, again }));
+        }
+    }
+
+    /// Ports that could not be had before are asked for again.
+    fn open_again(&mut self, inner: &Inner, now: Time) {
+        let Link::Attached(attachment) = &self.link else {
+            // Whoever arrives asks for all.
+            self.unopened.clear();
+            return;
+        };
+        let attachment = Arc::clone(attachment);
+        let (due, later) = std::mem::take(&mut self.unopened)
+            .into_iter()
+            .partition(|(at, _, _)| *at <= now);
+        self.unopened = later;
+        let due: Vec<(Time, usize, Duration)> = due;
+        for (_, slot, again) in due {
+            if let Some(shared) = inner.endpoint(slot).filter(|shared| !shared.is_plugged()) {
+                self.open_port(&attachment, slot, &shared, again);
+            }
         }
     }
 
@@ -466,14 +499,21 @@ impl Progress {
                 // Whoever has forgotten it gives us another one.
                 if let (Some(shared), Reply::Failed(_)) = (inner.endpoint(slot), &answer.reply) {
                     shared.unplug();
-                    self.open_port(attachment, slot, &shared);
+                    self.open_port(attachment, slot, &shared, RETRY.0);
                 }
             }
-            Asked::Port { slot } => {
-                if let (Some(shared), Ok(port)) = (inner.endpoint(slot), answer.into_port()) {
+            Asked::Port { slot, again } => {
+                let Some(shared) = inner.endpoint(slot) else {
+                    return;
+                };
+                let opened = answer.into_port().is_ok_and(|port| {
                     let parts = Parts::from_port(port, inner.board().max_frame);
-                    // Without a doorbell the path would never be heard: the next loss tries again.
-                    drop(shared.set_switch_path(Path::switch(parts)));
+                    shared.set_switch_path(Path::switch(parts)).is_ok()
+                });
+                if !opened {
+                    // The back end may not have noticed yet that we had gone, or somebody is out of descriptors.
+                    let (at, next) = (inner.clock.now() + again, (again * 2).min(RETRY.1));
+                    self.unopened.push((at, slot, next));
                 }
             }
         }

@@ -364,7 +364,12 @@ impl Control {
         }
         let was_last = self.boards.release(id, nic).is_some();
         if self.is_held(nic) {
-            self.keep_held(now, nic);
+            // It may have come back before we noticed that it had gone.
+            if was_last {
+                self.keep_held(now, nic);
+            } else {
+                self.return_held(now, nic);
+            }
             gone.clear();
         } else if was_last {
             self.board_went(partition, nic);
