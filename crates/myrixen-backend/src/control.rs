@@ -288,6 +288,9 @@ impl Control {
                 frame,
             } => {
                 if let Some(heard) = discovery::wire::hear(&frame) {
+                    if let discovery::Heard::Announcement { nic, .. } = heard {
+                        self.end_moved(partition, nic);
+                    }
                     self.discovery
                         .hear(now, Segment { partition, uplink }, heard);
                 }

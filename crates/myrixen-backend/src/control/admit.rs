@@ -74,11 +74,16 @@ impl Control {
         let is_new = self.boards.get(nic).is_some_and(|b| b.guests.len() == 1);
         tracing::info!(guest = %guest.link.identity(), board = name, %nic, "attached");
         guest.seat = Some(seat);
+        let is_domain = matches!(guest.link.identity(), Identity::Domain(_));
         let welcomed = guest.link.welcome(&welcome);
         self.guests.insert(id, guest);
         if is_new {
             self.board_came(now, partition, nic, &name);
-            self.return_held(now, nic);
+            if is_domain {
+                self.hold_arrived(now, partition, nic);
+            } else {
+                self.return_held(now, nic);
+            }
         }
         if let Err(fault) = welcomed {
             self.expel(now, id, &fault);
@@ -363,13 +368,7 @@ impl Control {
             gone.push(Notice::EndpointGone(port_address(at)));
         }
         let was_last = self.boards.release(id, nic).is_some();
-        if self.is_held(nic) {
-            // It may have come back before we noticed that it had gone.
-            if was_last {
-                self.keep_held(now, nic);
-            } else {
-                self.return_held(now, nic);
-            }
+        if self.keep_held(now, nic, was_last) {
             gone.clear();
         } else if was_last {
             self.board_went(partition, nic);

@@ -16,10 +16,12 @@ use crate::worker::Command;
 /// How long a board is kept whose guest is gone. Partners give up much earlier, unless they were told to be patient.
 const KEPT: Duration = Duration::from_secs(300);
 
-/// A board that is held.
+/// A board that is held: what is sent to endpoints of it that are not open is dropped and not answered.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct HeldBoard {
     partition: PartitionId,
+    /// Its guest goes, and is expected back.
+    leaving: bool,
     /// When that ends; `None`: not as long as the guest is there.
     until: Option<Time>,
 }
@@ -41,6 +43,7 @@ impl Control {
                 nic,
                 HeldBoard {
                     partition,
+                    leaving: true,
                     until: None,
                 },
             );
@@ -52,14 +55,51 @@ impl Control {
         }
     }
 
-    pub(super) fn is_held(&self, nic: NicAddr) -> bool {
-        self.held.contains_key(&nic)
+    /// Whether the guest of a board is expected back when it has gone.
+    pub(super) fn is_leaving(&self, nic: NicAddr) -> bool {
+        self.held.get(&nic).is_some_and(|held| held.leaving)
     }
 
-    /// The guest of a held board is gone.
-    pub(super) fn keep_held(&mut self, now: Time, nic: NicAddr) {
-        if let Some(held) = self.held.get_mut(&nic) {
-            held.until = Some(now + KEPT);
+    /// A guest of a board is gone, perhaps its last. True if nobody is to be told.
+    pub(super) fn keep_held(&mut self, now: Time, nic: NicAddr, was_last: bool) -> bool {
+        match self.held.get_mut(&nic) {
+            // It has come back before we noticed that it had gone.
+            Some(_) if !was_last => true,
+            Some(held) if held.leaving => {
+                held.until = Some(now + KEPT);
+                // It may be announced from elsewhere now.
+                self.discovery.remove_board(nic);
+                true
+            }
+            _ => {
+                self.held.remove(&nic);
+                false
+            }
+        }
+    }
+
+    /// A domain has come: perhaps from another host, in the middle of conversations. It has a while to open its ports.
+    pub(super) fn hold_arrived(&mut self, now: Time, partition: PartitionId, nic: NicAddr) {
+        let until = Some(now + RETURN);
+        let leaving = false;
+        self.held.insert(
+            nic,
+            HeldBoard {
+                partition,
+                leaving,
+                until,
+            },
+        );
+        self.tell_all(|| Command::HoldBoard(partition, nic, true));
+    }
+
+    /// A board is announced on the wire. If it was held here and its guest is gone, it has moved there.
+    pub(super) fn end_moved(&mut self, partition: PartitionId, nic: NicAddr) {
+        let here = |held: &HeldBoard| held.partition == partition && self.boards.get(nic).is_none();
+        if self.held.get(&nic).is_some_and(here) {
+            tracing::info!(%nic, "the board has moved to another host");
+            self.held.remove(&nic);
+            self.board_went(partition, nic);
         }
     }
 
@@ -67,6 +107,7 @@ impl Control {
     pub(super) fn return_held(&mut self, now: Time, nic: NicAddr) {
         if let Some(held) = self.held.get_mut(&nic) {
             held.until = Some(now + RETURN);
+            held.leaving = false;
         }
     }
 

@@ -284,7 +284,7 @@ impl Control {
         tracing::debug!(guest = %guest.link.identity(), endpoint, "its program is gone");
         let closed = self.close_port(id, endpoint);
         debug_assert!(closed.is_ok(), "the port was there");
-        if self.is_held(nic) {
+        if self.is_leaving(nic) {
             return;
         }
         let gone = Notice::EndpointGone(port_address(Address::new(nic, EndpointId::new(endpoint))));

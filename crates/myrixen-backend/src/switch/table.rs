@@ -110,6 +110,12 @@ impl Table {
         }
     }
 
+    /// Whether a board's guest is on its way.
+    pub(super) fn is_held(&self, partition: PartitionId, nic: NicAddr) -> bool {
+        let index = self.by_address.get(&(partition, nic));
+        index.is_some_and(|&i| self.boards.get(i).is_some_and(|board| board.held))
+    }
+
     /// Says where an endpoint is; the board is added if need be.
     pub(super) fn set(&mut self, partition: PartitionId, at: Address, place: Place) {
         if !self.by_address.contains_key(&(partition, at.nic)) {

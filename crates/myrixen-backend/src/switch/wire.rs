@@ -56,7 +56,12 @@ impl Switch {
         // Nobody out there has an address of ours, whatever the partition: a frame that comes back on a
         // second uplink would otherwise cross from one partition to another.
         if self.table.is_local(route.source) {
-            return Err(DropReason::Reflected);
+            // But that it has moved to another host, where its guest was away.
+            let may_have_moved =
+                is_discovery(route.kind) && self.table.is_held(partition, route.source);
+            if !may_have_moved {
+                return Err(DropReason::Reflected);
+            }
         }
         let destination = self.table.find(partition, route.destination);
         if is_discovery(route.kind) {
