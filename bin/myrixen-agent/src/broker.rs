@@ -8,6 +8,7 @@ mod adoption;
 mod answers;
 mod direct;
 mod greet;
+mod lending;
 mod news;
 mod pending;
 mod program;
@@ -27,6 +28,7 @@ use myrixen_platform::{
 use crate::budget::Budget;
 use crate::kept::Kept;
 use crate::upstream::{Lender, Upstream};
+use lending::Postponed;
 use pending::Pending;
 use program::{Program, Seat, Stage};
 
@@ -86,6 +88,8 @@ pub struct Broker {
     /// More is to be done at once.
     busy: bool,
     ready: Vec<Ready>,
+    /// What waits for pages.
+    postponed: Vec<Postponed>,
     /// When a program's fault was logged last.
     logged: Option<Instant>,
 }
@@ -139,6 +143,7 @@ impl Broker {
             arrivals: true,
             busy: true,
             ready: Vec::new(),
+            postponed: Vec::new(),
             logged: None,
         })
     }
@@ -192,6 +197,7 @@ impl Broker {
                 self.hear_program(now, id);
             }
         }
+        self.lend_again(now);
         self.give_up_adopted(now);
         self.give_up_quiet(now);
     }
@@ -199,7 +205,12 @@ impl Broker {
     fn next_timeout(&self) -> Option<Instant> {
         let boards = self.boards.iter().filter_map(|b| b.upstream.next_timeout());
         let adopted = self.programs.values().filter_map(Program::next_timeout);
-        boards.chain(adopted).chain(self.arrivals_at).min()
+        let postponed = self.postponed.iter().map(|p| p.next);
+        boards
+            .chain(adopted)
+            .chain(postponed)
+            .chain(self.arrivals_at)
+            .min()
     }
 
     fn hear_later(&mut self, id: ProgramId) {

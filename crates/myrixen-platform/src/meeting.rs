@@ -220,6 +220,10 @@ pub enum SetupError {
     /// Pages between domains cannot be had, or cannot be mapped. The source names the limit and its setting.
     #[error("granted pages or event channels cannot be had")]
     Grants(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The pages that this domain may grant are used up. Some may be on their way back: the kernel takes them back when the other
+    /// domain has let go. The source names the limits and their settings.
+    #[error("granted pages are used up")]
+    GrantsUsedUp(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// There is no way to join these two directly: they talk over the switched path.
     #[error("no direct channel is possible between these two guests")]
     NoDirectPath,
