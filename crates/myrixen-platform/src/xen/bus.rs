@@ -151,7 +151,7 @@ impl BackDevice {
         }
         match self.store.read(&format!("{}/state", self.front)) {
             Ok(value) => Ok(Seen::Front(BusState::parse(&value))),
-            Err(error) if error.is_not_found() => Ok(Seen::Gone),
+            Err(error) if error.is_absent() => Ok(Seen::Gone),
             Err(error) => Err(error),
         }
     }
@@ -180,7 +180,7 @@ impl BackDevice {
     pub(super) fn remove(&mut self) {
         let domain_is_gone = matches!(
             self.store.read(&format!("{}/state", self.front)),
-            Err(error) if error.is_not_found()
+            Err(error) if error.is_absent()
         );
         if !domain_is_gone {
             let _ = self.set_state(BusState::Closed);
