@@ -15,11 +15,12 @@ mod program;
 mod requests;
 
 use std::collections::{BTreeMap, VecDeque};
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use myrixen_platform::message::{Failure, Notice, Reply, Request, Serial};
+use myrixen_platform::message::{ChannelId, Failure, Notice, Reply, Request, Serial};
 use myrixen_platform::xen::front::Connected;
 use myrixen_platform::{
     GuestLink, Handover, Heard, Meeting, PeerFault, Policy, Ready, WaitSet, Waker,
@@ -79,6 +80,8 @@ pub struct Broker {
     boards: Vec<Board>,
     programs: BTreeMap<ProgramId, Program>,
     next_program: ProgramId,
+    /// The number that the last channel within the domain got.
+    last_channel: ChannelId,
     /// Programs that may have more to say.
     talking: VecDeque<ProgramId>,
     set: WaitSet,
@@ -137,6 +140,7 @@ impl Broker {
             boards,
             programs: BTreeMap::new(),
             next_program: 0,
+            last_channel: first_channel(),
             talking: VecDeque::new(),
             set,
             arrivals_at: None,
@@ -390,6 +394,12 @@ impl Broker {
             board.owners.clear();
         }
     }
+}
+
+/// Where to begin to number channels: those that an earlier agent has joined are still there.
+fn first_channel() -> ChannelId {
+    // Each is seeded anew.
+    ChannelId::new(RandomState::new().build_hasher().finish())
 }
 
 fn kept_at(state_dir: &Path, number: u32) -> PathBuf {

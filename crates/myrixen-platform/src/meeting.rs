@@ -7,8 +7,8 @@ use myrixen_ring::{QueuePair, Support, Terms};
 use crate::bell::{Ringer, Waiter};
 use crate::handover::{Handover, HandoverError};
 use crate::message::{
-    DirectPeer, Hello, MAX_MESSAGE, Mac, MemoryProbe, MessageError, Notice, PortAddress, Refusal,
-    Reply, Request, Serial, Welcome,
+    ChannelId, DirectPeer, Hello, MAX_MESSAGE, Mac, MemoryProbe, MessageError, Notice, PortAddress,
+    Refusal, Reply, Request, Serial, Welcome,
 };
 use crate::waitset::WaitSet;
 
@@ -344,7 +344,7 @@ pub trait GuestLink: Send {
     fn share_pool(&self) -> io::Result<Option<Handover>>;
 
     /// Describes this guest to its direct partner.
-    fn as_peer(&self, address: PortAddress, terms: Terms) -> DirectPeer {
+    fn as_peer(&self, address: PortAddress, terms: Terms, channel: ChannelId) -> DirectPeer {
         let uid = match self.identity() {
             Identity::Process(who) => who.uid,
             // No user of any host.
@@ -357,6 +357,7 @@ pub trait GuestLink: Send {
             uid,
             memory: self.memory(),
             terms,
+            channel,
         }
     }
 }

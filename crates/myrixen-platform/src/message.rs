@@ -32,7 +32,9 @@ pub use layout::MAX_MESSAGE;
 pub use notice::{Lent, Notice};
 pub use reply::{BOARDS_PER_REPLY, Board, DirectPeer, FailReason, Failure, Place, Reply};
 pub use request::{Brought, Query, Request};
-pub use words::{Mac, MemoryProbe, Name, NameError, PortAddress, Serial, Text, Ticket, Version};
+pub use words::{
+    ChannelId, Mac, MemoryProbe, Name, NameError, PortAddress, Serial, Text, Ticket, Version,
+};
 
 pub(crate) use hello::Greeting;
 pub(crate) use layout::{HEADER_BYTES, Header, kind};

@@ -6,6 +6,7 @@ use mxoe::addr::{Address, NicAddr};
 use mxoe::engine::{PathId, PathProfile, Transmit};
 use mxoe::frame::Dialect;
 use myrixen_platform::memory::PeerMemory;
+use myrixen_platform::message::ChannelId;
 use myrixen_platform::process::{DirectHandles, PortHandles};
 use myrixen_platform::{BellKind, Ringer, Waiter};
 use myrixen_ring::{Consumer, Kind, Producer, Record, ReserveError, Side, Terms};
@@ -19,6 +20,8 @@ use crate::region::Regions;
 /// The other end of a direct channel.
 pub(crate) struct Direct {
     pub(crate) peer: Address,
+    /// Which channel to it.
+    pub(crate) channel: ChannelId,
     /// Its pool, mapped read-only.
     pub(crate) pool: Option<Pages>,
     /// Its memory, where the kernel lets us read it (the channel's probe says so).
@@ -111,6 +114,7 @@ impl Path {
         };
         let direct = Direct {
             peer: from_port(channel.peer.address),
+            channel: channel.channel,
             readable: Readable {
                 pool: parts.producer.has_hints(),
                 // Whether it can read us, it alone knows; it can where we can read it.

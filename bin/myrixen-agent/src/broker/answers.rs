@@ -250,7 +250,7 @@ impl Broker {
             return Err(nonsense());
         };
         let (place, seat) = self.place_of(asker)?;
-        if !seat.directs.contains(&(endpoint, to)) {
+        if !seat.directs.contains_key(&(endpoint, to)) {
             return Err(Failure::new(
                 FailReason::NotFound,
                 "the channel was closed meanwhile",
@@ -291,15 +291,24 @@ impl Broker {
     ) {
         let wanted = self
             .seat(asker.0)
-            .is_some_and(|s| s.directs.contains(&(endpoint, to)));
+            .is_some_and(|s| s.directs.contains_key(&(endpoint, to)));
         match reply {
             Reply::Direct(peer) if wanted && peer.terms == made && peer.address == to => {
+                if let Some(seat) = self.seat_mut(asker.0) {
+                    seat.directs.insert((endpoint, to), Some(peer.channel));
+                }
                 let reply = Reply::Direct(stranger(peer));
                 self.answer(now, asker, &reply, with);
             }
             // Nobody is there to take it, or the other side would not understand the pages.
-            Reply::Direct(_) => {
-                self.tell(place, &Request::CloseDirect { endpoint, to });
+            Reply::Direct(peer) => {
+                let channel = peer.channel;
+                let close = Request::CloseDirect {
+                    endpoint,
+                    to,
+                    channel,
+                };
+                self.tell(place, &close);
                 if let Some(seat) = self.seat_mut(asker.0) {
                     seat.forget(endpoint, to);
                 }

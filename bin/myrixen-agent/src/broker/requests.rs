@@ -75,8 +75,16 @@ impl Broker {
                 backward,
                 ..
             } => self.open_direct(now, asker, (endpoint, to), [forward, backward]),
-            Request::CloseDirect { endpoint, to } => self.close_direct(now, asker, endpoint, to),
-            Request::AdoptDirect { endpoint, to } => self.adopt_direct(now, asker, endpoint, to),
+            Request::CloseDirect {
+                endpoint,
+                to,
+                channel,
+            } => self.close_direct(now, asker, (endpoint, to), channel),
+            Request::AdoptDirect {
+                endpoint,
+                to,
+                channel,
+            } => self.adopt_direct(now, asker, (endpoint, to), channel),
             Request::AskGrantee { .. } => fail(
                 FailReason::NotPermitted,
                 "programs grant nothing: the agent does",
