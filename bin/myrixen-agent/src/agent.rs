@@ -9,7 +9,7 @@ use myrixen_platform::process::Listener;
 use crate::broker::{Broker, Rules};
 use crate::config::Config;
 use crate::upstream::Upstream;
-use crate::xen::{Device, GrantedMemory, raise_limit};
+use crate::xen::{Device, GrantedMemory, raise_limit, speed_reclaim};
 
 /// A broker for this domain. When it is made, programs can connect; they are welcomed when their device is Connected.
 pub(crate) fn start(config: &Config) -> anyhow::Result<Broker> {
@@ -20,6 +20,7 @@ pub(crate) fn start(config: &Config) -> anyhow::Result<Broker> {
         devices.push((number, Box::new(device)));
     }
     raise_limit(config.grants.limit);
+    speed_reclaim();
     make(&config.state_dir, "state_dir")?;
     if let Some(parent) = config.socket.parent().filter(|p| !p.as_os_str().is_empty()) {
         make(parent, "socket")?;

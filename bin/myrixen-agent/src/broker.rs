@@ -9,17 +9,19 @@ mod answers;
 mod direct;
 mod greet;
 mod leave;
+mod lending;
 mod news;
 mod pending;
 mod program;
 mod requests;
 
 use std::collections::{BTreeMap, VecDeque};
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use myrixen_platform::message::{Failure, Notice, Reply, Request, Serial};
+use myrixen_platform::message::{ChannelId, Failure, Notice, Reply, Request, Serial};
 use myrixen_platform::xen::front::Connected;
 use myrixen_platform::{
     GuestLink, Handover, Heard, Meeting, PeerFault, Policy, Ready, WaitSet, Waker,
@@ -29,6 +31,7 @@ use crate::budget::Budget;
 use crate::kept::Kept;
 use crate::upstream::{Lender, Upstream};
 use leave::Leaving;
+use lending::Postponed;
 use pending::Pending;
 use program::{Program, Seat, Stage};
 
@@ -80,6 +83,8 @@ pub struct Broker {
     boards: Vec<Board>,
     programs: BTreeMap<ProgramId, Program>,
     next_program: ProgramId,
+    /// The number that the last channel within the domain got.
+    last_channel: ChannelId,
     /// Programs that may have more to say.
     talking: VecDeque<ProgramId>,
     set: WaitSet,
@@ -89,6 +94,8 @@ pub struct Broker {
     /// More is to be done at once.
     busy: bool,
     ready: Vec<Ready>,
+    /// What waits for pages.
+    postponed: Vec<Postponed>,
     /// When a program's fault was logged last.
     logged: Option<Instant>,
 }
@@ -137,12 +144,14 @@ impl Broker {
             boards,
             programs: BTreeMap::new(),
             next_program: 0,
+            last_channel: first_channel(),
             talking: VecDeque::new(),
             set,
             arrivals_at: None,
             arrivals: true,
             busy: true,
             ready: Vec::new(),
+            postponed: Vec::new(),
             logged: None,
         })
     }
@@ -196,6 +205,7 @@ impl Broker {
                 self.hear_program(now, id);
             }
         }
+        self.lend_again(now);
         self.give_up_adopted(now);
         self.give_up_quiet(now);
         self.leave(now);
@@ -204,8 +214,10 @@ impl Broker {
     fn next_timeout(&self) -> Option<Instant> {
         let boards = self.boards.iter().filter_map(|b| b.upstream.next_timeout());
         let adopted = self.programs.values().filter_map(Program::next_timeout);
+        let postponed = self.postponed.iter().map(|p| p.next);
         boards
             .chain(adopted)
+            .chain(postponed)
             .chain(self.arrivals_at)
             .chain(self.leaving_timeout())
             .min()
@@ -389,6 +401,12 @@ impl Broker {
             board.owners.clear();
         }
     }
+}
+
+/// Where to begin to number channels: those that an earlier agent has joined are still there.
+fn first_channel() -> ChannelId {
+    // Each is seeded anew.
+    ChannelId::new(RandomState::new().build_hasher().finish())
 }
 
 fn kept_at(state_dir: &Path, number: u32) -> PathBuf {

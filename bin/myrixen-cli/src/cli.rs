@@ -176,7 +176,7 @@ pub(crate) struct DeviceArgs {
     /// The device's number [default: for attach the lowest that is free, for detach 0, else all of the domain]
     #[arg(long = "device", value_name = "N")]
     pub(crate) number: Option<u32>,
-    /// The driver domain, by id [default: the domain this runs in]
+    /// The driver domain, by id [default: for attach the domain this runs in, for detach the device's]
     #[arg(long, value_name = "DOMID")]
     pub(crate) back_end: Option<u16>,
 }

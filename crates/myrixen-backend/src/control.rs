@@ -20,7 +20,7 @@ use mxoe::addr::{Address, EndpointId, NicAddr};
 use mxoe::time::Time;
 use myrixen_control::{Reply as OperatorReply, Request as OperatorRequest};
 use myrixen_link::{LinkCounters, LinkInfo};
-use myrixen_platform::message::{Mac, Notice, PortAddress};
+use myrixen_platform::message::{ChannelId, Mac, Notice, PortAddress};
 use myrixen_platform::{Handover, Heard, Meeting, Owner, PeerFault, Policy, Ready, WaitSet};
 
 use crate::boards::Boards;
@@ -123,6 +123,8 @@ pub(crate) struct Control {
     talking: VecDeque<GuestId>,
     next_guest: u64,
     next_port: u64,
+    /// The number that the last direct channel got.
+    last_channel: ChannelId,
     refused: BTreeMap<&'static str, u64>,
     faults: BTreeMap<&'static str, u64>,
     /// Guests that could not be told something.
@@ -184,6 +186,8 @@ impl Control {
             talking: VecDeque::new(),
             next_guest: 1,
             next_port: 1,
+            // An earlier back end's numbers are still in use by channels that outlived it.
+            last_channel: ChannelId::new(u64::from(parts.seed) << 32),
             refused: BTreeMap::new(),
             faults: BTreeMap::new(),
             doomed: Vec::new(),

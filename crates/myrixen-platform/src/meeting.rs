@@ -7,8 +7,8 @@ use myrixen_ring::{QueuePair, Support, Terms};
 use crate::bell::{Ringer, Waiter};
 use crate::handover::{Handover, HandoverError};
 use crate::message::{
-    DirectPeer, Hello, MAX_MESSAGE, Mac, MemoryProbe, MessageError, Notice, PortAddress, Refusal,
-    Reply, Request, Serial, Welcome,
+    ChannelId, DirectPeer, Hello, MAX_MESSAGE, Mac, MemoryProbe, MessageError, Notice, PortAddress,
+    Refusal, Reply, Request, Serial, Welcome,
 };
 use crate::waitset::WaitSet;
 
@@ -222,6 +222,10 @@ pub enum SetupError {
     /// Pages between domains cannot be had, or cannot be mapped. The source names the limit and its setting.
     #[error("granted pages or event channels cannot be had")]
     Grants(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The pages that this domain may grant are used up. Some may be on their way back: the kernel takes them back when the other
+    /// domain has let go. The source names the limits and their settings.
+    #[error("granted pages are used up")]
+    GrantsUsedUp(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// There is no way to join these two directly: they talk over the switched path.
     #[error("no direct channel is possible between these two guests")]
     NoDirectPath,
@@ -347,7 +351,7 @@ pub trait GuestLink: Send {
     fn share_pool(&self) -> io::Result<Option<Handover>>;
 
     /// Describes this guest to its direct partner.
-    fn as_peer(&self, address: PortAddress, terms: Terms) -> DirectPeer {
+    fn as_peer(&self, address: PortAddress, terms: Terms, channel: ChannelId) -> DirectPeer {
         let uid = match self.identity() {
             Identity::Process(who) => who.uid,
             // No user of any host.
@@ -360,6 +364,7 @@ pub trait GuestLink: Send {
             uid,
             memory: self.memory(),
             terms,
+            channel,
         }
     }
 }

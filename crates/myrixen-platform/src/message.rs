@@ -33,7 +33,8 @@ pub use notice::{Lent, Notice};
 pub use reply::{BOARDS_PER_REPLY, Board, DirectPeer, FailReason, Failure, Place, Reply};
 pub use request::{Brought, Query, Request};
 pub use words::{
-    Mac, MacError, MemoryProbe, Name, NameError, PortAddress, Serial, Text, Ticket, Version,
+    ChannelId, Mac, MacError, MemoryProbe, Name, NameError, PortAddress, Serial, Text, Ticket,
+    Version,
 };
 
 pub(crate) use hello::Greeting;

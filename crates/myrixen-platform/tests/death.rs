@@ -6,7 +6,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, Command, Stdio};
 
 use conformance::{Fixture, Host, LONG, capacities, mac, pass, until, welcome};
-use myrixen_platform::message::{Notice, PortAddress, Reply, Request};
+use myrixen_platform::message::{ChannelId, Notice, PortAddress, Reply, Request};
 use myrixen_platform::process::{Attachment, Handshake, HelloOptions, Listener, News};
 use myrixen_platform::{GuestLink, Handover, Heard, Identity, Meeting, PortEnd, WaitSet};
 use myrixen_ring::{Layout, Support, Terms};
@@ -187,7 +187,7 @@ fn serve(
             mac: mac(2),
             endpoint: 1,
         };
-        let peer = link.as_peer(from, ends.terms);
+        let peer = link.as_peer(from, ends.terms, ChannelId::new(3));
         partner
             .notify(
                 &Notice::DirectOffered {
@@ -200,7 +200,7 @@ fn serve(
             .unwrap();
         link.reply(
             serial,
-            &Reply::Direct(partner.as_peer(to, ends.terms)),
+            &Reply::Direct(partner.as_peer(to, ends.terms, ChannelId::new(3))),
             ends.front,
         )
         .unwrap();

@@ -3,6 +3,7 @@
 use mxoe::addr::Address;
 use mxoe::engine::{Gone, PathId};
 use myrixen_platform::BellKind;
+use myrixen_platform::message::ChannelId;
 use myrixen_platform::process::DirectHandles;
 
 use crate::error::{Error, Result};
@@ -84,8 +85,8 @@ impl Shared {
         Ok(())
     }
 
-    /// A direct channel is over: its peer is reached through the back end again. Returns who it was.
-    pub(crate) fn drop_direct(&self, id: PathId) -> Option<Address> {
+    /// A direct channel is over: its peer is reached through the back end again. Returns to whom it was, and which.
+    pub(crate) fn drop_direct(&self, id: PathId) -> Option<(Address, ChannelId)> {
         let mut guarded = self.lock();
         let now = self.now();
         let core = &mut guarded.core;
@@ -95,26 +96,28 @@ impl Shared {
         core.events();
         core.transmit(now);
         self.leave(guarded);
-        path.direct.map(|direct| direct.peer)
+        path.direct.map(|direct| (direct.peer, direct.channel))
     }
 
-    /// The number of the direct channel to this peer.
-    pub(crate) fn direct_to(&self, peer: Address) -> Option<PathId> {
+    /// The direct channel to this peer: its path, and which it is.
+    pub(crate) fn direct_to(&self, peer: Address) -> Option<(PathId, ChannelId)> {
         let guarded = self.lock();
         guarded.paths.iter().find_map(|(_, path)| {
             let direct = path.direct.as_ref()?;
-            (direct.peer == peer).then_some(path.id)
+            (direct.peer == peer).then_some((path.id, direct.channel))
         })
     }
 
-    /// The other ends of all direct channels.
-    pub(crate) fn direct_peers(&self) -> Vec<Address> {
+    /// All direct channels, by their other ends.
+    pub(crate) fn directs(&self) -> Vec<(Address, ChannelId)> {
         let guarded = self.lock();
         let directs = guarded
             .paths
             .iter()
             .filter_map(|(_, path)| path.direct.as_ref());
-        directs.map(|direct| direct.peer).collect()
+        directs
+            .map(|direct| (direct.peer, direct.channel))
+            .collect()
     }
 
     /// The path to the back end is dead until the back end is back.
@@ -142,7 +145,7 @@ impl Shared {
             paths.filter(|id| *id != PathId::SWITCH).collect()
         };
         let peers = directs.into_iter().filter_map(|id| self.drop_direct(id));
-        let peers = peers.collect();
+        let peers = peers.map(|(peer, _)| peer).collect();
         let mut guarded = self.lock();
         let at = usize::from(PathId::SWITCH.get());
         if let Some(path) = guarded.core.paths.get_mut(at) {

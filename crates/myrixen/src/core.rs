@@ -130,8 +130,19 @@ impl Core {
         }
         if taken > 0 {
             self.paths[at].release();
+        } else if self.is_over(at) {
+            self.lose(at);
+            return true;
         }
         taken > 0
+    }
+
+    /// Whether nothing more comes from the other end, and all that came before is taken.
+    fn is_over(&mut self, at: usize) -> bool {
+        let path = &mut self.paths[at];
+        // ring-abi.md, Close: first the word, then the ring.
+        (path.hung_up || path.consumer.is_closed())
+            && path.consumer.peek().is_ok_and(|next| next.is_none())
     }
 
     fn receive_one(&mut self, now: Time, at: usize) -> Result<bool, PeerFault> {
@@ -370,7 +381,8 @@ impl Core {
                 continue;
             }
             match self.paths[at].prepare_sleep() {
-                Ok(may_sleep) => quiet &= may_sleep,
+                // Who has hung up rings no more: the end is to be seen first.
+                Ok(may_sleep) => quiet &= may_sleep && !self.paths[at].hung_up,
                 Err(_) => {
                     self.lose(at);
                     quiet = false;
@@ -391,12 +403,10 @@ impl Core {
     pub(crate) fn rung(&mut self, ready: &[Ready]) {
         for ready in ready {
             let at = usize::try_from(ready.token).unwrap_or(usize::MAX);
-            let Some(path) = self.paths.get(at) else {
+            let Some(path) = self.paths.get_mut(at) else {
                 continue;
             };
-            if path.waiter.drain() == Drained::HungUp {
-                self.lose(at);
-            }
+            path.hung_up |= path.waiter.drain() == Drained::HungUp;
         }
     }
 

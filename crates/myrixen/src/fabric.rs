@@ -253,20 +253,23 @@ impl Inner {
         endpoints.get(slot)?.upgrade()
     }
 
-    /// The endpoint is closed: its number is free, and the back end forgets its port.
-    pub(crate) fn forget(&self, slot: usize, endpoint: u8) {
+    /// The endpoint is closed: its number is free, and the back end forgets its port. False when the back end is away.
+    pub(crate) fn forget(&self, slot: usize, endpoint: u8) -> bool {
         let mut endpoints = self
             .endpoints
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         endpoints.try_remove(slot);
         drop(endpoints);
-        if let Some(attachment) = self.home.get()
-            && let Ok(serial) = attachment.send_request(&Request::ClosePort { endpoint })
-        {
-            attachment.abandon(serial);
-        }
+        let told = self.home.get().is_some_and(|attachment| {
+            let asked = attachment.send_request(&Request::ClosePort { endpoint });
+            asked.is_ok_and(|serial| {
+                attachment.abandon(serial);
+                true
+            })
+        });
         self.poke();
+        told
     }
 }
 

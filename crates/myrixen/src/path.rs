@@ -8,8 +8,9 @@ use mxoe::engine::{PathId, PathProfile, Transmit};
 use mxoe::frame::Dialect;
 use myrixen_platform::bell::bell;
 use myrixen_platform::memory::PeerMemory;
+use myrixen_platform::message::ChannelId;
 use myrixen_platform::process::{DirectHandles, PortHandles};
-use myrixen_platform::{Ringer, Waiter};
+use myrixen_platform::{BellKind, Ringer, Waiter};
 use myrixen_ring::{
     Capacity, Consumer, Kind, Layout, Producer, QueuePair, Record, ReserveError, Side, Support,
     Terms,
@@ -25,12 +26,16 @@ use crate::region::Regions;
 /// The other end of a direct channel.
 pub(crate) struct Direct {
     pub(crate) peer: Address,
+    /// Which channel to it.
+    pub(crate) channel: ChannelId,
     /// Its pool, mapped read-only.
     pub(crate) pool: Option<Pages>,
     /// Its memory, where the kernel lets us read it (the channel's probe says so).
     pub(crate) memory: Option<PeerMemory>,
     /// What it may read of us.
     pub(crate) readable: Readable,
+    /// Which end we are: the front end has made the pages.
+    side: Side,
 }
 
 /// A queue pair and its doorbells.
@@ -48,6 +53,8 @@ pub(crate) struct Path {
     unrung: bool,
     /// Frames wait for room.
     blocked: bool,
+    /// The other end has hung up: what it left in the ring is taken, then the path is dead.
+    pub(crate) hung_up: bool,
     /// The other end broke the rules or is gone: nothing goes in or out any more.
     pub(crate) dead: bool,
     /// The longest frame on this path, in bytes.
@@ -137,6 +144,7 @@ impl Path {
         };
         let direct = Direct {
             peer: from_port(channel.peer.address),
+            channel: channel.channel,
             readable: Readable {
                 pool: parts.producer.has_hints(),
                 // Whether it can read us, it alone knows; it can where we can read it.
@@ -144,6 +152,7 @@ impl Path {
             },
             pool: channel.peer_pool,
             memory: channel.peer_memory,
+            side: channel.side,
         };
         Self::new(id, parts, Some(direct))
     }
@@ -159,6 +168,7 @@ impl Path {
             direct,
             unrung: false,
             blocked: false,
+            hung_up: false,
             dead: false,
             max_frame: parts.max_frame,
         }
@@ -176,6 +186,25 @@ impl Path {
                 .is_some_and(|direct| direct.readable.pool),
             max_frame: self.max_frame,
         }
+    }
+
+    /// Says in the rings that nothing more comes from us, so that the other end lets go of them.
+    pub(crate) fn close(&mut self) {
+        self.producer.close();
+        self.ringer.ring();
+    }
+
+    /// Whether its pages are ours, and mapped by another domain: that one is to unmap them first, or our kernel takes them back
+    /// a few at a time (`docs/xen.md`, "Death").
+    pub(crate) fn is_lent(&self) -> bool {
+        let side = self
+            .direct
+            .as_ref()
+            .map_or(Side::Front, |direct| direct.side);
+        side == Side::Front
+            && !self.dead
+            && self.waiter.kind() == BellKind::EventChannel
+            && !self.waiter.hung_up()
     }
 
     /// Writes a frame into the ring. False when there is no room; nothing is lost then.

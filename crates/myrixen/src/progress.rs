@@ -8,7 +8,9 @@ use std::time::Duration;
 use mxoe::addr::Address;
 use mxoe::engine::{Gone, PathId};
 use mxoe::time::Time;
-use myrixen_platform::message::{FailReason, Notice, PortAddress, Reply, Request, Serial};
+use myrixen_platform::message::{
+    ChannelId, FailReason, Notice, PortAddress, Reply, Request, Serial,
+};
 use myrixen_platform::process::{Answer, Attachment, Handshake, News, RequestError};
 use myrixen_platform::{Interest, Ready, WaitSet};
 
@@ -206,19 +208,20 @@ impl Progress {
                 self.lose(inner);
             }
             Note::PathLost(id) => {
-                if let Some(peer) = shared.drop_direct(id) {
-                    self.tell_closed(&shared, to_port(peer));
+                if let Some((peer, channel)) = shared.drop_direct(id) {
+                    self.tell_closed(&shared, to_port(peer), channel);
                     self.reopen(inner, slot, &shared, peer);
                 }
             }
         }
     }
 
-    fn tell_closed(&mut self, shared: &Shared, to: PortAddress) {
+    fn tell_closed(&mut self, shared: &Shared, to: PortAddress, channel: ChannelId) {
         if let Link::Attached(attachment) = &self.link {
             let close = Request::CloseDirect {
                 endpoint: shared.address.endpoint.get(),
                 to,
+                channel,
             };
             if let Ok(serial) = attachment.send_request(&close) {
                 attachment.abandon(serial);
@@ -391,10 +394,13 @@ impl Progress {
             } else {
                 self.open_port(&attachment, slot, &shared, RETRY.0);
             }
-            for peer in shared.direct_peers() {
-                let to = to_port(peer);
-                if let Ok(serial) = attachment.send_request(&Request::AdoptDirect { endpoint, to })
-                {
+            for (peer, channel) in shared.directs() {
+                let adopt = Request::AdoptDirect {
+                    endpoint,
+                    to: to_port(peer),
+                    channel,
+                };
+                if let Ok(serial) = attachment.send_request(&adopt) {
                     attachment.abandon(serial);
                 }
             }
@@ -527,18 +533,27 @@ impl Progress {
                     .into_iter()
                     .find(|(_, shared)| shared.address.endpoint.get() == channel.endpoint);
                 if let Some((_, shared)) = taker {
-                    let peer = channel.peer.address;
+                    let (peer, id) = (channel.peer.address, channel.channel);
+                    // What there is to that end is older, and its end has not shown yet.
+                    if let Some((path, _)) = shared.direct_to(from_port(peer)) {
+                        shared.drop_direct(path);
+                    }
                     let taken = shared.wants_direct(from_port(peer))
                         && shared.add_direct(*channel, inner.board().max_frame).is_ok();
                     if !taken {
-                        self.tell_closed(&shared, peer);
+                        self.tell_closed(&shared, peer, id);
                     }
                 }
             }
-            News::Notice(Notice::DirectGone { endpoint, peer }) => {
+            News::Notice(Notice::DirectGone {
+                endpoint,
+                peer,
+                channel,
+            }) => {
                 for (slot, shared) in inner.open_endpoints() {
                     if shared.address.endpoint.get() == endpoint
-                        && let Some(id) = shared.direct_to(from_port(peer))
+                        && let Some((id, held)) = shared.direct_to(from_port(peer))
+                        && held.may_be(channel)
                     {
                         shared.drop_direct(id);
                         self.reopen(inner, slot, &shared, from_port(peer));

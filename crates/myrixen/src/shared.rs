@@ -14,7 +14,7 @@ use myrixen_platform::{Ready, WaitSet, Waker as BellWaker};
 
 use crate::core::Core;
 use crate::fabric::Inner;
-use crate::path::Wait;
+use crate::path::{Path, Wait};
 use crate::request::{Key, Outcome};
 use crate::unexpected::UnexpectedHandler;
 
@@ -404,13 +404,56 @@ impl Drop for Shared {
         let now = self.now();
         guarded.core.engine.close(now);
         guarded.core.transmit(now);
+        self.end_directs(&mut guarded.core);
         drop(guarded);
-        self.fabric.forget(self.slot, self.address.endpoint.get());
+        self.wait_for_pages(|path| path.direct.is_some());
+        if self.fabric.forget(self.slot, self.address.endpoint.get()) {
+            self.wait_for_pages(|path| path.direct.is_none());
+        }
+    }
+}
+
+impl Shared {
+    /// Says on all direct channels that nothing more comes, and lets go of those whose pages are not lent to others.
+    fn end_directs(&self, core: &mut Core) {
+        core.paths.retain(|_, path| {
+            if path.direct.is_none() {
+                return true;
+            }
+            path.close();
+            let stays = path.is_lent();
+            if !stays {
+                self.bells.remove_bell(&path.waiter);
+            }
+            stays
+        });
+    }
+
+    /// Waits, for a while, until other domains have let go of what is lent to them on these paths.
+    fn wait_for_pages(&self, of: impl Fn(&Path) -> bool) {
+        let until = self.now() + LETTING_GO;
+        let mut ready = Vec::new();
+        loop {
+            let mut guarded = self.lock();
+            // Heard before the looks, so that what rings after them ends the sleep.
+            guarded.drain_bells();
+            let paths = &guarded.core.paths;
+            let lent = paths.iter().any(|(_, path)| of(path) && path.is_lent());
+            let now = self.now();
+            drop(guarded);
+            if !lent || until <= now {
+                return;
+            }
+            let _ = self.bells.wait(Some(until.since(now)), &mut ready);
+            self.lock().core.rung(&ready);
+        }
     }
 }
 
 /// How long closing an endpoint waits for the last acknowledgements.
 const LINGER: Duration = Duration::from_secs(2);
+/// How long it waits for another domain to let go of its pages: one that hangs does not hold us up for ever.
+const LETTING_GO: Duration = Duration::from_secs(1);
 
 /// Time since the fabric was joined.
 pub(crate) struct Clock(pub(crate) myrixen_platform::Clock);

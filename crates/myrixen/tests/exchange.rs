@@ -437,6 +437,27 @@ fn a_wait_with_a_timeout_gives_the_request_back() {
 }
 
 #[test]
+fn what_an_endpoint_sent_on_a_direct_channel_before_it_closed_is_not_lost() {
+    for round in 0..10 {
+        let pair = pair(EndpointOptions::default());
+        until_direct(&pair);
+        // It is received, and the acknowledgement is the last thing that the receiver says.
+        let text = payload(20_000, round);
+        let send = pair.a.isend(&pair.to_b, 1, text.clone()).expect("posted");
+        let mut back = vec![0; text.len()];
+        pair.b.recv(Match::exact(1), &mut back).expect("received");
+        assert!(back == text, "round {round}");
+        drop((pair.to_a, pair.b));
+        pair.a.wait_send(send).expect("acknowledged");
+        // Whoever is left sees that the channel is over.
+        while matches!(pair.a.path(&pair.to_b), PathKind::Direct { .. }) {
+            pair.a.progress();
+            std::thread::yield_now();
+        }
+    }
+}
+
+#[test]
 fn a_wrong_key_and_a_closed_endpoint_are_refused() {
     let pair = pair(EndpointOptions::default());
     let refused = pair.a.connect(pair.b.address(), KEY + 1, PATIENCE);

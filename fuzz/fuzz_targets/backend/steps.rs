@@ -2,7 +2,7 @@
 
 use libfuzzer_sys::arbitrary::{self, Arbitrary};
 use mxoe::addr::Address;
-use myrixen_platform::message::{Mac, Name, PortAddress, Query, Request};
+use myrixen_platform::message::{ChannelId, Mac, Name, PortAddress, Query, Request};
 
 /// Steps of one run that are looked at.
 pub(crate) const MOST_STEPS: usize = 200;
@@ -197,6 +197,7 @@ impl Asking {
             } => Request::CloseDirect {
                 endpoint,
                 to: to(board, with),
+                channel: ChannelId::ANY,
             },
             Self::Adopt {
                 endpoint,
@@ -205,6 +206,7 @@ impl Asking {
             } => Request::AdoptDirect {
                 endpoint,
                 to: to(board, with),
+                channel: ChannelId::ANY,
             },
             Self::Unknown { kind } => Request::Unknown { kind },
         }

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use myrixen_platform::Handover;
-use myrixen_platform::message::{Notice, PortAddress, Request};
+use myrixen_platform::message::{ChannelId, Notice, PortAddress, Request};
 
 use super::Broker;
 use super::direct::check_room;
@@ -18,11 +18,11 @@ impl Broker {
         &mut self,
         now: Instant,
         asker: Asker,
-        endpoint: u8,
-        to: PortAddress,
+        (endpoint, to): (u8, PortAddress),
+        channel: ChannelId,
     ) -> Answer {
         let (place, seat) = self.place_of(asker)?;
-        if seat.directs.contains(&(endpoint, to)) {
+        if seat.directs.contains_key(&(endpoint, to)) {
             return done();
         }
         check_room(seat, endpoint)?;
@@ -35,11 +35,16 @@ impl Broker {
                 endpoint,
                 to,
             };
-            self.pass_on(asker, &Request::AdoptDirect { endpoint, to }, pending)
+            let request = Request::AdoptDirect {
+                endpoint,
+                to,
+                channel,
+            };
+            self.pass_on(asker, &request, pending)
         }?;
         let waits = local && self.owner(place, to.endpoint).is_none();
         if let Some(seat) = self.seat_mut(asker.0) {
-            seat.directs.insert((endpoint, to));
+            seat.directs.insert((endpoint, to), Some(channel));
             if waits {
                 seat.awaited.insert((endpoint, to), now + RETURN);
             }

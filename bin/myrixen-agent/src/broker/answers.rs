@@ -9,8 +9,9 @@ use myrixen_platform::message::{
 use myrixen_ring::{Layout, Terms};
 
 use super::Broker;
+use super::lending::{Attempt, Loan};
 use super::pending::{Asker, Pending};
-use super::requests::{away, setup_failure};
+use super::requests::away;
 
 /// An answer that does not go with its question.
 fn nonsense() -> Failure {
@@ -204,7 +205,31 @@ impl Broker {
         layout: Layout,
         reply: Reply,
     ) {
-        if let Err(failure) = self.lend_channel(asker, (endpoint, to), layout, reply) {
+        let lent = match reply {
+            Reply::Grantee { domain } => {
+                let loan = Loan::Direct {
+                    asker,
+                    endpoint,
+                    to,
+                    layout,
+                    domain,
+                };
+                self.lend_channel(Attempt::first(now), loan)
+            }
+            other => Err(failure(other)),
+        };
+        self.channel_lent(now, asker, (endpoint, to), lent);
+    }
+
+    /// What became of lending a channel's pages: without them there is no channel.
+    pub(super) fn channel_lent(
+        &mut self,
+        now: Instant,
+        asker: Asker,
+        (endpoint, to): (u8, PortAddress),
+        lent: Result<(), Failure>,
+    ) {
+        if let Err(failure) = lent {
             if let Some(seat) = self.seat_mut(asker.0) {
                 seat.forget(endpoint, to);
             }
@@ -212,18 +237,20 @@ impl Broker {
         }
     }
 
-    fn lend_channel(
-        &mut self,
-        asker: Asker,
-        (endpoint, to): (u8, PortAddress),
-        layout: Layout,
-        reply: Reply,
-    ) -> Result<(), Failure> {
-        let Reply::Grantee { domain } = reply else {
-            return Err(failure(reply));
+    /// Lends a channel's pages and asks for the channel, now or later.
+    pub(super) fn lend_channel(&mut self, attempt: Attempt, loan: Loan) -> Result<(), Failure> {
+        let Loan::Direct {
+            asker,
+            endpoint,
+            to,
+            layout,
+            domain,
+        } = loan
+        else {
+            return Err(nonsense());
         };
         let (place, seat) = self.place_of(asker)?;
-        if !seat.directs.contains(&(endpoint, to)) {
+        if !seat.directs.contains_key(&(endpoint, to)) {
             return Err(Failure::new(
                 FailReason::NotFound,
                 "the channel was closed meanwhile",
@@ -233,7 +260,9 @@ impl Broker {
             layout,
             support: self.connected(place)?.support,
         };
-        let (brought, with) = self.lender.lend(domain, &terms).map_err(setup_failure)?;
+        let Some((brought, with)) = self.lend(attempt, loan, domain, &terms)? else {
+            return Ok(());
+        };
         let [forward, backward] = layout.capacities().map(|c| c.bytes());
         let request = Request::OpenDirect {
             endpoint,
@@ -262,15 +291,24 @@ impl Broker {
     ) {
         let wanted = self
             .seat(asker.0)
-            .is_some_and(|s| s.directs.contains(&(endpoint, to)));
+            .is_some_and(|s| s.directs.contains_key(&(endpoint, to)));
         match reply {
             Reply::Direct(peer) if wanted && peer.terms == made && peer.address == to => {
+                if let Some(seat) = self.seat_mut(asker.0) {
+                    seat.directs.insert((endpoint, to), Some(peer.channel));
+                }
                 let reply = Reply::Direct(stranger(peer));
                 self.answer(now, asker, &reply, with);
             }
             // Nobody is there to take it, or the other side would not understand the pages.
-            Reply::Direct(_) => {
-                self.tell(place, &Request::CloseDirect { endpoint, to });
+            Reply::Direct(peer) => {
+                let channel = peer.channel;
+                let close = Request::CloseDirect {
+                    endpoint,
+                    to,
+                    channel,
+                };
+                self.tell(place, &close);
                 if let Some(seat) = self.seat_mut(asker.0) {
                     seat.forget(endpoint, to);
                 }

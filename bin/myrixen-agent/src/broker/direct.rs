@@ -2,7 +2,9 @@
 
 use std::time::Instant;
 
-use myrixen_platform::message::{FailReason, Failure, Notice, PortAddress, Reply, Request};
+use myrixen_platform::message::{
+    ChannelId, FailReason, Failure, Notice, PortAddress, Reply, Request,
+};
 use myrixen_platform::{DirectEnds, Handover};
 use myrixen_ring::Layout;
 
@@ -20,7 +22,7 @@ impl Broker {
     ) -> Answer {
         let (_, seat) = self.place_of(asker)?;
         check_room(seat, endpoint)?;
-        if seat.directs.contains(&(endpoint, to)) {
+        if seat.directs.contains_key(&(endpoint, to)) {
             let text = format_args!("the channel to {to} exists or is on its way");
             return fail(FailReason::InUse, text);
         }
@@ -37,7 +39,7 @@ impl Broker {
         };
         let answer = self.pass_on(asker, &Request::AskGrantee { to }, pending)?;
         if let Some(seat) = self.seat_mut(asker.0) {
-            seat.directs.insert((endpoint, to));
+            seat.directs.insert((endpoint, to), None);
         }
         Ok(answer)
     }
@@ -74,12 +76,14 @@ impl Broker {
             );
         }
         check_room(self.seat(other).ok_or_else(none)?, to.endpoint)?;
+        let channel = self.last_channel.next();
+        self.last_channel = channel;
         // Out of the map for a moment, so that both can be reached.
         let mut front = self.programs.remove(&id).ok_or_else(none)?;
         let made = match self.programs.get_mut(&other) {
             None => Err(none()),
             Some(back) => match front.link.make_direct(serial, back.link.as_mut(), layout) {
-                Ok(ends) => Ok(introduce(&mut front, back, (ours, to), ends)),
+                Ok(ends) => Ok(introduce(&mut front, back, (ours, to), (ends, channel))),
                 Err(error) => Err(setup_failure(error)),
             },
         };
@@ -93,29 +97,34 @@ impl Broker {
         &mut self,
         now: Instant,
         asker: Asker,
-        endpoint: u8,
-        to: PortAddress,
+        (endpoint, to): (u8, PortAddress),
+        channel: ChannelId,
     ) -> Answer {
         let ours = self.ours(asker, endpoint)?;
         let had = self
             .seat_mut(asker.0)
-            .is_some_and(|seat| seat.forget(endpoint, to));
-        if !had {
+            .and_then(|seat| seat.take(endpoint, to, channel));
+        let Some(channel) = had else {
             return fail(FailReason::NotFound, format_args!("no channel to {to}"));
-        }
+        };
         if to.mac != ours.mac {
-            let request = Request::CloseDirect { endpoint, to };
+            let request = Request::CloseDirect {
+                endpoint,
+                to,
+                channel,
+            };
             return self.pass_on(asker, &request, Pending::Forward(asker));
         }
         let (place, _) = self.place_of(asker)?;
         if let Some(other) = self.owner(place, to.endpoint)
-            && self
+            && let Some(channel) = self
                 .seat_mut(other)
-                .is_some_and(|seat| seat.forget(to.endpoint, ours))
+                .and_then(|seat| seat.take(to.endpoint, ours, channel))
         {
             let gone = Notice::DirectGone {
                 endpoint: to.endpoint,
                 peer: ours,
+                channel,
             };
             self.notify(now, other, &gone, Handover::none());
         }
@@ -207,19 +216,19 @@ fn introduce(
     front: &mut Program,
     back: &mut Program,
     (ours, to): (PortAddress, PortAddress),
-    ends: DirectEnds,
+    (ends, channel): (DirectEnds, ChannelId),
 ) -> (Reply, Handover, Notice, Handover) {
-    let peer = back.link.as_peer(to, ends.terms);
+    let peer = back.link.as_peer(to, ends.terms, channel);
     let offered = Notice::DirectOffered {
         endpoint: to.endpoint,
-        peer: front.link.as_peer(ours, ends.terms),
+        peer: front.link.as_peer(ours, ends.terms, channel),
         lent: None,
     };
     if let Some(seat) = front.seat_mut() {
-        seat.directs.insert((ours.endpoint, to));
+        seat.directs.insert((ours.endpoint, to), Some(channel));
     }
     if let Some(seat) = back.seat_mut() {
-        seat.directs.insert((to.endpoint, ours));
+        seat.directs.insert((to.endpoint, ours), Some(channel));
     }
     (Reply::Direct(peer), ends.front, offered, ends.back)
 }

@@ -51,11 +51,15 @@ impl Broker {
             } => {
                 self.on_offer(now, place, endpoint, peer, lent);
             }
-            Notice::DirectGone { endpoint, peer } => {
+            Notice::DirectGone {
+                endpoint,
+                peer,
+                channel,
+            } => {
                 let owner = self.owner(place, endpoint);
                 if let Some(id) = owner.filter(|id| {
                     self.seat_mut(*id)
-                        .is_some_and(|seat| seat.forget(endpoint, peer))
+                        .is_some_and(|seat| seat.take(endpoint, peer, channel).is_some())
                 }) {
                     self.notify(now, id, &notice, Handover::none());
                 }
@@ -67,7 +71,7 @@ impl Broker {
             Notice::BoardGone(mac) => {
                 for id in self.seated(place) {
                     if let Some(seat) = self.seat_mut(id) {
-                        seat.directs.retain(|(_, to)| to.mac != mac);
+                        seat.directs.retain(|(_, to), _| to.mac != mac);
                         seat.awaited.retain(|(_, to), _| to.mac != mac);
                     }
                 }
@@ -82,7 +86,7 @@ impl Broker {
     fn endpoint_gone(&mut self, place: usize, who: PortAddress) {
         for id in self.seated(place) {
             if let Some(seat) = self.seat_mut(id) {
-                seat.directs.retain(|(_, to)| *to != who);
+                seat.directs.retain(|(_, to), _| *to != who);
                 seat.awaited.retain(|(_, to), _| *to != who);
             }
         }
@@ -103,12 +107,12 @@ impl Broker {
         peer: DirectPeer,
         lent: Option<Lent>,
     ) {
-        let to = peer.address;
+        let (to, channel) = (peer.address, peer.channel);
         let taken = self.take_offer(place, endpoint, &peer, lent);
         match taken {
             Some((id, with)) => {
                 if let Some(seat) = self.seat_mut(id) {
-                    seat.directs.insert((endpoint, to));
+                    seat.directs.insert((endpoint, to), Some(channel));
                 }
                 let offered = Notice::DirectOffered {
                     endpoint,
@@ -117,7 +121,14 @@ impl Broker {
                 };
                 self.notify(now, id, &offered, with);
             }
-            None => self.tell(place, &Request::CloseDirect { endpoint, to }),
+            None => {
+                let close = Request::CloseDirect {
+                    endpoint,
+                    to,
+                    channel,
+                };
+                self.tell(place, &close);
+            }
         }
     }
 

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
-use myrixen_platform::message::{GuestLimits, Hello, PortAddress};
+use myrixen_platform::message::{ChannelId, GuestLimits, Hello, PortAddress};
 use myrixen_platform::{GuestLink, Identity};
 
 /// A connected program.
@@ -30,8 +30,8 @@ pub(super) struct Seat {
     pub(super) ports: BTreeSet<u8>,
     /// Ports that are being opened or adopted; `None` where any number will do.
     pub(super) opening: Vec<Option<u8>>,
-    /// Its endpoint and the other end of each direct channel, there or on its way.
-    pub(super) directs: BTreeSet<(u8, PortAddress)>,
+    /// Its direct channels by its endpoint and the other end; `None` is on its way.
+    pub(super) directs: BTreeMap<(u8, PortAddress), Option<ChannelId>>,
     /// Adopted channels whose other end, a program of this domain, has not come back yet.
     pub(super) awaited: BTreeMap<(u8, PortAddress), Instant>,
 }
@@ -43,7 +43,7 @@ impl Seat {
             limits,
             ports: BTreeSet::new(),
             opening: Vec::new(),
-            directs: BTreeSet::new(),
+            directs: BTreeMap::new(),
             awaited: BTreeMap::new(),
         }
     }
@@ -66,15 +66,32 @@ impl Seat {
         self.awaited.retain(|(own, _), _| *own != endpoint);
         let (gone, stay) = std::mem::take(&mut self.directs)
             .into_iter()
-            .partition::<BTreeSet<_>, _>(|(own, _)| *own == endpoint);
+            .partition::<BTreeMap<_, _>, _>(|((own, _), _)| *own == endpoint);
         self.directs = stay;
-        gone.into_iter().map(|(_, to)| to).collect()
+        gone.into_keys().map(|(_, to)| to).collect()
     }
 
-    /// The other end of a channel is no more. Whether there was one.
+    /// Whatever channel there was to this end is no more. Whether there was one.
     pub(super) fn forget(&mut self, endpoint: u8, to: PortAddress) -> bool {
+        self.take(endpoint, to, ChannelId::ANY).is_some()
+    }
+
+    /// A channel is no more, if it is still the one that is meant.
+    pub(super) fn take(
+        &mut self,
+        endpoint: u8,
+        to: PortAddress,
+        channel: ChannelId,
+    ) -> Option<ChannelId> {
+        let held = *self.directs.get(&(endpoint, to))?;
+        // Of one that is on its way there is no news before its answer.
+        let meant = held.map_or(channel == ChannelId::ANY, |held| held.may_be(channel));
+        if !meant {
+            return None;
+        }
         self.awaited.remove(&(endpoint, to));
-        self.directs.remove(&(endpoint, to))
+        self.directs.remove(&(endpoint, to));
+        Some(held.unwrap_or(ChannelId::ANY))
     }
 }
 

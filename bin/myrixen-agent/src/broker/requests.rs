@@ -6,6 +6,7 @@ use myrixen_platform::message::{FailReason, Failure, Reply, Request, Serial};
 use myrixen_platform::{Handover, SetupError};
 use myrixen_ring::{Layout, Terms};
 
+use super::lending::{Attempt, Loan};
 use super::pending::{Asker, Pending};
 use super::{Broker, Connected, ProgramId, Seat};
 
@@ -37,10 +38,16 @@ impl Broker {
         serial: Serial,
         request: &Request,
     ) {
-        match self.decide(now, (id, serial), request) {
+        let answer = self.decide(now, (id, serial), request);
+        self.conclude(now, (id, serial), answer);
+    }
+
+    /// Gives the answer, if there is one already.
+    pub(super) fn conclude(&mut self, now: Instant, asker: Asker, answer: Answer) {
+        match answer {
             Ok(None) => {}
-            Ok(Some((reply, with))) => self.answer(now, (id, serial), &reply, with),
-            Err(failure) => self.fail(now, (id, serial), failure),
+            Ok(Some((reply, with))) => self.answer(now, asker, &reply, with),
+            Err(failure) => self.fail(now, asker, failure),
         }
     }
 
@@ -52,7 +59,10 @@ impl Broker {
                 forward,
                 backward,
                 ..
-            } => self.open_port(asker, endpoint, forward, backward),
+            } => {
+                let attempt = Attempt::first(now);
+                self.open_port(attempt, asker, endpoint, [forward, backward])
+            }
             Request::ClosePort { endpoint } => self.close_port(asker, endpoint),
             Request::AdoptPort { endpoint } => self.adopt_port(asker, endpoint),
             Request::Resolve(_) | Request::ListBoards { .. } => {
@@ -65,8 +75,16 @@ impl Broker {
                 backward,
                 ..
             } => self.open_direct(now, asker, (endpoint, to), [forward, backward]),
-            Request::CloseDirect { endpoint, to } => self.close_direct(now, asker, endpoint, to),
-            Request::AdoptDirect { endpoint, to } => self.adopt_direct(now, asker, endpoint, to),
+            Request::CloseDirect {
+                endpoint,
+                to,
+                channel,
+            } => self.close_direct(now, asker, (endpoint, to), channel),
+            Request::AdoptDirect {
+                endpoint,
+                to,
+                channel,
+            } => self.adopt_direct(now, asker, (endpoint, to), channel),
             Request::AskGrantee { .. } => fail(
                 FailReason::NotPermitted,
                 "programs grant nothing: the agent does",
@@ -117,12 +135,12 @@ impl Broker {
         self.rules.budget.fit(forward, backward, frame)
     }
 
-    fn open_port(
+    pub(super) fn open_port(
         &mut self,
+        attempt: Attempt,
         asker: Asker,
         wanted: Option<u8>,
-        forward: u32,
-        backward: u32,
+        rings: [u32; 2],
     ) -> Answer {
         let (place, seat) = self.place_of(asker)?;
         let most = seat.limits.ports;
@@ -138,14 +156,21 @@ impl Broker {
                 "all 256 endpoints of the board are in use",
             );
         }
-        let layout = self.layout(asker, [forward, backward])?;
+        let layout = self.layout(asker, rings)?;
         let connected = self.connected(place)?;
         let terms = Terms {
             layout,
             support: connected.support,
         };
         let back = connected.back;
-        let (brought, with) = self.lender.lend(back, &terms).map_err(setup_failure)?;
+        let loan = Loan::Port {
+            asker,
+            wanted,
+            rings,
+        };
+        let Some((brought, with)) = self.lend(attempt, loan, back, &terms)? else {
+            return Ok(None);
+        };
         // What the back end agrees on must be what was made: exactly these capacities.
         let [forward, backward] = layout.capacities().map(|c| c.bytes());
         let request = Request::OpenPort {

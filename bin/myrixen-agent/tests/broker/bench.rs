@@ -144,6 +144,8 @@ pub(crate) struct Lent {
     pub(crate) lent: Vec<(u16, Terms)>,
     pub(crate) borrowed: Vec<(u16, Brought)>,
     pub(crate) full: bool,
+    /// Pages are used up.
+    pub(crate) used_up: bool,
 }
 
 pub(crate) struct Memory {
@@ -180,6 +182,11 @@ impl Memory {
 
 impl Lender for Memory {
     fn lend(&mut self, to: u16, terms: &Terms) -> Result<(Brought, Handover), SetupError> {
+        if self.shared.lock().unwrap().used_up {
+            let limit =
+                "17 more pages cannot be granted (raise /sys/module/xen_gntalloc/parameters/limit)";
+            return Err(SetupError::GrantsUsedUp(limit.into()));
+        }
         let handover = self.make(terms)?;
         let mut shared = self.shared.lock().unwrap();
         shared.lent.push((to, *terms));
@@ -232,6 +239,7 @@ impl Bench {
             lent: Vec::new(),
             borrowed: Vec::new(),
             full: false,
+            used_up: false,
         }));
         let mut boards: Vec<(u32, Box<dyn Upstream>)> = vec![(0, Box::new(back.clone()))];
         if devices > 1 {

@@ -3,12 +3,16 @@
 use std::time::Duration;
 
 use myrixen_platform::message::{
-    Brought, DirectPeer, FailReason, Failure, Lent, MemoryProbe, Notice, Reply, Request,
+    Brought, ChannelId, DirectPeer, FailReason, Failure, Lent, MemoryProbe, Notice, Reply, Request,
 };
 use myrixen_platform::process::{Attachment, DirectHandles, News};
 use myrixen_ring::{Kind, Side};
 
 use super::bench::{Bench, OURS, THEIRS, at, open_direct, terms, uid};
+
+/// The channel that the other domain's back end speaks of, and one before it.
+const CHANNEL: ChannelId = ChannelId::new(40);
+const EARLIER: ChannelId = ChannelId::new(39);
 
 fn offered(program: &Attachment) -> DirectHandles {
     match program.next_news() {
@@ -35,6 +39,7 @@ fn peer(endpoint: u8, request: &Request) -> DirectPeer {
             cookie: [1; 16],
         }),
         terms: terms(request),
+        channel: CHANNEL,
     }
 }
 
@@ -67,11 +72,13 @@ fn two_programs_of_the_domain_are_joined_without_the_back_end() {
     let close = Request::CloseDirect {
         endpoint: 2,
         to: at(OURS, 1),
+        channel: back.channel,
     };
     assert_eq!(bench.ask_here(&two, &close).reply, Reply::Done);
     let gone = Notice::DirectGone {
         endpoint: 1,
         peer: at(OURS, 2),
+        channel: front.channel,
     };
     assert_eq!(notice(&one), gone);
     let (reason, _) = bench.fails(&two, &close);
@@ -141,12 +148,45 @@ fn a_channel_to_another_domain_is_lent_to_it() {
         "another kernel's numbers"
     );
 
-    let close = Request::CloseDirect { endpoint: 1, to };
+    let close = Request::CloseDirect {
+        endpoint: 1,
+        to,
+        channel: CHANNEL,
+    };
     let (serial, asked) = bench.ask(&one, &close);
     let (ask, request) = asked.unwrap();
     assert_eq!(request, close);
     bench.back.reply(ask, Reply::Done);
     assert_eq!(bench.answer(&one, serial).reply, Reply::Done);
+}
+
+#[test]
+fn late_news_of_an_earlier_channel_does_not_end_one_that_is_being_opened() {
+    let mut bench = Bench::new();
+    let (one, _two) = two(&mut bench);
+    let to = at(THEIRS, 5);
+    let (serial, asked) = bench.ask(&one, &open_direct(1, to));
+    bench.back.say(Notice::DirectGone {
+        endpoint: 1,
+        peer: to,
+        channel: EARLIER,
+    });
+    bench
+        .back
+        .reply(asked.unwrap().0, Reply::Grantee { domain: 12 });
+    bench.turn();
+    assert!(one.next_news().is_none());
+    let (ask, request) = bench.back.asked().unwrap();
+    bench.back.reply(ask, Reply::Direct(peer(5, &request)));
+    let handles = bench.answer(&one, serial).into_direct().unwrap();
+    assert_eq!(handles.channel, CHANNEL);
+
+    let close = Request::CloseDirect {
+        endpoint: 1,
+        to,
+        channel: EARLIER,
+    };
+    assert_eq!(bench.fails(&one, &close).0, FailReason::NotFound);
 }
 
 #[test]
@@ -182,7 +222,11 @@ fn a_channel_with_other_terms_than_the_pages_have_is_closed() {
         panic!("handed on")
     };
     assert_eq!(failure.reason, FailReason::NoDirectPath);
-    let close = Request::CloseDirect { endpoint: 1, to };
+    let close = Request::CloseDirect {
+        endpoint: 1,
+        to,
+        channel: CHANNEL,
+    };
     assert_eq!(bench.back.asked().unwrap().1, close);
 }
 
@@ -226,21 +270,21 @@ fn a_channel_that_another_domain_offers_goes_to_the_endpoint_or_back() {
         let close = Request::CloseDirect {
             endpoint,
             to: at(THEIRS, from),
+            channel: CHANNEL,
         };
         assert_eq!(bench.back.asked().unwrap().1, close);
     }
-    bench.back.say(Notice::DirectGone {
+    let gone = |channel| Notice::DirectGone {
         endpoint: 2,
         peer: at(THEIRS, 5),
-    });
+        channel,
+    };
+    bench.back.say(gone(EARLIER));
     bench.turn();
-    assert_eq!(
-        notice(&two),
-        Notice::DirectGone {
-            endpoint: 2,
-            peer: at(THEIRS, 5)
-        }
-    );
+    assert!(two.next_news().is_none(), "late news of an earlier channel");
+    bench.back.say(gone(CHANNEL));
+    bench.turn();
+    assert_eq!(notice(&two), gone(CHANNEL));
     assert!(one.next_news().is_none());
 }
 
@@ -251,7 +295,11 @@ fn channels_older_than_the_agent_are_adopted() {
     bench.open(&one, 1);
     // Its partner in this domain has not come back yet.
     for to in [at(OURS, 2), at(OURS, 3)] {
-        let adopt = Request::AdoptDirect { endpoint: 1, to };
+        let adopt = Request::AdoptDirect {
+            endpoint: 1,
+            to,
+            channel: CHANNEL,
+        };
         assert_eq!(bench.ask_here(&one, &adopt).reply, Reply::Done);
     }
     let two = bench.attach();
@@ -266,7 +314,11 @@ fn channels_older_than_the_agent_are_adopted() {
     assert!(one.next_news().is_none());
 
     let to = at(THEIRS, 5);
-    let adopt = Request::AdoptDirect { endpoint: 2, to };
+    let adopt = Request::AdoptDirect {
+        endpoint: 2,
+        to,
+        channel: CHANNEL,
+    };
     let (serial, asked) = bench.ask(&two, &adopt);
     let (ask, request) = asked.unwrap();
     assert_eq!(request, adopt);
@@ -275,6 +327,7 @@ fn channels_older_than_the_agent_are_adopted() {
     bench.back.say(Notice::DirectGone {
         endpoint: 2,
         peer: to,
+        channel: CHANNEL,
     });
     bench.turn();
     assert!(matches!(notice(&two), Notice::DirectGone { .. }));
@@ -291,6 +344,7 @@ fn a_channel_may_be_adopted_while_its_port_is_being_opened() {
     let adopt = Request::AdoptDirect {
         endpoint: 1,
         to: at(THEIRS, 5),
+        channel: CHANNEL,
     };
     let (serial, asked) = bench.ask(&one, &adopt);
     let (port, request) = asked.unwrap();

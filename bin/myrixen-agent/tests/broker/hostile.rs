@@ -2,7 +2,7 @@
 
 use std::os::fd::OwnedFd;
 
-use myrixen_platform::message::{Brought, FailReason, Request};
+use myrixen_platform::message::{Brought, ChannelId, FailReason, Request};
 use myrixen_platform::process::HelloOptions;
 use rustix::net::{
     AddressFamily, SendFlags, SocketAddrUnix, SocketFlags, SocketType, connect, send, socket_with,
@@ -80,10 +80,12 @@ fn requests_that_are_not_a_programs_are_refused_and_not_passed_on() {
         Request::CloseDirect {
             endpoint: 1,
             to: at(THEIRS, 1),
+            channel: ChannelId::ANY,
         },
         Request::AdoptDirect {
             endpoint: 1,
             to: at(THEIRS, 1),
+            channel: ChannelId::ANY,
         },
         super::bench::open_direct(1, at(THEIRS, 1)),
         super::bench::open_direct(1, at(OURS, 1)),

@@ -3,5 +3,6 @@
 mod bench;
 mod direct;
 mod hostile;
+mod lending;
 mod life;
 mod ports;

@@ -48,8 +48,11 @@ pub(crate) fn copies(size: u64) -> u32 {
 
 /// Sends to and receives from all partners, one size after the other.
 pub(crate) fn run(guest: &Guest) -> anyhow::Result<()> {
-    let (mut first, mut messages, mut bytes) = (0, 0, 0);
+    let (mut first, mut messages, mut bytes, mut direct) = (0, 0, 0, 0);
     for size in SIZES {
+        // While everybody is there: who has the last message may leave before us.
+        let partners = guest.partners.iter();
+        direct = partners.filter(|partner| guest.is_direct(partner)).count();
         let doing = || format!("the exchange of messages of {} failed", units::size(size));
         exchange_size(guest, size, first).with_context(doing)?;
         first += copies(size);
@@ -58,11 +61,6 @@ pub(crate) fn run(guest: &Guest) -> anyhow::Result<()> {
         bytes += received * size;
         say(&Report::Exchanging { size })?;
     }
-    let direct = guest
-        .partners
-        .iter()
-        .filter(|partner| guest.is_direct(partner))
-        .count();
     say(&Report::Exchanged {
         messages,
         bytes,

@@ -4,7 +4,7 @@
 use mxoe::addr::{Address, EndpointId};
 use mxoe::time::Time;
 use myrixen_platform::Handover;
-use myrixen_platform::message::{FailReason, Notice, Reply, Serial};
+use myrixen_platform::message::{ChannelId, FailReason, Notice, Reply, Serial};
 use myrixen_ring::Layout;
 
 use super::guest::{Guest, Seat};
@@ -29,7 +29,7 @@ impl Control {
                 format_args!("endpoint {endpoint} is not open"),
             );
         }
-        if seat.directs.contains(&(endpoint, to)) {
+        if seat.directs.contains_key(&(endpoint, to)) {
             return fail(
                 FailReason::InUse,
                 format_args!("the channel to {to} exists or is on its way"),
@@ -98,19 +98,21 @@ impl Control {
         let Some(mut front) = self.guests.remove(&front_id) else {
             return fail(FailReason::Invalid, "not attached");
         };
+        let channel = self.last_channel.next();
+        self.last_channel = channel;
         let made = match self.guests.get_mut(&back_id) {
             None => fail(FailReason::NotFound, "the other guest has gone"),
             Some(back) => match front.link.make_direct(serial, back.link.as_mut(), layout) {
                 Err(error) => Err(setup_failure(error)),
                 Ok(ends) => {
-                    let peer = back.link.as_peer(port_address(to), ends.terms);
+                    let peer = back.link.as_peer(port_address(to), ends.terms, channel);
                     let offered = Notice::DirectOffered {
                         endpoint: to.endpoint.get(),
-                        peer: front.link.as_peer(port_address(ours), ends.terms),
+                        peer: front.link.as_peer(port_address(ours), ends.terms, channel),
                         lent: None,
                     };
-                    remember(front.seat.as_mut(), ours, to);
-                    remember(back.seat.as_mut(), to, ours);
+                    remember(front.seat.as_mut(), ours, to, channel);
+                    remember(back.seat.as_mut(), to, ours, channel);
                     Ok((peer, offered, ends))
                 }
             },
@@ -121,24 +123,28 @@ impl Control {
         Ok((Reply::Direct(peer), ends.front))
     }
 
-    /// One end closes a channel: the other is told.
-    pub(super) fn close_direct(&mut self, id: GuestId, endpoint: u8, to: Address) -> Answer {
+    /// One end closes a channel: the other is told. A late request closes none that was made since.
+    pub(super) fn close_direct(
+        &mut self,
+        id: GuestId,
+        (endpoint, to): (u8, Address),
+        channel: ChannelId,
+    ) -> Answer {
         let Some(seat) = self.guests.get_mut(&id).and_then(|g| g.seat.as_mut()) else {
             return fail(FailReason::Invalid, "not attached");
         };
         let ours = Address::new(seat.nic, EndpointId::new(endpoint));
-        seat.adopted.remove(&(endpoint, to));
-        if !seat.directs.remove(&(endpoint, to)) {
+        let Some(channel) = take(seat, (endpoint, to), channel) else {
             return fail(FailReason::NotFound, format_args!("no channel to {to}"));
-        }
+        };
         if let Some(other) = self.owner(to) {
             let other_seat = self.guests.get_mut(&other).and_then(|g| g.seat.as_mut());
-            let had =
-                other_seat.is_some_and(|seat| seat.directs.remove(&(to.endpoint.get(), ours)));
-            if had {
+            let had = other_seat.and_then(|seat| take(seat, (to.endpoint.get(), ours), channel));
+            if let Some(channel) = had {
                 let gone = Notice::DirectGone {
                     endpoint: to.endpoint.get(),
                     peer: port_address(ours),
+                    channel,
                 };
                 self.notify(other, &gone, Handover::none());
             }
@@ -152,8 +158,8 @@ impl Control {
         &mut self,
         now: Time,
         id: GuestId,
-        endpoint: u8,
-        to: Address,
+        (endpoint, to): (u8, Address),
+        channel: ChannelId,
     ) -> Answer {
         let waits = self.owner(to).is_none();
         let Some(seat) = self.guests.get_mut(&id).and_then(|g| g.seat.as_mut()) else {
@@ -171,7 +177,7 @@ impl Control {
                 "the policy's `directs` allows no more channels",
             );
         }
-        seat.directs.insert((endpoint, to));
+        seat.directs.insert((endpoint, to), channel);
         if waits {
             // It may be about to reattach as well.
             seat.adopted.insert((endpoint, to), now + RETURN);
@@ -221,18 +227,18 @@ impl Control {
         let ours = Address::new(seat.nic, EndpointId::new(endpoint));
         let theirs: Vec<Address> = seat
             .directs
-            .iter()
+            .keys()
             .filter(|(e, _)| *e == endpoint)
             .map(|(_, to)| *to)
             .collect();
-        seat.directs.retain(|(e, _)| *e != endpoint);
+        seat.directs.retain(|(e, _), _| *e != endpoint);
         seat.adopted.retain(|(e, _), _| *e != endpoint);
         self.forget_ends(ours, &theirs);
     }
 
     /// A guest is gone: its channels are no more. The others hear that its endpoints are gone.
     pub(super) fn forget_directs(&mut self, _id: GuestId, seat: &Seat) {
-        for &(endpoint, to) in &seat.directs {
+        for &(endpoint, to) in seat.directs.keys() {
             self.forget_ends(Address::new(seat.nic, EndpointId::new(endpoint)), &[to]);
         }
     }
@@ -250,8 +256,18 @@ impl Control {
     }
 }
 
-fn remember(seat: Option<&mut Seat>, ours: Address, to: Address) {
+fn remember(seat: Option<&mut Seat>, ours: Address, to: Address, channel: ChannelId) {
     if let Some(seat) = seat {
-        seat.directs.insert((ours.endpoint.get(), to));
+        seat.directs.insert((ours.endpoint.get(), to), channel);
     }
+}
+
+/// Forgets a channel, if it is the one that is meant.
+fn take(seat: &mut Seat, ends: (u8, Address), channel: ChannelId) -> Option<ChannelId> {
+    let held = *seat.directs.get(&ends)?;
+    if !held.may_be(channel) {
+        return None;
+    }
+    seat.adopted.remove(&ends);
+    seat.directs.remove(&ends)
 }

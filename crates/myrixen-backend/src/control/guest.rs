@@ -1,12 +1,12 @@
 //! What the control side keeps of one guest.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use mxoe::addr::{Address, NicAddr};
 use mxoe::time::Time;
 use myrixen_control::{GuestCounters, PortCounters};
-use myrixen_platform::message::GuestLimits;
+use myrixen_platform::message::{ChannelId, GuestLimits};
 use myrixen_platform::{GuestLink, Owner};
 
 use crate::boards::BoardKey;
@@ -35,8 +35,8 @@ pub(super) struct Seat {
     pub(super) worker: WorkerId,
     pub(super) limits: GuestLimits,
     pub(super) ports: BTreeMap<u8, Port>,
-    /// Its direct channels: its own endpoint, and the other end.
-    pub(super) directs: BTreeSet<(u8, Address)>,
+    /// Its direct channels, by its own endpoint and the other end.
+    pub(super) directs: BTreeMap<(u8, Address), ChannelId>,
     /// Channels of an earlier back end whose other end is not here yet, and until when it may come.
     pub(super) adopted: BTreeMap<(u8, Address), Time>,
     /// What the ports that were closed had counted.
@@ -99,7 +99,7 @@ impl Seat {
             worker,
             limits,
             ports: BTreeMap::new(),
-            directs: BTreeSet::new(),
+            directs: BTreeMap::new(),
             adopted: BTreeMap::new(),
             closed: PortCounters::default(),
         }

@@ -77,12 +77,16 @@ impl Control {
                 let layout = self.layout(id, forward, backward)?;
                 self.open_direct((id, serial), endpoint, super::address(to), layout)
             }
-            Request::CloseDirect { endpoint, to } => {
-                self.close_direct(id, endpoint, super::address(to))
-            }
-            Request::AdoptDirect { endpoint, to } => {
-                self.adopt_direct(now, id, endpoint, super::address(to))
-            }
+            Request::CloseDirect {
+                endpoint,
+                to,
+                channel,
+            } => self.close_direct(id, (endpoint, super::address(to)), channel),
+            Request::AdoptDirect {
+                endpoint,
+                to,
+                channel,
+            } => self.adopt_direct(now, id, (endpoint, super::address(to)), channel),
             Request::AdoptPort { endpoint } => self.adopt_port(id, endpoint),
             Request::AskGrantee { to } => self.grantee(id, super::address(to)),
             Request::Unknown { kind } => fail(

@@ -197,13 +197,14 @@ impl Control {
     fn direct_list(&self) -> Vec<Direct> {
         let mut list = Vec::new();
         for (guest, seat) in self.seats() {
-            for &(endpoint, to) in &seat.directs {
+            for &(endpoint, to) in seat.directs.keys() {
                 let Some(other) = self.owner(to) else {
                     continue;
                 };
                 let ours = Address::new(seat.nic, EndpointId::new(endpoint));
                 let theirs = self.guests.get(&other).and_then(|g| g.seat.as_ref());
-                let known = theirs.is_some_and(|s| s.directs.contains(&(to.endpoint.get(), ours)));
+                let known =
+                    theirs.is_some_and(|s| s.directs.contains_key(&(to.endpoint.get(), ours)));
                 if ours <= to || !known {
                     list.push(Direct {
                         guest: guest.id.get(),

@@ -9,7 +9,7 @@ use myrixen_backend::ids::PartitionId;
 use myrixen_backend::{Backend, BackendConfig, Limits};
 use myrixen_control::{Client, DropReason, Reply as OperatorReply, Request as OperatorRequest};
 use myrixen_platform::message::{
-    FailReason, Mac, Name, Notice, PortAddress, Query, RefusalReason, Reply, Request,
+    ChannelId, FailReason, Mac, Name, Notice, PortAddress, Query, RefusalReason, Reply, Request,
 };
 use myrixen_platform::process::{AttachError, News, RequestError, embedded};
 use myrixen_ring::{Capacity, Kind};
@@ -249,15 +249,26 @@ fn a_direct_channel_joins_two_guests_without_the_back_end() {
     slot.write(0, b"hello");
     slot.publish(Kind::Frame);
     assert_eq!(back.pair.consumer.peek().unwrap().unwrap().len(), 5);
-    let close = Request::CloseDirect {
+    assert_eq!(front.channel, back.channel);
+    let close = |channel| Request::CloseDirect {
         endpoint: 1,
         to: at(&b, 2),
+        channel,
     };
-    assert_eq!(ask(&a, close), Ok(Reply::Done));
-    let News::Notice(Notice::DirectGone { endpoint, peer }) = b.news() else {
+    // Late news of an earlier one.
+    let earlier = ChannelId::new(front.channel.get() - 1);
+    assert_eq!(ask(&a, close(earlier)), Err(FailReason::NotFound));
+    assert_eq!(host.snapshot().direct.len(), 1);
+    assert_eq!(ask(&a, close(front.channel)), Ok(Reply::Done));
+    let News::Notice(Notice::DirectGone {
+        endpoint,
+        peer,
+        channel,
+    }) = b.news()
+    else {
         panic!("no news")
     };
-    assert_eq!((endpoint, peer), (2, at(&a, 1)));
+    assert_eq!((endpoint, peer, channel), (2, at(&a, 1), back.channel));
     assert!(host.snapshot().direct.is_empty());
 }
 
@@ -287,6 +298,7 @@ fn an_adopted_channel_is_watched_over_again() {
     let adopt = Request::AdoptDirect {
         endpoint: 1,
         to: at(&b, 2),
+        channel: ChannelId::new(7),
     };
     assert_eq!(ask(&a, adopt), Ok(Reply::Done));
     assert_eq!(host.snapshot().direct.len(), 1);

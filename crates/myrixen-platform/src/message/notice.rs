@@ -6,7 +6,8 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 use super::layout::{Header, body, kind};
 use super::reply::RawPeer;
 use super::request::{Brought, RawBrought};
-use super::{DirectPeer, Mac, MessageError, PortAddress, Serial};
+use super::words::RawChannel;
+use super::{ChannelId, DirectPeer, Mac, MessageError, PortAddress, Serial};
 
 /// A queue pair that lies in another guest's memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +37,8 @@ pub enum Notice {
         endpoint: u8,
         /// The other end.
         peer: PortAddress,
+        /// Which channel between them.
+        channel: ChannelId,
     },
     /// An endpoint is gone for good: what is pending to it fails.
     EndpointGone(PortAddress),
@@ -69,12 +72,16 @@ struct RawLent {
 }
 
 impl RawLent {
-    fn after(rest: &[u8]) -> Option<Lent> {
-        let (raw, _) = Self::ref_from_prefix(rest).ok()?;
-        Some(Lent {
+    /// Also gives what follows it.
+    fn after(rest: &[u8]) -> (Option<Lent>, &[u8]) {
+        let Ok((raw, rest)) = Self::ref_from_prefix(rest) else {
+            return (None, &[]);
+        };
+        let lent = raw.brought.get().map(|brought| Lent {
             domain: raw.domain.get(),
-            brought: raw.brought.get()?,
-        })
+            brought,
+        });
+        (lent, rest)
     }
 }
 
@@ -107,7 +114,7 @@ impl Notice {
                 peer,
                 lent,
             } => {
-                let peer = RawPeer::of(peer);
+                let (channel, peer) = (peer.channel, RawPeer::of(peer));
                 let raw = RawOffered {
                     endpoint: *endpoint,
                     reserved: [0; 7],
@@ -119,12 +126,17 @@ impl Notice {
                     brought: RawBrought::of(lent.map(|lent| lent.brought)),
                 };
                 let body = [raw.as_bytes(), lent.as_bytes()].concat();
-                (kind::DIRECT_OFFERED, body)
+                (kind::DIRECT_OFFERED, RawChannel::follow(body, channel))
             }
-            Self::DirectGone { endpoint, peer } => (
-                kind::DIRECT_GONE,
-                gone(*endpoint, peer.endpoint, peer.mac).as_bytes().to_vec(),
-            ),
+            Self::DirectGone {
+                endpoint,
+                peer,
+                channel,
+            } => {
+                let raw = gone(*endpoint, peer.endpoint, peer.mac);
+                let body = RawChannel::follow(raw.as_bytes().to_vec(), *channel);
+                (kind::DIRECT_GONE, body)
+            }
             Self::EndpointGone(who) => (
                 kind::ENDPOINT_GONE,
                 gone(0, who.endpoint, who.mac).as_bytes().to_vec(),
@@ -157,17 +169,19 @@ impl Notice {
         Ok(Some(match kind {
             kind::DIRECT_OFFERED => {
                 let (raw, rest) = body::<RawOffered>(kind, bytes)?;
+                let (lent, rest) = RawLent::after(rest);
                 Self::DirectOffered {
                     endpoint: raw.endpoint,
-                    peer: raw.peer.parse(kind)?,
-                    lent: RawLent::after(rest),
+                    peer: raw.peer.parse(kind, RawChannel::after(rest))?,
+                    lent,
                 }
             }
             kind::DIRECT_GONE => {
-                let raw = gone()?;
+                let (raw, rest) = body::<RawGone>(kind, bytes)?;
                 Self::DirectGone {
                     endpoint: raw.endpoint,
                     peer: who(raw),
+                    channel: RawChannel::after(rest),
                 }
             }
             kind::ENDPOINT_GONE => Self::EndpointGone(who(gone()?)),

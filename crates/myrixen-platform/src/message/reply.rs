@@ -7,8 +7,8 @@ use zerocopy::byteorder::little_endian::{U16, U32};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use super::layout::{Header, body, invalid, kind};
-use super::words::{RawName, RawProbe, RawTerms, RawText};
-use super::{Mac, MemoryProbe, MessageError, Name, PortAddress, Serial, Text};
+use super::words::{RawChannel, RawName, RawProbe, RawTerms, RawText};
+use super::{ChannelId, Mac, MemoryProbe, MessageError, Name, PortAddress, Serial, Text};
 
 /// How many boards one `Boards` reply can carry.
 pub const BOARDS_PER_REPLY: usize = 8;
@@ -47,6 +47,8 @@ pub struct DirectPeer {
     /// What the two rings are; this guest is the front end of a channel that it opened,
     /// the back end of one that it was offered.
     pub terms: Terms,
+    /// Which channel between the two it is.
+    pub channel: ChannelId,
 }
 
 /// Why a request failed.
@@ -257,7 +259,7 @@ impl RawPeer {
         }
     }
 
-    pub(super) fn parse(&self, kind: u16) -> Result<DirectPeer, MessageError> {
+    pub(super) fn parse(&self, kind: u16, channel: ChannelId) -> Result<DirectPeer, MessageError> {
         Ok(DirectPeer {
             address: PortAddress {
                 mac: Mac::new(self.mac),
@@ -267,6 +269,7 @@ impl RawPeer {
             uid: self.uid.get(),
             memory: self.memory.parse(),
             terms: self.terms.parse().ok_or(invalid(kind, "terms"))?,
+            channel,
         })
     }
 }
@@ -325,7 +328,10 @@ impl Reply {
                 }
                 (kind::BOARDS, bytes)
             }
-            Self::Direct(peer) => (kind::DIRECT, RawPeer::of(peer).as_bytes().to_vec()),
+            Self::Direct(peer) => {
+                let body = RawPeer::of(peer).as_bytes().to_vec();
+                (kind::DIRECT, RawChannel::follow(body, peer.channel))
+            }
             Self::Grantee { domain } => {
                 let raw = RawGrantee {
                     domain: (*domain).into(),
@@ -356,7 +362,10 @@ impl Reply {
             }
             kind::BOARD => Self::Board(body::<RawBoard>(kind, bytes)?.0.parse(kind)?),
             kind::BOARDS => parse_boards(bytes)?,
-            kind::DIRECT => Self::Direct(body::<RawPeer>(kind, bytes)?.0.parse(kind)?),
+            kind::DIRECT => {
+                let (raw, rest) = body::<RawPeer>(kind, bytes)?;
+                Self::Direct(raw.parse(kind, RawChannel::after(rest))?)
+            }
             kind::GRANTEE => Self::Grantee {
                 domain: body::<RawGrantee>(kind, bytes)?.0.domain.get(),
             },

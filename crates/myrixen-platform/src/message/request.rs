@@ -4,8 +4,8 @@ use zerocopy::byteorder::little_endian::{U16, U32};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use super::layout::{Header, body, invalid, kind};
-use super::words::RawName;
-use super::{Mac, MessageError, Name, PortAddress, Serial};
+use super::words::{RawChannel, RawName};
+use super::{ChannelId, Mac, MessageError, Name, PortAddress, Serial};
 
 /// Which board is meant.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,6 +71,8 @@ pub enum Request {
         endpoint: u8,
         /// The other one.
         to: PortAddress,
+        /// Which channel between them.
+        channel: ChannelId,
     },
     /// After a reattachment: this channel exists already, tell me when its other end is gone.
     /// Answered by `Done`.
@@ -79,6 +81,8 @@ pub enum Request {
         endpoint: u8,
         /// The other one.
         to: PortAddress,
+        /// Which channel between them.
+        channel: ChannelId,
     },
     /// After a reattachment: this port is open already and stays as it is. Answered by `Done`, or by `Failed` where the back end
     /// does not have it (any more).
@@ -267,11 +271,21 @@ impl Request {
                 let body = RawDirect::emit(endpoint, to, forward, backward);
                 (kind::OPEN_DIRECT, with_brought(body, brought))
             }
-            Self::CloseDirect { endpoint, to } => {
-                (kind::CLOSE_DIRECT, RawDirect::emit(endpoint, to, 0, 0))
+            Self::CloseDirect {
+                endpoint,
+                to,
+                channel,
+            } => {
+                let body = RawDirect::emit(endpoint, to, 0, 0);
+                (kind::CLOSE_DIRECT, RawChannel::follow(body, channel))
             }
-            Self::AdoptDirect { endpoint, to } => {
-                (kind::ADOPT_DIRECT, RawDirect::emit(endpoint, to, 0, 0))
+            Self::AdoptDirect {
+                endpoint,
+                to,
+                channel,
+            } => {
+                let body = RawDirect::emit(endpoint, to, 0, 0);
+                (kind::ADOPT_DIRECT, RawChannel::follow(body, channel))
             }
             Self::Unknown { kind } => (kind, Vec::new()),
         }
@@ -333,8 +347,16 @@ impl Request {
                 let (raw, rest) = body::<RawDirect>(kind, bytes)?;
                 let (endpoint, to) = (raw.endpoint, raw.to());
                 match kind {
-                    kind::CLOSE_DIRECT => Self::CloseDirect { endpoint, to },
-                    kind::ADOPT_DIRECT => Self::AdoptDirect { endpoint, to },
+                    kind::CLOSE_DIRECT => Self::CloseDirect {
+                        endpoint,
+                        to,
+                        channel: RawChannel::after(rest),
+                    },
+                    kind::ADOPT_DIRECT => Self::AdoptDirect {
+                        endpoint,
+                        to,
+                        channel: RawChannel::after(rest),
+                    },
                     _ => {
                         let (forward, backward) = (raw.forward.get(), raw.backward.get());
                         Self::OpenDirect {

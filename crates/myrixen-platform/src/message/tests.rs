@@ -134,8 +134,16 @@ fn request() -> impl Strategy<Value = Request> {
         ),
         any::<u8>().prop_map(|endpoint| Request::AdoptPort { endpoint }),
         address().prop_map(|to| Request::AskGrantee { to }),
-        ends().prop_map(|(endpoint, to)| Request::CloseDirect { endpoint, to }),
-        ends().prop_map(|(endpoint, to)| Request::AdoptDirect { endpoint, to }),
+        (ends(), channel()).prop_map(|((endpoint, to), channel)| Request::CloseDirect {
+            endpoint,
+            to,
+            channel,
+        }),
+        (ends(), channel()).prop_map(|((endpoint, to), channel)| Request::AdoptDirect {
+            endpoint,
+            to,
+            channel,
+        }),
         Just(Request::Unknown { kind: 0x1fff }),
     ]
 }
@@ -150,15 +158,21 @@ fn board() -> impl Strategy<Value = Board> {
 }
 
 fn peer() -> impl Strategy<Value = DirectPeer> {
-    (address(), any::<u32>(), any::<u32>(), probe(), terms()).prop_map(
-        |(address, pid, uid, memory, terms)| DirectPeer {
+    let who = (any::<u32>(), any::<u32>());
+    (address(), who, probe(), terms(), channel()).prop_map(
+        |(address, (pid, uid), memory, terms, channel)| DirectPeer {
             address,
             pid,
             uid,
             memory,
             terms,
+            channel,
         },
     )
+}
+
+fn channel() -> impl Strategy<Value = ChannelId> {
+    any::<u64>().prop_map(ChannelId::new)
 }
 
 fn fail_reason() -> impl Strategy<Value = FailReason> {
@@ -200,7 +214,13 @@ fn notice() -> impl Strategy<Value = Notice> {
             peer,
             lent
         }),
-        (any::<u8>(), address()).prop_map(|(endpoint, peer)| Notice::DirectGone { endpoint, peer }),
+        (any::<u8>(), address(), channel()).prop_map(|(endpoint, peer, channel)| {
+            Notice::DirectGone {
+                endpoint,
+                peer,
+                channel,
+            }
+        }),
         address().prop_map(Notice::EndpointGone),
         mac().prop_map(Notice::BoardGone),
         any::<u32>().prop_map(|grace_ms| Notice::Draining { grace_ms }),

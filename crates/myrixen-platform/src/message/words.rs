@@ -58,6 +58,57 @@ impl Serial {
     }
 }
 
+/// Names a direct channel, so that late news of it is not taken for news of the next one between the same endpoints. Whoever brokers a
+/// channel gives it one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ChannelId(u64);
+
+impl ChannelId {
+    /// Whichever there is: said where no number is known.
+    pub const ANY: Self = Self(0);
+
+    /// The channel number `n`; 0 is [`ANY`](Self::ANY).
+    pub const fn new(n: u64) -> Self {
+        Self(n)
+    }
+
+    /// As a plain number.
+    pub const fn get(self) -> u64 {
+        self.0
+    }
+
+    /// The number for the next channel.
+    #[must_use]
+    pub const fn next(self) -> Self {
+        let next = self.0.wrapping_add(1);
+        Self(if next == 0 { 1 } else { next })
+    }
+
+    /// Whether both may mean the same channel.
+    #[must_use]
+    pub fn may_be(self, other: Self) -> bool {
+        self == other || self == Self::ANY || other == Self::ANY
+    }
+}
+
+/// At the end of messages about a direct channel; absent is [`ChannelId::ANY`].
+#[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+pub(super) struct RawChannel(U64);
+
+impl RawChannel {
+    /// A message's body, and the channel at its end.
+    pub(super) fn follow(mut body: Vec<u8>, channel: ChannelId) -> Vec<u8> {
+        body.extend_from_slice(Self(channel.0.into()).as_bytes());
+        body
+    }
+
+    /// From the end of a message.
+    pub(super) fn after(rest: &[u8]) -> ChannelId {
+        Self::ref_from_prefix(rest).map_or(ChannelId::ANY, |(raw, _)| ChannelId(raw.0.get()))
+    }
+}
+
 /// The MAC address of a board.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Mac([u8; 6]);

@@ -470,11 +470,12 @@ impl Attachment {
             Ok(handles) => News::Direct(Box::new(handles)),
             Err(error) => {
                 let to = peer.address;
-                let _ = self.send(
-                    inner,
-                    &Request::CloseDirect { endpoint, to },
-                    Waiting::Abandoned,
-                );
+                let close = Request::CloseDirect {
+                    endpoint,
+                    to,
+                    channel: peer.channel,
+                };
+                let _ = self.send(inner, &close, Waiting::Abandoned);
                 News::BrokenOffer {
                     endpoint,
                     peer: to,
@@ -507,10 +508,13 @@ impl Attachment {
             (Reply::Port { endpoint, .. }, _) => Request::ClosePort {
                 endpoint: *endpoint,
             },
-            (Reply::Direct(_), Request::OpenDirect { endpoint, to, .. }) => Request::CloseDirect {
-                endpoint: *endpoint,
-                to: *to,
-            },
+            (Reply::Direct(peer), Request::OpenDirect { endpoint, to, .. }) => {
+                Request::CloseDirect {
+                    endpoint: *endpoint,
+                    to: *to,
+                    channel: peer.channel,
+                }
+            }
             _ => return,
         };
         // Not sent when the back end is gone, and then there is nothing to close.

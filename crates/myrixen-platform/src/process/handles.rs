@@ -6,7 +6,7 @@ use myrixen_shm::{Access, Pages};
 use crate::bell::{Ringer, Waiter};
 use crate::handover::{self, Handover, HandoverError, Item};
 use crate::memory::PeerMemory;
-use crate::message::{DirectPeer, PortAddress};
+use crate::message::{ChannelId, DirectPeer, PortAddress};
 use crate::xen::pair;
 
 /// A guest's end of its port: a queue pair to the back end, and its bells.
@@ -48,6 +48,8 @@ pub struct DirectHandles {
     pub side: Side,
     /// What was agreed on.
     pub terms: Terms,
+    /// Which channel between the two it is.
+    pub channel: ChannelId,
     /// Wakes the peer.
     pub ringer: Ringer,
     /// Wakes this guest; hung up when the peer is gone, whether or not the back end lives.
@@ -162,6 +164,7 @@ impl DirectHandles {
             .memory
             .and_then(|probe| PeerMemory::probe(peer.pid, probe));
         let same_user = rustix::process::geteuid().as_raw() == peer.uid;
+        let channel = peer.channel;
         let peer = PeerIdentity {
             address: peer.address,
             pid: peer.pid,
@@ -173,6 +176,7 @@ impl DirectHandles {
             pair,
             side,
             terms,
+            channel,
             ringer,
             waiter,
             peer_pool,

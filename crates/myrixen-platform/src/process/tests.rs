@@ -13,8 +13,8 @@ use super::socket::{Received, Sent, Socket};
 use crate::bell::{Ringer, Waiter};
 use crate::handover::{Handover, Item, SharedPool, Tag};
 use crate::message::{
-    Dialect, Greeting, GuestLimits, Hello, Mac, Name, Notice, Profile, Reply, Request, Serial,
-    Text, VERSION, Welcome, Wish,
+    ChannelId, Dialect, Greeting, GuestLimits, Hello, Mac, Name, Notice, Profile, Reply, Request,
+    Serial, Text, VERSION, Welcome, Wish,
 };
 use crate::{GuestLink, Heard, LinkState, MAX_UNANSWERED, PeerFault, WaitSet, process};
 
@@ -512,7 +512,7 @@ fn a_broken_offer_is_reported_and_closed() {
         mac: Mac::new([9; 6]),
         endpoint: 4,
     };
-    let peer = victim.link.as_peer(address, terms);
+    let peer = victim.link.as_peer(address, terms, ChannelId::new(5));
     let offer = Notice::DirectOffered {
         endpoint: 2,
         peer,
@@ -531,7 +531,8 @@ fn a_broken_offer_is_reported_and_closed() {
         request,
         Request::CloseDirect {
             endpoint: 2,
-            to: address
+            to: address,
+            channel: ChannelId::new(5),
         }
     );
 }

@@ -152,7 +152,7 @@ impl BackDevice {
                 state: BusState::parse(&value),
                 hold: hold.as_deref() == Some("1"),
             }),
-            Err(error) if error.is_not_found() => Ok(Seen::Gone),
+            Err(error) if error.is_absent() => Ok(Seen::Gone),
             Err(error) => Err(error),
         }
     }
@@ -181,7 +181,7 @@ impl BackDevice {
     pub(super) fn remove(&mut self) {
         let domain_is_gone = matches!(
             self.store.read(&format!("{}/state", self.front)),
-            Err(error) if error.is_not_found()
+            Err(error) if error.is_absent()
         );
         if !domain_is_gone {
             let _ = self.set_state(BusState::Closed);

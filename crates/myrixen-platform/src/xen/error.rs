@@ -224,6 +224,19 @@ impl XenError {
         )
     }
 
+    /// Whether xenstore has no such path, or does not let us see whether it has: so it answers an unprivileged domain of keys of a
+    /// domain that is gone.
+    pub(super) fn is_absent(&self) -> bool {
+        self.is_not_found()
+            || matches!(
+                self,
+                Self::Store {
+                    reason: StoreReason::Denied,
+                    ..
+                }
+            )
+    }
+
     /// Whether a transaction failed because others changed what it had read.
     pub(super) fn is_conflict(&self) -> bool {
         matches!(

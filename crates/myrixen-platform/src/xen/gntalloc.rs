@@ -24,6 +24,10 @@ pub struct GrantAlloc {
 /// `limit` of the module: how many pages all users of the device together may grant.
 const LIMIT: &str = "/sys/module/xen_gntalloc/parameters/limit";
 
+/// How many pages that were given up while the peer mapped them the kernel looks at a second, to take them back
+/// (since 2023, in 6.1 by an update; 10 unless it was changed).
+const RECLAIM: &str = "/sys/module/grant_table/parameters/free_per_iteration";
+
 impl GrantAlloc {
     /// Opens the device, for one allocation. More open it again.
     ///
@@ -88,6 +92,24 @@ impl GrantAlloc {
         let path = LIMIT;
         fs::write(path, pages.to_string()).map_err(|source| XenError::Parameter { path, source })
     }
+
+    /// How many pages a second the kernel tries to take back of those that were given up while the peer mapped them: 10 unless it
+    /// was changed, 0 for all.
+    ///
+    /// # Errors
+    /// When the kernel has no such parameter.
+    pub fn reclaim_rate() -> Result<u32, XenError> {
+        read_limit(RECLAIM)
+    }
+
+    /// Changes that; root may.
+    ///
+    /// # Errors
+    /// When the kernel has no such parameter, or we are not root.
+    pub fn set_reclaim_rate(pages: u32) -> Result<(), XenError> {
+        let path = RECLAIM;
+        fs::write(path, pages.to_string()).map_err(|source| XenError::Parameter { path, source })
+    }
 }
 
 /// The error of an allocation.
@@ -128,8 +150,8 @@ pub(super) fn read_limit(path: &'static str) -> Result<u32, XenError> {
 ///
 /// Dropping it unmaps, then closes. The grants end, and the notification fires, when every process that had the file
 /// has closed it **and** every mapping is gone, in whichever process. A peer that still maps the pages keeps their
-/// memory and their places in the grant table: the kernel retries until the peer is done, a few pages a second, so let
-/// the peer unmap first.
+/// memory and their places in the grant table: the kernel retries until the peer is done, a few pages a second
+/// ([`reclaim_rate`](GrantAlloc::reclaim_rate)), so let the peer unmap first.
 #[derive(Debug)]
 pub struct Granted {
     // Dropped in this order: unmapped first, released second.

@@ -9,7 +9,9 @@ use std::os::fd::OwnedFd;
 use myrixen_ring::{QueuePair, Side, Terms};
 use myrixen_shm::{Access, Pages};
 
-use super::{DomId, EventChannel, GrantAlloc, GrantMap, GrantRef, Granted, PAGE, Port, Prepared};
+use super::{
+    DomId, EventChannel, GrantAlloc, GrantMap, GrantRef, Granted, PAGE, Port, Prepared, XenError,
+};
 use crate::bell::{self, Ringer, Waiter};
 use crate::handover::{Handover, Item};
 use crate::meeting::{PortEnd, SetupError};
@@ -38,6 +40,14 @@ pub(crate) fn bell_of(channel: EventChannel, pages: &Pages, side: Side) -> (Ring
 
 fn grants(source: impl Error + Send + Sync + 'static) -> SetupError {
     SetupError::Grants(Box::new(source))
+}
+
+/// Why pages could not be granted.
+fn no_pages(error: XenError) -> SetupError {
+    match error {
+        error @ XenError::GrantsUsedUp { .. } => SetupError::GrantsUsedUp(Box::new(error)),
+        other => grants(other),
+    }
 }
 
 /// How many pages a queue pair has.
@@ -98,11 +108,13 @@ impl Offered {
     /// Grants pages for a queue pair, makes them one, and opens an event channel.
     ///
     /// # Errors
-    /// [`SetupError::Grants`] names the limit that was hit and its setting.
+    /// [`SetupError::GrantsUsedUp`] and [`SetupError::Grants`] name the limit that was hit and its setting.
     pub fn make(to: DomId, terms: &Terms) -> Result<Self, SetupError> {
         let pages = u32::try_from(count(terms)?).unwrap_or(u32::MAX);
         let alloc = GrantAlloc::open().map_err(grants)?;
-        let granted = alloc.alloc(to, pages, Access::ReadWrite).map_err(grants)?;
+        let granted = alloc
+            .alloc(to, pages, Access::ReadWrite)
+            .map_err(no_pages)?;
         let channel = EventChannel::open_unbound(to).map_err(grants)?;
         let memory = granted.pages();
         myrixen_ring::format(&memory, terms)?;

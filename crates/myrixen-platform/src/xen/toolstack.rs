@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::bus::{BusState, read_text};
+use super::bus::{BusState, read_number, read_text};
 use super::{DomId, Permission, Rights, Transaction, XenError, XenStore};
 use crate::message::Mac;
 
@@ -135,7 +135,8 @@ fn free_number(store: &mut XenStore, front: DomId) -> Result<u32, XenError> {
 }
 
 /// Removes a device: both ends let go of it, then its keys go. `false`: the back end did not let go within 10 seconds (it is
-/// not running), and the keys are gone all the same.
+/// not running), and the keys are gone all the same. Of one whose driver domain is gone only the guest's keys are left. `back`
+/// is by default the domain that the guest's keys name.
 ///
 /// # Errors
 /// When there is no such device, or xenstore refuses.
@@ -145,10 +146,19 @@ pub fn detach(
     front: DomId,
     number: u32,
 ) -> Result<bool, XenError> {
-    let back = own(store, back)?;
-    let (front_dir, back_dir) = (front_path(front, number), back_path(back, front, number));
-    // An error when it is not there.
-    store.read(&format!("{back_dir}/frontend"))?;
+    let front_dir = front_path(front, number);
+    // The guest may have changed it: below another domain, too, it reaches only devices of its own.
+    let named = read_number(store, &format!("{front_dir}/backend-id"))?;
+    let named = named.and_then(|id| u16::try_from(id).ok()).map(DomId::new);
+    let back = own(store, back.or(named))?;
+    let back_dir = back_path(back, front, number);
+    match store.read(&format!("{back_dir}/frontend")) {
+        Err(error) if error.is_not_found() => {
+            // With its driver domain, or not at all: then this is an error.
+            return store.rm(&front_dir).map(|()| true);
+        }
+        other => other?,
+    };
     let state = format!("{back_dir}/state");
     store.watch(&state, &state)?;
     store.write(&format!("{back_dir}/online"), b"0")?;

@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use myrixen_platform::message::{
-    Dialect, FailReason, Failure, GuestLimits, Hello, Mac, Name, Notice, PortAddress, Profile,
-    Refusal, RefusalReason, Reply, Request, Serial, VERSION, Welcome,
+    ChannelId, Dialect, FailReason, Failure, GuestLimits, Hello, Mac, Name, Notice, PortAddress,
+    Profile, Refusal, RefusalReason, Reply, Request, Serial, VERSION, Welcome,
 };
 use myrixen_platform::process::{
     AttachError, Attached, Attachment, DirectHandles, Handshake, HelloOptions, News, PortHandles,
@@ -218,11 +218,11 @@ pub(crate) fn direct(
         .unwrap();
     let offer = Notice::DirectOffered {
         endpoint: 2,
-        peer: front.link.as_peer(from, ends.terms),
+        peer: front.link.as_peer(from, ends.terms, ChannelId::new(3)),
         lent: None,
     };
     back.link.notify(&offer, ends.back).unwrap();
-    let reply = Reply::Direct(back.link.as_peer(to, ends.terms));
+    let reply = Reply::Direct(back.link.as_peer(to, ends.terms, ChannelId::new(3)));
     front.link.reply(serial, &reply, ends.front).unwrap();
     let News::Direct(theirs) = back.news() else {
         panic!("a direct channel was offered")

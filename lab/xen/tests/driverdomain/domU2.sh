@@ -1,0 +1,2 @@
+. /lab/lib.sh
+. ./guest.sh
