@@ -46,15 +46,27 @@ impl Ward {
     /// Looks after an endpoint once.
     pub(crate) fn visit(&mut self, shared: &Arc<Shared>, look: Look, now: Time) {
         let visits = shared.visits.load(Ordering::Relaxed);
-        let mut guarded = shared.lock();
+        let mut guarded = match look {
+            Look::Now => shared.lock(),
+            Look::Tick => {
+                let Some(guarded) = shared.try_lock() else {
+                    // Somebody is in there and at work. Waiting would have each of his turns wake us, to find the next one begun.
+                    self.visits = visits;
+                    self.due = Some(now + TICK);
+                    return;
+                };
+                guarded
+            }
+        };
+        let came_in = std::mem::replace(&mut self.visits, visits) != visits;
         if guarded.leader {
-            // It sleeps in a wait, with its doorbells armed.
-            guarded.tell_progress = true;
+            // It sleeps in a wait, with its doorbells armed. Who comes and goes is looked at again; who sleeps long tells us when he
+            // is awake.
+            guarded.tell_progress = !came_in;
             self.watched = false;
-            self.due = None;
+            self.due = came_in.then(|| now + TICK);
             return;
         }
-        let came_in = std::mem::replace(&mut self.visits, visits) != visits;
         if came_in && look == Look::Tick && !guarded.adopted {
             self.watched = false;
             self.due = Some(now + TICK);

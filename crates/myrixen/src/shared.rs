@@ -4,7 +4,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, TryLockError, Weak};
 use std::time::Duration;
 
 use mxoe::addr::Address;
@@ -153,6 +153,15 @@ impl Shared {
         // A panic under the lock is a bug of ours that has been reported; the state is still whole
         // enough to let the program end in its own way.
         self.guarded.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// As [`lock`](Self::lock), if nobody has it.
+    pub(crate) fn try_lock(&self) -> Option<MutexGuard<'_, Guarded>> {
+        match self.guarded.try_lock() {
+            Ok(guarded) => Some(guarded),
+            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
     }
 
     /// Comes in on behalf of the program.
