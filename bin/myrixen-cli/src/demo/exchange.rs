@@ -1,7 +1,5 @@
 //! A guest's part in the exchange: messages of every size to and from every other guest, each byte compared.
 
-use std::time::Duration;
-
 use anyhow::{Context as _, bail};
 use myrixen::Match;
 
@@ -38,9 +36,6 @@ pub(crate) const SIZES: [u64; 22] = [
     (4 << 20) + 3,
     16 << 20,
 ];
-
-/// How long nothing at all may arrive.
-const PATIENCE: Duration = Duration::from_secs(20);
 
 /// How many messages of a size each guest sends to each other: fewer of those that take long to compare.
 pub(crate) fn copies(size: u64) -> u32 {
@@ -91,9 +86,10 @@ fn exchange_size(guest: &Guest, size: u64, first: u32) -> anyhow::Result<()> {
         }
     }
     while pending > 0 {
-        let Some(done) = guest.main.wait_any(Match::any(), Some(PATIENCE)) else {
+        let Some(done) = guest.main.wait_any(Match::any(), Some(guest.patience)) else {
             bail!(
-                "{pending} sends and receives were not complete and nothing came for {PATIENCE:?}"
+                "{pending} sends and receives were not complete and nothing came for {:?}",
+                guest.patience
             );
         };
         pending -= 1;

@@ -23,6 +23,9 @@ const CONNECT: Duration = Duration::from_secs(10);
 /// How long a partner may say nothing before its messages fail. Longer than any restart, shorter than the demo.
 const GIVE_UP: Duration = Duration::from_secs(30);
 
+/// How long nothing at all may arrive: much longer than a back end takes to come back.
+const PATIENCE: Duration = Duration::from_secs(20);
+
 /// Between two attempts to connect.
 const AGAIN: Duration = Duration::from_millis(100);
 
@@ -43,6 +46,8 @@ pub(crate) struct Guest {
     pub(crate) main: Endpoint,
     switched: Endpoint,
     pub(crate) partners: Vec<Partner>,
+    /// How long nothing at all may arrive.
+    pub(crate) patience: Duration,
     /// What the coordinator says; disconnected when it is gone.
     pub(crate) commands: Receiver<Command>,
     _fabric: Fabric,
@@ -135,6 +140,7 @@ impl Guest {
             main,
             switched,
             partners: Vec::new(),
+            patience: PATIENCE,
             commands,
             _fabric: fabric,
         }

@@ -28,8 +28,6 @@ const LARGEST: usize = 200_000;
 /// Sends under way and receives posted for each partner.
 const DEPTH: u32 = 6;
 
-/// How long nothing at all may arrive: much longer than a back end takes to come back.
-const PATIENCE: Duration = Duration::from_secs(20);
 /// How often progress is reported and the coordinator is listened to.
 const GLANCE: Duration = Duration::from_millis(20);
 /// How long late duplicates are waited for after the end.
@@ -182,7 +180,7 @@ impl Streamer<'_> {
                     heard = Instant::now();
                     self.complete(done)?;
                 }
-                None if heard.elapsed() > PATIENCE => bail!(self.stall()),
+                None if heard.elapsed() > self.guest.patience => bail!(self.stall()),
                 None => {}
             }
         }
@@ -194,7 +192,8 @@ impl Streamer<'_> {
     }
 
     fn stall(&self) -> String {
-        let mut text = format!("nothing arrived and nothing was acknowledged for {PATIENCE:?}:");
+        let patience = self.guest.patience;
+        let mut text = format!("nothing arrived and nothing was acknowledged for {patience:?}:");
         for lane in &self.lanes {
             let (number, sent, sending) = (lane.partner.number, lane.sent, lane.sending);
             let got = lane.books.ledger.delivered();

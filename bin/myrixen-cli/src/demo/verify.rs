@@ -38,6 +38,7 @@ pub(crate) fn run(args: &VerifyArgs) -> anyhow::Result<()> {
     let places = find_all(&fabric, args)?;
     let (tell, commands) = channel();
     let mut guest = Guest::new(number, [main, switched], commands, fabric);
+    guest.patience = args.patience;
     guest.connect_within(&places, args.patience)?;
     if !args.no_exchange {
         super::exchange::run(&guest)?;
