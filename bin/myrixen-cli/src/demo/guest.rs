@@ -23,9 +23,6 @@ const CONNECT: Duration = Duration::from_secs(10);
 /// How long a partner may say nothing before its messages fail. Longer than any restart, shorter than the demo.
 const GIVE_UP: Duration = Duration::from_secs(30);
 
-/// How long nothing at all may arrive: much longer than a back end takes to come back.
-const PATIENCE: Duration = Duration::from_secs(20);
-
 /// Between two attempts to connect.
 const AGAIN: Duration = Duration::from_millis(100);
 
