@@ -388,6 +388,13 @@ impl Control {
         }
     }
 
+    /// Tells every worker.
+    fn tell_all(&self, command: impl Fn() -> Command) {
+        for worker in self.worker_ids() {
+            self.tell(worker, command());
+        }
+    }
+
     fn worker_ids(&self) -> impl Iterator<Item = WorkerId> + use<> {
         let count = u16::try_from(self.workers.len()).unwrap_or(u16::MAX);
         (0..count).map(WorkerId::new)
@@ -416,9 +423,7 @@ impl Control {
 
     /// A board came: all workers and discovery are told.
     fn board_came(&mut self, now: Time, partition: PartitionId, nic: NicAddr, name: &str) {
-        for worker in self.worker_ids() {
-            self.tell(worker, Command::AddBoard(partition, nic));
-        }
+        self.tell_all(|| Command::AddBoard(partition, nic));
         if let Some(segment) = self.segment(partition) {
             self.set_addresses(segment.uplink);
             self.discovery.add_board(now, nic, name, segment);
@@ -428,9 +433,7 @@ impl Control {
 
     /// A board went.
     fn board_went(&mut self, partition: PartitionId, nic: NicAddr) {
-        for worker in self.worker_ids() {
-            self.tell(worker, Command::RemoveBoard(partition, nic));
-        }
+        self.tell_all(|| Command::RemoveBoard(partition, nic));
         self.discovery.remove_board(nic);
         if let Some(segment) = self.segment(partition) {
             self.set_addresses(segment.uplink);

@@ -362,9 +362,7 @@ impl Control {
         let mut gone = Vec::new();
         for (&endpoint, port) in &seat.ports {
             let at = Address::new(nic, EndpointId::new(endpoint));
-            for worker in self.worker_ids() {
-                self.tell(worker, Command::RemovePort(port.id, partition, at));
-            }
+            self.tell_all(|| Command::RemovePort(port.id, partition, at));
             gone.push(Notice::EndpointGone(port_address(at)));
         }
         let was_last = self.boards.release(id, nic).is_some();

@@ -39,16 +39,13 @@ impl Control {
         let (partition, nic) = (seat.partition, seat.nic);
         if hold {
             tracing::info!(guest = %guest.link.identity(), board = seat.board, "is to let go");
-            self.held.insert(
-                nic,
-                HeldBoard {
-                    partition,
-                    leaving: true,
-                    until: None,
-                },
-            );
+            let held = HeldBoard {
+                partition,
+                leaving: true,
+                until: None,
+            };
             // Before it hears of it: what it closes from now on is only away.
-            self.tell_all(|| Command::HoldBoard(partition, nic, true));
+            self.hold_board(nic, held);
             self.notify(id, &Notice::LetGo, Handover::none());
         } else {
             self.return_held(now, nic);
@@ -80,17 +77,17 @@ impl Control {
 
     /// A domain has come: perhaps from another host, in the middle of conversations. It has a while to open its ports.
     pub(super) fn hold_arrived(&mut self, now: Time, partition: PartitionId, nic: NicAddr) {
-        let until = Some(now + RETURN);
-        let leaving = false;
-        self.held.insert(
-            nic,
-            HeldBoard {
-                partition,
-                leaving,
-                until,
-            },
-        );
-        self.tell_all(|| Command::HoldBoard(partition, nic, true));
+        let held = HeldBoard {
+            partition,
+            leaving: false,
+            until: Some(now + RETURN),
+        };
+        self.hold_board(nic, held);
+    }
+
+    fn hold_board(&mut self, nic: NicAddr, held: HeldBoard) {
+        self.held.insert(nic, held);
+        self.tell_all(|| Command::HoldBoard(held.partition, nic, true));
     }
 
     /// A board is announced on the wire. If it was held here and its guest is gone, it has moved there.
@@ -133,11 +130,5 @@ impl Control {
 
     pub(super) fn next_held(&self) -> Option<Time> {
         self.held.values().filter_map(|held| held.until).min()
-    }
-
-    fn tell_all(&self, command: impl Fn() -> Command) {
-        for worker in self.worker_ids() {
-            self.tell(worker, command());
-        }
     }
 }

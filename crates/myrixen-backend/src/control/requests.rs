@@ -266,9 +266,7 @@ impl Control {
             );
         };
         let at = Address::new(nic, EndpointId::new(endpoint));
-        for worker in self.worker_ids() {
-            self.tell(worker, Command::RemovePort(port.id, partition, at));
-        }
+        self.tell_all(|| Command::RemovePort(port.id, partition, at));
         // Partners learn it from the nacks that the switch gives from now on, in step with their frames; a notice
         // might overtake the endpoint's next opening.
         self.forget_endpoint(id, endpoint);
