@@ -46,12 +46,12 @@ impl Broker {
     /// Leaves boards that no program has any more.
     pub(super) fn leave(&mut self, now: Instant) {
         for place in 0..self.boards.len() {
-            let left = self.seated(place);
-            let Some(board) = self.boards.get_mut(place) else {
+            if matches!(self.boards[place].leaving, Leaving::No) {
                 continue;
-            };
+            }
+            let left = self.seated(place);
+            let board = &mut self.boards[place];
             match board.leaving {
-                Leaving::No => {}
                 _ if left.is_empty() => {
                     board.leaving = Leaving::No;
                     board.upstream.leave(now);
@@ -65,7 +65,7 @@ impl Broker {
                         }
                     }
                 }
-                Leaving::Until(_) | Leaving::Named => {}
+                Leaving::No | Leaving::Until(_) | Leaving::Named => {}
             }
         }
     }
