@@ -42,6 +42,7 @@ mod fabric;
 mod future;
 mod handle;
 mod home;
+mod later;
 mod mailbox;
 mod message;
 mod offer;

@@ -20,6 +20,7 @@ use crate::core::Note;
 use crate::error::{Error, Result};
 use crate::fabric::{Inner, OwnBoard, ports_stay};
 use crate::home::Door;
+use crate::later::Later;
 use crate::path::{Parts, Path};
 use crate::shared::Shared;
 
@@ -79,9 +80,9 @@ pub(crate) struct Progress {
     /// Direct channels to be asked for.
     wanted: VecDeque<Wanted>,
     /// Those that are to be asked for again, and when.
-    lost: Vec<(Time, Wanted)>,
-    /// Ports that are to be asked for again: when, for whom, and the pause after that.
-    unopened: Vec<(Time, usize, Duration)>,
+    lost: Later<Wanted>,
+    /// Endpoints whose ports are to be asked for again, and the pause after that.
+    unopened: Later<(usize, Duration)>,
     /// The back end gives no more direct channels.
     direct_limit: bool,
     /// Ports outlive the attachment (`PORTS_STAY`).
@@ -108,8 +109,8 @@ impl Progress {
             wards: Vec::new(),
             asked: Vec::new(),
             wanted: VecDeque::new(),
-            lost: Vec::new(),
-            unopened: Vec::new(),
+            lost: Later::new(),
+            unopened: Later::new(),
             direct_limit: false,
             ports_stay,
         };
@@ -144,7 +145,7 @@ impl Progress {
             self.act_on(inner, slot, note);
         }
         self.open_again(inner, now);
-        self.want_again(now);
+        self.wanted.extend(self.lost.take_due(now));
         self.open_directs(inner);
         let rung = ready.iter().map(|ready| ready.token);
         let rung: Vec<usize> = rung.filter_map(|slot| usize::try_from(slot).ok()).collect();
@@ -152,9 +153,8 @@ impl Progress {
         if let Link::Away { retry_at, .. } = self.link {
             next = Some(next.map_or(retry_at, |next| next.min(retry_at)));
         }
-        let lost = self.lost.iter().map(|(at, _)| *at);
-        let unopened = self.unopened.iter().map(|(at, _, _)| *at);
-        let next = lost.chain(unopened).chain(next).min();
+        let again = [self.lost.next(), self.unopened.next()];
+        let next = again.into_iter().flatten().chain(next).min();
         next.map(|next| next.since(inner.clock.now()))
     }
 
@@ -271,19 +271,8 @@ impl Progress {
         if shared.address < to {
             let again = Some(REOPEN.0);
             let at = inner.clock.now() + REOPEN.0;
-            self.lost.push((at, Wanted { slot, to, again }));
+            self.lost.put(at, Wanted { slot, to, again });
         }
-    }
-
-    /// Lost channels whose time has come are wanted again.
-    fn want_again(&mut self, now: Time) {
-        let (due, later) = std::mem::take(&mut self.lost)
-            .into_iter()
-            .partition(|(at, _)| *at <= now);
-        self.lost = later;
-        let due: Vec<(Time, Wanted)> = due;
-        self.wanted
-            .extend(due.into_iter().map(|(_, wanted)| wanted));
     }
 
     /// Hears the back end out; finds it again when it is gone.
@@ -440,12 +429,7 @@ impl Progress {
             return;
         };
         let attachment = Arc::clone(attachment);
-        let (due, later) = std::mem::take(&mut self.unopened)
-            .into_iter()
-            .partition(|(at, _, _)| *at <= now);
-        self.unopened = later;
-        let due: Vec<(Time, usize, Duration)> = due;
-        for (_, slot, again) in due {
+        for (slot, again) in self.unopened.take_due(now) {
             if let Some(shared) = inner.endpoint(slot).filter(|shared| !shared.is_plugged()) {
                 self.open_port(&attachment, slot, &shared, again);
             }
@@ -496,7 +480,7 @@ impl Progress {
                         if let Some(pause) = wanted.again {
                             let again = Some((pause * 2).min(REOPEN.1));
                             let at = inner.clock.now() + pause;
-                            self.lost.push((at, Wanted { again, ..wanted }));
+                            self.lost.put(at, Wanted { again, ..wanted });
                         }
                     }
                 }
@@ -519,7 +503,7 @@ impl Progress {
                 if !opened {
                     // The back end may not have noticed yet that we had gone, or somebody is out of descriptors.
                     let (at, next) = (inner.clock.now() + again, (again * 2).min(RETRY.1));
-                    self.unopened.push((at, slot, next));
+                    self.unopened.put(at, (slot, next));
                 }
             }
         }
