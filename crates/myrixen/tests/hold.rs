@@ -1,23 +1,22 @@
 //! A guest is told to let go of everything, as before its domain is saved, and comes back: what was under way arrives, nothing is lost, doubled
 //! or reordered, its partner sees no error, and they find their way to a direct channel again.
 
+mod common;
+
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use mxoe::frame::Dialect;
 use myrixen::{Endpoint, EndpointOptions, Fabric, Match, PathKind, Peer};
+use myrixen_backend::Backend;
 use myrixen_backend::secret::Secret;
-use myrixen_backend::{Backend, BackendConfig, HostConfig, Limits, PartitionConfig};
-use myrixen_platform::message::{
-    GuestLimits, MemoryProbe, Notice, Refusal, Reply, Serial, Welcome,
-};
+use myrixen_platform::message::{MemoryProbe, Notice, Refusal, Reply, Serial, Welcome};
 use myrixen_platform::process::Listener;
 use myrixen_platform::{
-    DirectEnds, GuestLink, Handover, Heard, Identity, LinkState, Meeting, PeerFault, Policy,
-    PortEnd, SetupError, WaitSet,
+    DirectEnds, GuestLink, Handover, Heard, Identity, LinkState, Meeting, PeerFault, PortEnd,
+    SetupError, WaitSet,
 };
 use myrixen_ring::{Layout, Support, Terms};
 
@@ -131,31 +130,13 @@ fn start(socket: &Path, hold: &Arc<AtomicBool>) -> Backend {
         arrived: 0,
         hold: Arc::clone(hold),
     };
-    let config = BackendConfig {
-        host: HostConfig {
-            name: "hold".into(),
-            id: b"a host".to_vec(),
-            secret: Secret::random().expect("randomness"),
-            await_return: Duration::ZERO,
-        },
-        partitions: vec![PartitionConfig {
-            name: "default".into(),
-            dialect: Dialect::DEFAULT,
-            uplink: None,
-        }],
-        uplinks: Vec::new(),
-        boards: Vec::new(),
-        policy: Policy::open(GuestLimits {
-            ports: 16,
-            directs: 16,
-            ring_bytes: 1 << 20,
-        }),
-        limits: Limits::default(),
-        workers: 1,
+    let host = common::Host {
+        name: "hold",
+        secret: Secret::random().expect("randomness"),
+        await_return: Duration::ZERO,
         poll: Duration::ZERO,
-        operator: None,
     };
-    Backend::start(config, vec![Box::new(meeting)]).expect("a back end")
+    common::start(host, meeting)
 }
 
 /// Messages that are numbered, from each to the other, until told to stop and both have all.

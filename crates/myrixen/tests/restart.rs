@@ -1,16 +1,15 @@
 //! The back end goes away and comes back in the middle of verified streams: nothing is lost, doubled or
 //! reordered, the programs see no error, and direct channels go on meanwhile.
 
+mod common;
+
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use mxoe::frame::Dialect;
 use myrixen::{Endpoint, EndpointOptions, Fabric, Match, PathKind, Peer};
+use myrixen_backend::Backend;
 use myrixen_backend::secret::Secret;
-use myrixen_backend::{Backend, BackendConfig, HostConfig, Limits, PartitionConfig};
-use myrixen_platform::Policy;
-use myrixen_platform::message::GuestLimits;
 use myrixen_platform::process::Listener;
 
 const KEY: u32 = 1;
@@ -22,31 +21,13 @@ const LENGTHS: [usize; 5] = [16, 120, 3000, 20_000, 200_000];
 
 fn start(socket: &Path, secret: &Secret) -> Backend {
     let listener = Listener::bind(socket, 0o600).expect("the socket is free");
-    let config = BackendConfig {
-        host: HostConfig {
-            name: "restart".into(),
-            id: b"a host".to_vec(),
-            secret: secret.clone(),
-            await_return: Duration::from_secs(5),
-        },
-        partitions: vec![PartitionConfig {
-            name: "default".into(),
-            dialect: Dialect::DEFAULT,
-            uplink: None,
-        }],
-        uplinks: Vec::new(),
-        boards: Vec::new(),
-        policy: Policy::open(GuestLimits {
-            ports: 16,
-            directs: 16,
-            ring_bytes: 1 << 20,
-        }),
-        limits: Limits::default(),
-        workers: 1,
+    let host = common::Host {
+        name: "restart",
+        secret: secret.clone(),
+        await_return: Duration::from_secs(5),
         poll: Duration::from_micros(20),
-        operator: None,
     };
-    Backend::start(config, vec![Box::new(listener)]).expect("a back end")
+    common::start(host, listener)
 }
 
 fn message(number: u64, len: usize) -> Vec<u8> {
