@@ -172,3 +172,5 @@ verify() {
     fi
 }
 said() { grep "\"say\":\"$1\"" "/tmp/said.${2:-0}" | tail -n 1; } # WHAT [SLOT]
+# What came of the stream, without its picture.
+streamed() { said streamed "${1:-0}" | sed 's/"[a-z]*_bins":\[[^]]*\],//g'; } # [SLOT]

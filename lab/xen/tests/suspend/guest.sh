@@ -10,8 +10,8 @@ signal "$LAB_DOMAIN-streams"
 wait "$direct" || fail "the direct conversation"
 wait "$switched" || fail "the switched conversation"
 for slot in 0 1; do
-    said streamed $slot | grep -q '"lost":0,"duplicated":0,"reordered":0' || fail "messages were lost: $(said streamed $slot)"
-    result "{\"test\": \"suspend\", \"slot\": $slot, \"said\": $(said streamed $slot | sed 's/"[a-z]*_bins":\[[^]]*\],//g')}"
+    streamed $slot | grep -q '"lost":0,"duplicated":0,"reordered":0' || fail "messages were lost: $(streamed $slot)"
+    result "{\"test\": \"suspend\", \"slot\": $slot, \"said\": $(streamed $slot)}"
 done
 check "the agent runs" kill -0 "$agent"
 signal "$LAB_DOMAIN-done"
