@@ -81,10 +81,7 @@ impl Request {
                 known().join(", ")
             );
         }
-        let wanted = |test: &Test| {
-            let any = self.only.is_empty() && (self.list || !test.spec.measures);
-            any || self.only.contains(&test.name)
-        };
+        let wanted = |test: &Test| self.only.is_empty() || self.only.contains(&test.name);
         Ok(all.into_iter().filter(wanted).collect())
     }
 }
@@ -201,12 +198,6 @@ mod tests {
         };
         assert_eq!(chosen("xen").expect("all"), 2);
         assert_eq!(chosen("xen --only b").expect("one"), 1);
-        let mut measurement = named("m");
-        measurement.spec.measures = true;
-        let unasked = parse("xen")
-            .expect("known")
-            .choose(vec![named("a"), measurement]);
-        assert_eq!(unasked.expect("one").len(), 1);
         let error = chosen("xen --only c").expect_err("there is none");
         assert!(error.to_string().contains("a, b"), "{error}");
     }

@@ -12,6 +12,7 @@ mod leave;
 mod lending;
 mod news;
 mod pending;
+mod pools;
 mod program;
 mod requests;
 

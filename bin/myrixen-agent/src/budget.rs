@@ -1,7 +1,7 @@
 //! How large rings may be in granted memory.
 
 use myrixen_platform::message::{FailReason, Failure};
-use myrixen_platform::xen::{MOST_PAGES, PAGE};
+use myrixen_platform::xen::{MOST_PAGES, MOST_POOL_PAGES, PAGE};
 use myrixen_ring::{Capacity, Layout};
 
 /// Queue pairs that the grant table is to have room for.
@@ -25,6 +25,15 @@ impl Budget {
             usable,
             pages: (usable / SHARES).min(MOST_PAGES),
         }
+    }
+
+    /// Bytes of a pool that a program wants to be of that many: whole pages, within an eighth of what is used of the table.
+    #[must_use]
+    pub fn pool(&self, bytes: u32) -> u32 {
+        let wanted = usize::try_from(bytes).unwrap_or(usize::MAX).div_ceil(PAGE);
+        let most = (self.usable / 8).min(MOST_POOL_PAGES);
+        let pages = wanted.clamp(1, most.max(1));
+        u32::try_from(pages * PAGE).unwrap_or(u32::MAX)
     }
 
     /// Entries that all programs together may use.
@@ -119,6 +128,15 @@ mod tests {
         let layout = budget.fit(1 << 20, 1 << 20, 9000).unwrap();
         assert_eq!(rings(layout), [1 << 15, 1 << 15]);
         assert!(layout.capacities()[0].largest_frame() >= 9000);
+    }
+
+    #[test]
+    fn a_pool_gets_an_eighth_at_most() {
+        let budget = Budget::of_table(32768);
+        assert_eq!(budget.pool(1), 4096);
+        assert_eq!(budget.pool(8 << 20), 8 << 20);
+        assert_eq!(budget.pool(u32::MAX), 28672 / 8 * 4096);
+        assert_eq!(Budget::of_table(u32::MAX).pool(u32::MAX), 64 << 20);
     }
 
     #[test]

@@ -47,4 +47,21 @@ pub trait Lender {
         brought: Brought,
         terms: &Terms,
     ) -> Result<Handover, SetupError>;
+
+    /// A pool in memory of ours that domain `to` may read; of what is handed over we keep nothing.
+    ///
+    /// # Errors
+    /// [`SetupError`] names the limit.
+    fn lend_pool(&mut self, to: u16, bytes: u32) -> Result<(Brought, Handover), SetupError>;
+
+    /// A pool that domain `from` has lent us.
+    ///
+    /// # Errors
+    /// [`SetupError`] says why it cannot be used.
+    fn borrow_pool(
+        &mut self,
+        from: u16,
+        brought: Brought,
+        bytes: u32,
+    ) -> Result<Handover, SetupError>;
 }

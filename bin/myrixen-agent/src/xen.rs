@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 
 use myrixen_platform::message::{Brought, Request, Serial};
 use myrixen_platform::xen::front::{Front, FrontEvent, GrantedRings};
-use myrixen_platform::xen::{DomId, GrantAlloc, Offered, Taken, XenError, XenStore};
+use myrixen_platform::xen::{
+    DomId, GrantAlloc, Offered, Taken, XenError, XenStore, borrow_pool, lend_pool,
+};
 use myrixen_platform::{Handover, SetupError, WaitSet};
 use myrixen_ring::Terms;
 
@@ -89,6 +91,19 @@ impl Lender for GrantedMemory {
         terms: &Terms,
     ) -> Result<Handover, SetupError> {
         Taken::take(DomId::new(from), brought, terms)?.into_handover()
+    }
+
+    fn lend_pool(&mut self, to: u16, bytes: u32) -> Result<(Brought, Handover), SetupError> {
+        lend_pool(DomId::new(to), bytes)
+    }
+
+    fn borrow_pool(
+        &mut self,
+        from: u16,
+        brought: Brought,
+        bytes: u32,
+    ) -> Result<Handover, SetupError> {
+        borrow_pool(DomId::new(from), brought, bytes)
     }
 }
 

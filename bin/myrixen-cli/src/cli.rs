@@ -254,7 +254,7 @@ pub(crate) enum PerfCommand {
     /// Half of the time from a message to its answer, by size
     Pingpong(PerfArgs),
     /// Bandwidth one way, by size
-    Stream(PerfArgs),
+    Stream(StreamArgs),
     /// Messages a second one way, by size
     Rate(PerfArgs),
     /// Measures TCP or UDP instead, between the same machines, to compare with
@@ -372,6 +372,15 @@ pub(crate) struct PerfArgs {
     /// Writes the records to FILE as a JSON array
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct StreamArgs {
+    #[command(flatten)]
+    pub(crate) perf: PerfArgs,
+    /// Sends large messages from memory that the other end can read in place: one copy. The path is then named direct-lent
+    #[arg(long, conflicts_with = "no_direct")]
+    pub(crate) lent: bool,
 }
 
 #[derive(Debug, Subcommand)]

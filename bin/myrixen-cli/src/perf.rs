@@ -61,9 +61,9 @@ enum Test {
 pub(crate) fn run(command: &PerfCommand) -> anyhow::Result<()> {
     match command {
         PerfCommand::Serve(args) => serve(args),
-        PerfCommand::Pingpong(args) => measure(Test::PingPong, &PINGPONG_SIZES, args),
-        PerfCommand::Stream(args) => measure(Test::Stream, &STREAM_SIZES, args),
-        PerfCommand::Rate(args) => measure(Test::Rate, &RATE_SIZES, args),
+        PerfCommand::Pingpong(args) => measure(Test::PingPong, &PINGPONG_SIZES, args, false),
+        PerfCommand::Stream(args) => measure(Test::Stream, &STREAM_SIZES, &args.perf, args.lent),
+        PerfCommand::Rate(args) => measure(Test::Rate, &RATE_SIZES, args, false),
         PerfCommand::Peer(command) => peer::run(command),
         PerfCommand::Report(args) => report::bars::run(args),
     }
@@ -118,7 +118,7 @@ fn serve(args: &ServeArgs) -> anyhow::Result<()> {
     )
 }
 
-fn measure(test: Test, sizes: &[u64], args: &PerfArgs) -> anyhow::Result<()> {
+fn measure(test: Test, sizes: &[u64], args: &PerfArgs, lent: bool) -> anyhow::Result<()> {
     let target: Target = args.target.parse()?;
     let fabric = join(&args.attach)?;
     let options = EndpointOptions::default()
@@ -140,7 +140,18 @@ fn measure(test: Test, sizes: &[u64], args: &PerfArgs) -> anyhow::Result<()> {
     if here && !args.no_direct {
         client.settle(is_direct)?;
     }
-    let path = match (is_direct(), here) {
+    let is_direct = is_direct();
+    if lent {
+        if !is_direct {
+            bail!(
+                "there is no direct channel to {}: memory is lent to guests of the same host and partition",
+                args.target
+            );
+        }
+        client.lend();
+    }
+    let path = match (is_direct, here) {
+        (true, _) if lent => Path::DirectLent,
         (true, _) => Path::Direct,
         (false, true) => Path::Switched,
         (false, false) => Path::Wire,

@@ -15,6 +15,8 @@ use serde::{Deserialize, Serialize};
 pub(crate) enum Path {
     /// A channel between two guests of one host, with nobody between them.
     Direct,
+    /// The same, from memory that the receiver can read in place ([`myrixen::Endpoint::alloc_for`]).
+    DirectLent,
     /// Through the back end of one host.
     Switched,
     /// Through the back ends of two hosts and the network between them.
@@ -29,6 +31,7 @@ impl fmt::Display for Path {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Direct => f.pad("direct"),
+            Self::DirectLent => f.pad("direct-lent"),
             Self::Switched => f.pad("switched"),
             Self::Wire => f.pad("wire"),
             Self::Native => f.pad("native"),
@@ -49,13 +52,14 @@ impl TryFrom<String> for Path {
     fn try_from(text: String) -> Result<Self, String> {
         match text.as_str() {
             "direct" => Ok(Self::Direct),
+            "direct-lent" => Ok(Self::DirectLent),
             "switched" => Ok(Self::Switched),
             "wire" => Ok(Self::Wire),
             "native" => Ok(Self::Native),
             other => match other.strip_prefix("peer:") {
                 Some(name) if !name.is_empty() => Ok(Self::Peer(name.to_owned())),
                 _ => Err(format!(
-                    "unknown path {other:?}: expected direct, switched, wire, native or peer:NAME"
+                    "unknown path {other:?}: expected direct, direct-lent, switched, wire, native or peer:NAME"
                 )),
             },
         }

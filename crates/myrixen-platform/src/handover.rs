@@ -65,6 +65,18 @@ impl Handover {
         u8::try_from(self.items.len()).unwrap_or(u8::MAX)
     }
 
+    /// The one thing in it, if that is a driver's pages.
+    pub(crate) fn into_device_pages(self) -> Result<(OwnedFd, u64, u64), HandoverError> {
+        let have = self.items.len();
+        match self.items.into_iter().next() {
+            Some(Item::DevicePages { fd, offset, len }) => Ok((fd, offset, len)),
+            _ => Err(HandoverError::Unexpected {
+                have,
+                what: "granted pages",
+            }),
+        }
+    }
+
     /// The queue pair in another guest's memory, if that is what it is.
     pub(crate) fn lent(&self) -> Option<Lent> {
         self.items.iter().find_map(|item| match item {
@@ -85,7 +97,7 @@ pub(crate) enum Item {
     Waiter(Waiter),
     /// A guest's pool: shared memory that others can only read.
     Pool(SharedPool),
-    /// Shared memory that a kernel driver keeps: `len` bytes from `offset`, readable and writable.
+    /// Shared memory that a kernel driver keeps: `len` bytes from `offset`; what may be done with it depends on what it is for.
     DevicePages { fd: OwnedFd, offset: u64, len: u64 },
     /// An event channel, both ends of a bell at once.
     Event(EventChannel),
@@ -140,13 +152,18 @@ pub(crate) fn map(
 }
 
 /// Maps memory that a kernel driver keeps. Whoever handed it over is trusted to have given a driver's descriptor.
-pub(crate) fn map_device(fd: &OwnedFd, offset: u64, len: u64) -> Result<Pages, HandoverError> {
+pub(crate) fn map_device(
+    fd: &OwnedFd,
+    offset: u64,
+    len: u64,
+    access: Access,
+) -> Result<Pages, HandoverError> {
     let unusable = |source| HandoverError::Unusable {
         what: "granted pages",
         source,
     };
     let len = usize::try_from(len).map_err(|_| unusable(std::io::ErrorKind::OutOfMemory.into()))?;
-    Pages::map_device(fd, offset, len, Access::ReadWrite).map_err(unusable)
+    Pages::map_device(fd, offset, len, access).map_err(unusable)
 }
 
 const PAGES: u16 = 1;

@@ -1,11 +1,13 @@
 //! The system calls that no crate wraps the way we need them.
 //!
-//! Each unsafe block is one call. `rustix` has `SO_PEERCRED` too, but its process id cannot be 0, which is what the
+//! Each unsafe block is one call, but for a promise to `myrixen-shm`. `rustix` has `SO_PEERCRED` too, but its process id cannot be 0, which is what the
 //! kernel says of a peer in a process-id namespace that cannot be seen from ours.
 #![allow(unsafe_code)]
 
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+
+use myrixen_shm::{Pages, Pool};
 
 use crate::meeting::Credentials;
 
@@ -104,6 +106,13 @@ pub(crate) fn read_process(pid: u32, from: [u64; 2], into: [&mut [u8]; 2]) -> io
     // looked up in the other process, where the kernel checks it.
     let read = unsafe { libc::process_vm_readv(pid, ours.as_ptr(), 2, theirs.as_ptr(), 2, 0) };
     usize::try_from(read).map_err(|_| io::Error::last_os_error())
+}
+
+/// A pool in pages that an agent has granted for us.
+pub(crate) fn pool_of(fd: OwnedFd, pages: Pages) -> Pool {
+    // SAFETY: the agent, which we trust with all that we share, grants pages of a pool once, to one program, for others to read only;
+    // they were mapped here alone, from this descriptor, which goes into the pool.
+    unsafe { Pool::of_pages(fd, pages) }
 }
 
 /// 16 bytes that nobody can guess.

@@ -66,6 +66,7 @@ mod gntdev;
 mod link;
 mod meeting;
 pub(crate) mod pair;
+mod pool;
 mod sys;
 pub mod toolstack;
 mod xenstore;
@@ -78,6 +79,7 @@ pub use gntdev::{GrantMap, Mapped, Prepared};
 pub use link::XenLink;
 pub use meeting::XenMeeting;
 pub use pair::{MOST_PAGES, Offered, Taken};
+pub use pool::{MOST_POOL_PAGES, borrow_pool, lend_pool};
 pub use xenstore::{
     MAX_EVENTS, MAX_REQUEST, Permission, Rights, Transaction, WatchEvent, XenStore,
 };

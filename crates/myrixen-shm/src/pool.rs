@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::extents::Extents;
 use crate::{CACHE_LINE, Pages, memfd_readonly_to_others};
 
-/// Address space for message buffers in one memfd, from which [`PoolBuf`]s are cut.
+/// Address space for message buffers, in one memfd as a rule, from which [`PoolBuf`]s are cut.
 ///
 /// Pages come into being when they are first touched, so a pool can be much larger than what will be used of it. What a dropped buffer
 /// has touched stays with the pool for the next one (the kernel punches no holes in memory that is sealed against other writers), and goes back to the system with the
@@ -58,6 +58,19 @@ impl Pool {
         Ok(Self {
             shared: Arc::new(Shared { fd, pages, free }),
         })
+    }
+
+    /// A pool in pages that somebody else has made: granted ones. `fd` is kept open with them, and is what [`fd`](Self::fd) gives.
+    ///
+    /// # Safety
+    ///
+    /// Nobody else writes to the pages, in this process or another, as long as the pool or a buffer of it lives.
+    #[must_use]
+    pub unsafe fn of_pages(fd: OwnedFd, pages: Pages) -> Self {
+        let free = Mutex::new(Extents::new(pages.len() / CACHE_LINE));
+        Self {
+            shared: Arc::new(Shared { fd, pages, free }),
+        }
     }
 
     /// Takes `len` bytes that begin on a cache line. What is in them is left from before (zeros at first). `None` when
@@ -152,7 +165,8 @@ impl Deref for PoolBuf {
     #[inline]
     fn deref(&self) -> &[u8] {
         // SAFETY: the range was checked in `alloc`, is initialised (the kernel zeroes it), belongs to this buffer alone until it is dropped, and
-        // the seal keeps everybody else from writing to it: the mapping in `Shared` is the last writable one.
+        // nobody else can write to it: the seal sees to it that the mapping in `Shared` is the last writable one, or whoever called
+        // `of_pages` does.
         unsafe { slice::from_raw_parts(self.base.as_ptr(), self.len) }
     }
 }

@@ -159,8 +159,7 @@ impl Core {
                 let mut hint = [0; MAX_HINT];
                 let hint = &mut hint[..record.hint_len().min(MAX_HINT)];
                 path.consumer.read_hint(&record, hint);
-                Offer::parse(hint, direct.pool.as_ref(), direct.memory)
-                    .and_then(|offer| self.offers.add(offer))
+                Offer::parse(hint, &direct.theirs).and_then(|offer| self.offers.add(offer))
             }
             _ => None,
         };
@@ -258,37 +257,41 @@ impl Core {
         let Some(offer) = transmit.offer else {
             return 0;
         };
-        let (Some(direct), Some(guards), Some(memory)) = (
-            &self.paths[at].direct,
-            &mut self.guards,
-            self.regions.get(offer.region),
-        ) else {
+        let (Some(direct), Some(memory)) = (&self.paths[at].direct, self.regions.get(offer.region))
+        else {
             return 0;
         };
-        let held = self
-            .guarded
-            .iter()
-            .find(|(region, _)| *region == offer.region);
-        let guard = match held {
-            Some((_, guard)) => *guard,
+        let Some(guards) = self
+            .guards
+            .as_ref()
+            .map(|own| direct.guards_of(memory).unwrap_or(own))
+        else {
+            return 0;
+        };
+        let held = self.guarded.iter().position(|(region, guard)| {
+            // One that has been offered on another path before needs another guard.
+            *region == offer.region && guard.is_of(guards)
+        });
+        let at = match held {
+            Some(at) => at,
             None => match guards.take() {
                 Some(guard) => {
+                    self.guarded.retain(|(region, _)| *region != offer.region);
                     self.guarded.push((offer.region, guard));
-                    guard
+                    self.guarded.len() - 1
                 }
                 None => return 0,
             },
         };
+        let (_, guard) = &self.guarded[at];
         offer::describe(memory, guards, guard, direct.readable, hint).unwrap_or(0)
     }
 
     /// Takes a buffer back from the engine's names. Nobody reads it in place after this.
     pub(crate) fn reclaim(&mut self, region: RegionId) -> Memory {
         if let Some(at) = self.guarded.iter().position(|(held, _)| *held == region) {
-            let (_, guard) = self.guarded.swap_remove(at);
-            if let Some(guards) = &mut self.guards {
-                guards.revoke(guard);
-            }
+            // Which ends the offer.
+            self.guarded.swap_remove(at);
         }
         self.regions.remove(region)
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use mxoe::addr::Address;
 use mxoe::engine::{self, Connect, Receive, Send as SendArgs, SendMode, Space};
-use myrixen_shm::{lend, lend_ref};
+use myrixen_shm::{PoolBuf, lend, lend_ref};
 
 use crate::buffer::{INLINE, Memory, RecvBuffer, SendBuffer};
 use crate::core::{Core, RETAINED_CAP};
@@ -119,6 +119,18 @@ impl Endpoint {
                 })
             })
             .unwrap_or(PathKind::Switched)
+    }
+
+    /// Memory to send large messages to this peer from, in one copy: memory that the peer can read in place and nobody else can write. Takes it
+    /// from [`Fabric::alloc`](crate::Fabric::alloc)'s, which every guest of this host that we have a direct channel with can read. Where
+    /// guests are domains, it takes it from granted pages that this peer's domain alone can read, of which there are
+    /// [`EndpointOptions::lent_bytes`](crate::EndpointOptions::lent_bytes): the first call for a direct channel asks the agent for them, and
+    /// waits a few milliseconds. A buffer outlives its channel; what is sent from it to others, or when there is another channel, goes as from
+    /// ordinary memory. So it does if there is no direct channel yet (see [`path`](Self::path)), or no more of that memory.
+    ///
+    /// `None` if there is no memory at all.
+    pub fn alloc_for(&self, peer: &Peer, len: usize) -> Option<PoolBuf> {
+        self.shared.alloc_for(peer.address, len)
     }
 
     /// Forgets a peer: what is pending to it fails.

@@ -20,7 +20,7 @@ use crate::endpoint::Endpoint;
 use crate::error::{Error, Result};
 use crate::home::{Door, Home, Place};
 use crate::mailbox::Mailbox;
-use crate::offer::Guards;
+use crate::offer::{Audience, Guards};
 use crate::options::EndpointOptions;
 use crate::path::{Parts as PathParts, Path};
 use crate::progress::Progress;
@@ -432,7 +432,7 @@ impl Endpoint {
             dialect: board.dialect,
             guards: options
                 .read_in_place
-                .then(|| Guards::new(&inner.pool))
+                .then(|| Guards::new(&inner.pool, Audience::Partners))
                 .flatten(),
         });
         let mut endpoints = inner
@@ -449,6 +449,7 @@ impl Endpoint {
             wait: options.wait,
             direct: options.direct,
             ring_bytes: options.ring_bytes,
+            lent_bytes: options.lent_bytes,
             handler: options.handler.clone(),
         });
         entry.insert(Arc::downgrade(&shared));

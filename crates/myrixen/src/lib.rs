@@ -43,6 +43,7 @@ mod future;
 mod handle;
 mod home;
 mod later;
+mod lending;
 mod mailbox;
 mod message;
 mod offer;

@@ -113,7 +113,7 @@ pub enum PathKind {
     /// A channel of shared memory straight to the peer.
     Direct {
         /// The peer can read large messages out of ordinary memory in one copy; otherwise only out
-        /// of memory from [`Fabric::alloc`](crate::Fabric::alloc).
+        /// of memory from [`Endpoint::alloc_for`](crate::Endpoint::alloc_for).
         reads_memory: bool,
     },
     /// Through the back end: to another guest of this host, or to another host.

@@ -1,11 +1,12 @@
 //! Rendezvous data read in place: what a sender attaches to a RNDV on a direct channel, and how a
 //! receiver reads it with one copy instead of pulling frames.
 //!
-//! The hint's layout is in docs/ring-abi.md, "Hints". A *guard* word in the sender's pool tells
+//! The hint's layout is in docs/ring-abi.md, "Hints". A *guard* word in a pool of the sender's tells
 //! whether the data still is what was offered: the sender changes it before it lets go of the
 //! buffer, and the receiver looks at it after copying.
 
 use std::sync::atomic::{Ordering, fence};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use mxoe::engine::{OfferId, PullId, RegionId};
 use myrixen_platform::memory::PeerMemory;
@@ -16,60 +17,111 @@ use crate::buffer::Memory;
 
 const KIND_POOL: u16 = 1;
 const KIND_MEMORY: u16 = 2;
+const KIND_LENT: u16 = 3;
 const HEADER: usize = 16;
 const ENTRY: usize = 16;
 /// Pieces a hint may name. A buffer in more pieces is pulled instead.
 const MAX_PIECES: usize = 16;
 /// The longest hint: what a ring's largest record must leave room for.
 pub(crate) const MAX_HINT: usize = HEADER + MAX_PIECES * ENTRY;
-/// Guard words of one endpoint: more rendezvous sends than this at a time go without an offer.
+/// Guard words of one pool: more rendezvous sends than this at a time go without an offer.
 const GUARDS: usize = 256;
+/// The bytes that they take of it.
+pub(crate) const GUARD_BYTES: usize = GUARDS * 8;
 
-/// The guard words of an endpoint, in its pool.
+/// For whom a pool can be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Audience {
+    /// Every direct partner that the fabric's pool is handed to.
+    Partners,
+    /// The other end of one direct channel.
+    One,
+}
+
+/// A pool that others read, and the guard words in it.
 pub(crate) struct Guards {
-    words: PoolBuf,
+    pool: Pool,
+    audience: Audience,
+    words: Arc<Mutex<Words>>,
+}
+
+struct Words {
+    bytes: PoolBuf,
     free: Vec<usize>,
 }
 
-/// One guard in use: tells its offer from every earlier one.
-#[derive(Clone, Copy)]
+/// One guard in use: tells its offer from every earlier one. When it is dropped, the offer is over: whoever still reads will find out.
 pub(crate) struct Guard {
+    words: Arc<Mutex<Words>>,
     index: usize,
     value: u64,
 }
 
+fn lock(words: &Mutex<Words>) -> MutexGuard<'_, Words> {
+    // A list of numbers and words that are stored whole: nothing is left half done.
+    words.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 impl Guards {
-    pub(crate) fn new(pool: &Pool) -> Option<Self> {
-        Some(Self {
-            words: pool.alloc(GUARDS * 8)?,
+    /// `None` if the pool is used up.
+    pub(crate) fn new(pool: &Pool, audience: Audience) -> Option<Self> {
+        let words = Words {
+            bytes: pool.alloc(GUARD_BYTES)?,
             free: (0..GUARDS).rev().collect(),
+        };
+        Some(Self {
+            pool: pool.clone(),
+            audience,
+            words: Arc::new(Mutex::new(words)),
         })
     }
 
-    pub(crate) fn take(&mut self) -> Option<Guard> {
-        let index = self.free.pop()?;
+    /// The pool that they guard.
+    pub(crate) fn pool(&self) -> &Pool {
+        &self.pool
+    }
+
+    pub(crate) fn take(&self) -> Option<Guard> {
+        let mut words = lock(&self.words);
+        let index = words.free.pop()?;
         let mut value = [0; 8];
-        value.copy_from_slice(&self.words[index * 8..index * 8 + 8]);
+        value.copy_from_slice(&words.bytes[index * 8..index * 8 + 8]);
         Some(Guard {
+            words: Arc::clone(&self.words),
             index,
             value: u64::from_ne_bytes(value),
         })
     }
+}
 
-    /// The offer is over: whoever still reads will find out.
-    pub(crate) fn revoke(&mut self, guard: Guard) {
-        let next = guard.value.wrapping_add(1);
-        self.words
-            .store_u64(guard.index * 8, next, Ordering::Relaxed);
+impl Guard {
+    /// Whether it is one of these.
+    pub(crate) fn is_of(&self, guards: &Guards) -> bool {
+        Arc::ptr_eq(&self.words, &guards.words)
+    }
+
+    /// Where in the pool.
+    fn offset(&self) -> u64 {
+        lock(&self.words).bytes.offset() + self.index as u64 * 8
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        let mut words = lock(&self.words);
+        let next = self.value.wrapping_add(1);
+        words
+            .bytes
+            .store_u64(self.index * 8, next, Ordering::Relaxed);
         fence(Ordering::SeqCst); // before the buffer is used again; pairs with: still_valid
-        self.free.push(guard.index);
+        words.free.push(self.index);
     }
 }
 
 /// What a direct channel lets the other end read.
 #[derive(Clone, Copy)]
 pub(crate) struct Readable {
-    /// The other end has our pool mapped.
+    /// The other end has the fabric's pool mapped.
     pub(crate) pool: bool,
     /// The other end can read our memory through the kernel.
     pub(crate) memory: bool,
@@ -79,20 +131,24 @@ pub(crate) struct Readable {
 pub(crate) fn describe(
     memory: &Memory,
     guards: &Guards,
-    guard: Guard,
+    guard: &Guard,
     readable: Readable,
     hint: &mut [u8; MAX_HINT],
 ) -> Option<usize> {
     let mut pieces = [(0u64, 0u64); MAX_PIECES];
     let mut count = 0;
     let kind = match memory {
-        Memory::Pool(buffer) if readable.pool => {
+        Memory::Pool(buffer) if guards.pool.owns(buffer) => {
             pieces[0] = (buffer.offset(), buffer.len() as u64);
             count = 1;
-            KIND_POOL
+            match guards.audience {
+                Audience::One => KIND_LENT,
+                Audience::Partners if readable.pool => KIND_POOL,
+                Audience::Partners => return None,
+            }
         }
         // Reading through the kernel still needs the guard word, which is in the pool.
-        _ if readable.memory && readable.pool => {
+        _ if readable.memory && readable.pool && guards.audience == Audience::Partners => {
             let mut fits = true;
             memory.read(0, memory.len(), |piece| match pieces.get_mut(count) {
                 Some(slot) => {
@@ -108,10 +164,9 @@ pub(crate) fn describe(
         }
         _ => return None,
     };
-    let guard_at = guards.words.offset() + guard.index as u64 * 8;
     hint[..2].copy_from_slice(&kind.to_le_bytes());
     hint[2..4].copy_from_slice(&u16::try_from(count).ok()?.to_le_bytes());
-    hint[4..8].copy_from_slice(&u32::try_from(guard_at).ok()?.to_le_bytes());
+    hint[4..8].copy_from_slice(&u32::try_from(guard.offset()).ok()?.to_le_bytes());
     hint[8..16].copy_from_slice(&guard.value.to_le_bytes());
     for (i, (at, len)) in pieces[..count].iter().enumerate() {
         let entry = &mut hint[HEADER + i * ENTRY..][..ENTRY];
@@ -119,6 +174,17 @@ pub(crate) fn describe(
         entry[8..].copy_from_slice(&len.to_le_bytes());
     }
     Some(HEADER + count * ENTRY)
+}
+
+/// What the other end of a direct channel lets us read.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Theirs {
+    /// The pool of its fabric.
+    pub(crate) pool: Option<Pages>,
+    /// The pool that it has lent us alone.
+    pub(crate) lent: Option<Pages>,
+    /// Its memory, where the kernel lets us (the channel's probe says so).
+    pub(crate) memory: Option<PeerMemory>,
 }
 
 /// Data that a partner has offered. Its numbers are the partner's: nothing here is trusted.
@@ -133,21 +199,22 @@ pub(crate) struct Offer {
 }
 
 impl Offer {
-    /// Reads a hint. `None` if it makes no sense: the message is then pulled.
-    pub(crate) fn parse(
-        hint: &[u8],
-        pool: Option<&Pages>,
-        memory: Option<PeerMemory>,
-    ) -> Option<Self> {
+    /// Reads a hint. `None` if it makes no sense, or names what we cannot read (yet): the message is then pulled.
+    pub(crate) fn parse(hint: &[u8], readable: &Theirs) -> Option<Self> {
         let u16_at = |at: usize| Some(u16::from_le_bytes(hint.get(at..at + 2)?.try_into().ok()?));
         let u64_at = |at: usize| Some(u64::from_le_bytes(hint.get(at..at + 8)?.try_into().ok()?));
         let kind = u16_at(0)?;
         let count = usize::from(u16_at(2)?);
         let guard_at = u32::from_le_bytes(hint.get(4..8)?.try_into().ok()?);
-        let pool = pool?.clone();
-        let known = kind == KIND_POOL || kind == KIND_MEMORY && memory.is_some();
+        let memory = readable.memory;
+        let pool = match kind {
+            KIND_POOL => readable.pool.clone()?,
+            KIND_MEMORY if memory.is_some() => readable.pool.clone()?,
+            KIND_LENT => readable.lent.clone()?,
+            _ => return None,
+        };
         let aligned = guard_at % 8 == 0 && guard_at as usize + 8 <= pool.len();
-        if !known || !aligned || count == 0 || count > MAX_PIECES {
+        if !aligned || count == 0 || count > MAX_PIECES {
             return None;
         }
         let mut pieces = Vec::with_capacity(count);
@@ -155,7 +222,7 @@ impl Offer {
             let at = HEADER + i * ENTRY;
             let (from, len) = (u64_at(at)?, u64_at(at + 8)?);
             let end = from.checked_add(len)?;
-            if kind == KIND_POOL && end > pool.len() as u64 {
+            if kind != KIND_MEMORY && end > pool.len() as u64 {
                 return None;
             }
             pieces.push((from, len));
@@ -197,7 +264,7 @@ impl Offer {
     }
 
     fn read_piece(&self, from: u64, into: &mut [u8]) -> bool {
-        if self.kind == KIND_POOL {
+        if self.kind != KIND_MEMORY {
             let Ok(from) = usize::try_from(from) else {
                 return false;
             };

@@ -19,6 +19,7 @@ pub struct EndpointOptions {
     pub(crate) read_in_place: bool,
     pub(crate) give_up: Option<Duration>,
     pub(crate) ring_bytes: u32,
+    pub(crate) lent_bytes: u32,
     pub(crate) announce_unexpected: bool,
     pub(crate) handler: Option<UnexpectedHandler>,
 }
@@ -34,6 +35,7 @@ impl Default for EndpointOptions {
             read_in_place: true,
             give_up: None,
             ring_bytes: 1 << 20,
+            lent_bytes: 8 << 20,
             announce_unexpected: false,
             handler: None,
         }
@@ -89,6 +91,14 @@ impl EndpointOptions {
     #[must_use]
     pub fn ring_bytes(mut self, bytes: u32) -> Self {
         self.ring_bytes = bytes;
+        self
+    }
+
+    /// How much memory to lend each partner in another domain that [`Endpoint::alloc_for`] is called for, in bytes (default: 8 MiB). The agent may
+    /// give less.
+    #[must_use]
+    pub fn lent_bytes(mut self, bytes: u32) -> Self {
+        self.lent_bytes = bytes;
         self
     }
 

@@ -7,7 +7,6 @@ use mxoe::addr::{Address, NicAddr};
 use mxoe::engine::{PathId, PathProfile, Transmit};
 use mxoe::frame::Dialect;
 use myrixen_platform::bell::bell;
-use myrixen_platform::memory::PeerMemory;
 use myrixen_platform::message::ChannelId;
 use myrixen_platform::process::{DirectHandles, PortHandles};
 use myrixen_platform::{BellKind, Ringer, Waiter};
@@ -20,7 +19,7 @@ use myrixen_shm::Pages;
 use crate::address::from_port;
 use crate::buffer::Memory;
 use crate::error::{Error, Result};
-use crate::offer::{MAX_HINT, Readable};
+use crate::offer::{Guards, MAX_HINT, Readable, Theirs};
 use crate::region::Regions;
 
 /// The other end of a direct channel.
@@ -28,27 +27,37 @@ pub(crate) struct Direct {
     pub(crate) peer: Address,
     /// Which channel to it.
     pub(crate) channel: ChannelId,
-    /// Its pool, mapped read-only.
-    pub(crate) pool: Option<Pages>,
-    /// Its memory, where the kernel lets us read it (the channel's probe says so).
-    pub(crate) memory: Option<PeerMemory>,
+    /// What we can read of it, mapped read-only.
+    pub(crate) theirs: Theirs,
     /// What it may read of us.
     pub(crate) readable: Readable,
+    /// Memory that it alone may read.
+    pub(crate) lends: Lends,
     /// Which end we are: the front end has made the pages.
     side: Side,
+}
+
+/// Memory of ours for the other end of a direct channel alone: `docs/xen.md`, "Pools in granted pages".
+pub(crate) enum Lends {
+    /// It has been given our pool, if we have one: there is no more to lend.
+    Nothing,
+    /// It is in another domain, and can be lent some.
+    NotYet,
+    Some(Guards),
 }
 
 /// A queue pair and its doorbells.
 pub(crate) struct Path {
     pub(crate) id: PathId,
+    /// `None` for the path to the back end. First, so that what is read of the other end is unmapped before the rings: these tell it that
+    /// all is.
+    pub(crate) direct: Option<Direct>,
     pub(crate) producer: Producer,
     pub(crate) consumer: Consumer,
     pub(crate) ringer: Ringer,
     pub(crate) waiter: Waiter,
     /// Bytes of the ring that frames arrive in.
     receive_room: u32,
-    /// `None` for the path to the back end.
-    pub(crate) direct: Option<Direct>,
     /// Records were published since the other end was last rung.
     unrung: bool,
     /// Frames wait for room.
@@ -97,6 +106,18 @@ fn direct_frame(terms: &Terms, max_frame: u32) -> u32 {
     forward.min(backward).min(LONGEST).max(max_frame)
 }
 
+impl Direct {
+    /// The guards of memory that the other end alone may read, if `memory` is of that.
+    pub(crate) fn guards_of(&self, memory: &Memory) -> Option<&Guards> {
+        match (&self.lends, memory) {
+            (Lends::Some(guards), Memory::Pool(buffer)) if guards.pool().owns(buffer) => {
+                Some(guards)
+            }
+            _ => None,
+        }
+    }
+}
+
 impl Path {
     /// The path to the back end.
     pub(crate) fn switch(parts: Parts) -> Self {
@@ -142,16 +163,26 @@ impl Path {
             waiter: channel.waiter,
             receive_room,
         };
+        let in_domain = parts.waiter.kind() == BellKind::EventChannel;
+        let hints = parts.producer.has_hints();
         let direct = Direct {
             peer: from_port(channel.peer.address),
             channel: channel.channel,
             readable: Readable {
-                pool: parts.producer.has_hints(),
+                pool: hints && !in_domain,
                 // Whether it can read us, it alone knows; it can where we can read it.
                 memory: channel.peer_memory.is_some(),
             },
-            pool: channel.peer_pool,
-            memory: channel.peer_memory,
+            lends: if hints && in_domain {
+                Lends::NotYet
+            } else {
+                Lends::Nothing
+            },
+            theirs: Theirs {
+                pool: channel.peer_pool,
+                lent: None,
+                memory: channel.peer_memory,
+            },
             side: channel.side,
         };
         Self::new(id, parts, Some(direct))
@@ -180,10 +211,7 @@ impl Path {
         PathProfile {
             dialect,
             pull_window: self.receive_room / 4 * 3,
-            fetch: self
-                .direct
-                .as_ref()
-                .is_some_and(|direct| direct.readable.pool),
+            fetch: self.direct.is_some() && self.producer.has_hints(),
             max_frame: self.max_frame,
         }
     }

@@ -529,6 +529,18 @@ impl Progress {
                     }
                 }
             }
+            News::PoolLent {
+                endpoint,
+                peer,
+                channel,
+                pool,
+            } => {
+                for (_, shared) in inner.open_endpoints() {
+                    if shared.address.endpoint.get() == endpoint {
+                        shared.borrow_pool(from_port(peer), channel, pool.as_ref());
+                    }
+                }
+            }
             News::Notice(Notice::DirectGone {
                 endpoint,
                 peer,

@@ -63,6 +63,10 @@ pub(crate) struct Shared {
     pub(crate) direct: bool,
     /// Size of the rings of its direct channels and of a port that is opened again.
     pub(crate) ring_bytes: u32,
+    /// Memory lent to each partner in another domain, in bytes.
+    pub(crate) lent_bytes: u32,
+    /// Held by the thread that asks for some.
+    pub(crate) lending: Mutex<()>,
     /// How many times the program has come in: the progress thread sees by it who is awake.
     pub(crate) visits: AtomicUsize,
     guarded: Mutex<Guarded>,
@@ -82,6 +86,7 @@ pub(crate) struct Parts {
     pub(crate) wait: Wait,
     pub(crate) direct: bool,
     pub(crate) ring_bytes: u32,
+    pub(crate) lent_bytes: u32,
     pub(crate) handler: Option<UnexpectedHandler>,
 }
 
@@ -100,6 +105,8 @@ impl Shared {
             bells: parts.bells,
             direct: parts.direct,
             ring_bytes: parts.ring_bytes,
+            lent_bytes: parts.lent_bytes,
+            lending: Mutex::new(()),
             visits: AtomicUsize::new(0),
             guarded: Mutex::new(Guarded {
                 core: parts.core,

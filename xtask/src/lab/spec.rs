@@ -55,9 +55,6 @@ pub(crate) struct Spec {
     /// A domU that is gone at the end is no failure.
     #[serde(default)]
     pub(crate) may_die: bool,
-    /// It measures, and runs only when it is named.
-    #[serde(default)]
-    pub(crate) measures: bool,
     /// Seconds after which the test is taken to hang.
     #[serde(default = "timeout")]
     pub(crate) timeout_s: u64,
@@ -178,7 +175,7 @@ mod tests {
     fn what_is_not_said_has_a_default() {
         let spec = Spec::parse("what = \"x\"").expect("enough");
         assert_eq!((spec.hosts, spec.guests, spec.vcpus), (1, 2, 1));
-        assert!(!spec.net && !spec.may_die && !spec.measures && spec.programs.is_empty());
+        assert!(!spec.net && !spec.may_die && spec.programs.is_empty());
         assert_eq!(spec.machine_memory_mib(), 448 + 2 * 192 + 192);
     }
 

@@ -21,7 +21,7 @@ fn nonsense() -> Failure {
     )
 }
 
-fn failure(reply: Reply) -> Failure {
+pub(super) fn failure(reply: Reply) -> Failure {
     match reply {
         Reply::Failed(failure) => failure,
         _ => nonsense(),
@@ -71,6 +71,8 @@ impl Broker {
             } => {
                 self.on_direct(now, (place, asker), (endpoint, to), (terms, with), reply);
             }
+            Pending::PoolGrantee(asked) => self.on_pool_grantee(now, place, asked, reply),
+            Pending::Pool { asked, with } => self.on_pool(now, asked, with, reply),
             Pending::AdoptDirect {
                 asker,
                 endpoint,

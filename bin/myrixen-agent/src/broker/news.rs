@@ -64,6 +64,15 @@ impl Broker {
                     self.notify(now, id, &notice, Handover::none());
                 }
             }
+            Notice::PoolLent {
+                endpoint,
+                peer,
+                channel,
+                bytes,
+                lent: Some(lent),
+            } => self.on_pool_lent(now, (place, endpoint), (peer, channel), bytes, lent),
+            // What is not said to be somewhere cannot be mapped.
+            Notice::PoolLent { lent: None, .. } => {}
             Notice::EndpointGone(who) => {
                 self.endpoint_gone(place, who);
                 self.notify_all(now, place, &notice);

@@ -5,6 +5,7 @@ use myrixen_platform::message::{PortAddress, Serial};
 use myrixen_ring::{Layout, Terms};
 
 use super::ProgramId;
+use super::pools::PoolAsked;
 
 /// Whose request it is, and under which number.
 pub(super) type Asker = (ProgramId, Serial);
@@ -42,6 +43,10 @@ pub(super) enum Pending {
         terms: Terms,
         with: Handover,
     },
+    /// Whom to lend a pool to.
+    PoolGrantee(PoolAsked),
+    /// A pool; with what the program is handed.
+    Pool { asked: PoolAsked, with: Handover },
     /// A channel that is there already.
     AdoptDirect {
         asker: Asker,

@@ -22,6 +22,13 @@ pub(super) enum Stage {
     Seated(Seat),
 }
 
+/// Who has lent a pool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Way {
+    Ours,
+    Theirs,
+}
+
 /// What a welcomed program has.
 pub(super) struct Seat {
     /// The place of its board.
@@ -32,6 +39,8 @@ pub(super) struct Seat {
     pub(super) opening: Vec<Option<u8>>,
     /// Its direct channels by its endpoint and the other end; `None` is on its way.
     pub(super) directs: BTreeMap<(u8, PortAddress), Option<ChannelId>>,
+    /// Channels that have a pool each way, once for all: the way and the channel.
+    pools: BTreeSet<(Way, ChannelId)>,
     /// Adopted channels whose other end, a program of this domain, has not come back yet.
     pub(super) awaited: BTreeMap<(u8, PortAddress), Instant>,
 }
@@ -44,6 +53,7 @@ impl Seat {
             ports: BTreeSet::new(),
             opening: Vec::new(),
             directs: BTreeMap::new(),
+            pools: BTreeSet::new(),
             awaited: BTreeMap::new(),
         }
     }
@@ -58,6 +68,30 @@ impl Seat {
         if let Some(at) = self.opening.iter().position(|o| *o == wanted) {
             self.opening.swap_remove(at);
         }
+    }
+
+    /// The channel between these two, if it is the one that is meant.
+    pub(super) fn channel(
+        &self,
+        endpoint: u8,
+        to: PortAddress,
+        channel: ChannelId,
+    ) -> Option<ChannelId> {
+        let held = *self.directs.get(&(endpoint, to))?;
+        held.filter(|held| held.may_be(channel))
+    }
+
+    /// Notes that a channel has a pool. False: it has one already.
+    pub(super) fn has_pool(&mut self, way: Way, channel: ChannelId) -> bool {
+        let directs = &self.directs;
+        let open = |id: ChannelId| directs.values().any(|held| *held == Some(id));
+        self.pools.retain(|(_, id)| open(*id));
+        self.pools.insert((way, channel))
+    }
+
+    /// The pool did not come to be.
+    pub(super) fn no_pool(&mut self, way: Way, channel: ChannelId) {
+        self.pools.remove(&(way, channel));
     }
 
     /// An endpoint of its own is no more; gives the other ends of its channels.

@@ -85,6 +85,13 @@ impl Broker {
                 to,
                 channel,
             } => self.adopt_direct(now, asker, (endpoint, to), channel),
+            Request::LendPool {
+                endpoint,
+                to,
+                channel,
+                bytes,
+                ..
+            } => self.lend_pool(asker, (endpoint, to), channel, bytes),
             Request::AskGrantee { .. } => fail(
                 FailReason::NotPermitted,
                 "programs grant nothing: the agent does",

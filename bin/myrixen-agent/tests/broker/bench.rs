@@ -143,6 +143,8 @@ pub(crate) fn welcome(mac: Mac, partition: &str) -> Welcome {
 pub(crate) struct Lent {
     pub(crate) lent: Vec<(u16, Terms)>,
     pub(crate) borrowed: Vec<(u16, Brought)>,
+    /// Pools, lent and borrowed, by the other domain and their length.
+    pub(crate) pools: Vec<(u16, u32)>,
     pub(crate) full: bool,
     /// Pages are used up.
     pub(crate) used_up: bool,
@@ -203,7 +205,35 @@ impl Lender for Memory {
         self.shared.lock().unwrap().borrowed.push((from, brought));
         self.make(terms)
     }
+
+    fn lend_pool(&mut self, to: u16, bytes: u32) -> Result<(Brought, Handover), SetupError> {
+        let mut shared = self.shared.lock().unwrap();
+        if shared.used_up {
+            return Err(SetupError::GrantsUsedUp("limit".into()));
+        }
+        shared.pools.push((to, bytes));
+        // Pages of a driver there are none here: the program sees that nothing is handed over.
+        Ok((POOL, Handover::none()))
+    }
+
+    fn borrow_pool(
+        &mut self,
+        from: u16,
+        brought: Brought,
+        bytes: u32,
+    ) -> Result<Handover, SetupError> {
+        let mut shared = self.shared.lock().unwrap();
+        shared.borrowed.push((from, brought));
+        if shared.full {
+            return Err(SetupError::Grants("not granted".into()));
+        }
+        shared.pools.push((from, bytes));
+        Ok(Handover::none())
+    }
 }
+
+/// Where a pool is said to lie.
+pub(crate) const POOL: Brought = Brought { page: 99, event: 0 };
 
 pub(crate) struct Bench {
     pub(crate) dir: tempfile::TempDir,
@@ -238,6 +268,7 @@ impl Bench {
         let memory = Arc::new(Mutex::new(Lent {
             lent: Vec::new(),
             borrowed: Vec::new(),
+            pools: Vec::new(),
             full: false,
             used_up: false,
         }));

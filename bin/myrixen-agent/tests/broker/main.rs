@@ -5,4 +5,5 @@ mod direct;
 mod hostile;
 mod lending;
 mod life;
+mod pools;
 mod ports;

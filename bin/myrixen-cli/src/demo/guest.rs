@@ -12,6 +12,7 @@ use super::protocol::{Command, GuestPlace, Plan, Report, Which};
 use super::{exchange, stream};
 use crate::cli::GuestArgs;
 use crate::measure::{self, Client, Label, Served};
+use crate::pattern::Stamp;
 use crate::record::{Path, Wait};
 
 /// What the demo's guests have to show each other to connect.
@@ -196,6 +197,29 @@ impl Guest {
             });
         }
         say(&Report::Connected)
+    }
+
+    /// Begins to send a message of `size` bytes with its stamp, of `kind`; it ends with `context`. Every other one is sent from memory that the
+    /// partner can read in place, if it can read any.
+    pub(crate) fn send(
+        &self,
+        partner: &Partner,
+        stamp: Stamp,
+        kind: u16,
+        size: usize,
+        context: u64,
+    ) -> anyhow::Result<()> {
+        let (main, to, bits) = (&self.main, &partner.main, stamp.bits(kind));
+        let lent = (stamp.number % 2 == 1).then(|| main.alloc_for(to, size));
+        if let Some(mut payload) = lent.flatten() {
+            stamp.fill(&mut payload);
+            main.isend(to, bits, payload)?.queue(context);
+        } else {
+            let mut payload = vec![0; size];
+            stamp.fill(&mut payload);
+            main.isend(to, bits, payload)?.queue(context);
+        }
+        Ok(())
     }
 
     /// Whether messages to a partner take a direct channel now. It opens soon after the first contact.

@@ -159,6 +159,7 @@ impl Demo {
                     messages,
                     bytes,
                     direct: channels,
+                    in_place: _,
                 } => {
                     direct += channels;
                     record.messages += messages;

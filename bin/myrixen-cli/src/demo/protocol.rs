@@ -97,11 +97,13 @@ pub(crate) enum Report {
     Connected,
     /// It has sent and verified messages up to this size.
     Exchanging { size: u64 },
-    /// It has received all that was meant for it, and every byte was right. To so many guests it has a direct channel.
+    /// It has received all that was meant for it, and every byte was right. To so many guests it has a direct channel; so many messages it
+    /// has read where the sender had them.
     Exchanged {
         messages: u64,
         bytes: u64,
         direct: usize,
+        in_place: u64,
     },
     /// One result.
     Measured { record: Record },

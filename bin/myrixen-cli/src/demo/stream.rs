@@ -224,10 +224,8 @@ impl Streamer<'_> {
         };
         while !self.stopping && lane.sending < DEPTH {
             stamp.number = lane.sent;
-            let mut payload = vec![0; SIZES[lane.sent as usize % SIZES.len()]];
-            stamp.fill(&mut payload);
-            main.isend(&lane.partner.main, stamp.bits(DATA), payload)?
-                .queue(context);
+            let size = SIZES[lane.sent as usize % SIZES.len()];
+            self.guest.send(&lane.partner, stamp, DATA, size, context)?;
             lane.sent += 1;
             lane.sending += 1;
         }

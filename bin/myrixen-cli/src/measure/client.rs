@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use hdrhistogram::Histogram;
-use myrixen::{Endpoint, Match, Peer};
+use myrixen::{Endpoint, Match, Peer, PoolBuf, SendBuffer};
 
 use super::timing::{Flow, Laps, WARM_UP, Way};
 use super::{Answer, CONTROL_BYTES, Kind, Order, PATIENCE, Test, buffers_of, window};
@@ -20,8 +20,14 @@ pub(crate) struct Client<'a> {
     server: Peer,
     wait: Wait,
     next_run: u32,
-    /// Buffers of earlier streams: fresh memory is dear to touch, above all in a domain of Xen.
-    spare: Vec<Vec<u8>>,
+    spare: Spare,
+}
+
+/// Buffers of earlier streams: fresh memory is dear to touch, above all in a domain of Xen.
+enum Spare {
+    Ordinary(Vec<Vec<u8>>),
+    /// Which the server can read in place.
+    Lent(Vec<PoolBuf>),
 }
 
 impl<'a> Client<'a> {
@@ -33,8 +39,13 @@ impl<'a> Client<'a> {
             server,
             wait,
             next_run: 0,
-            spare: Vec::new(),
+            spare: Spare::Ordinary(Vec::new()),
         }
+    }
+
+    /// Sends streams from memory that the server can read in place.
+    pub(crate) fn lend(&mut self) {
+        self.spare = Spare::Lent(Vec::new());
     }
 
     /// Keeps talking to the server until `settled` says that the way to it is the one to be measured, for at most
@@ -88,7 +99,14 @@ impl Way for Client<'_> {
         let run = self.order(Test::Flow, size, count)?;
         let bytes = usize::try_from(size)?;
         let buffers = if bytes <= SHORT { 0 } else { window(bytes) };
-        buffers_of(&mut self.spare, bytes, buffers);
+        let (endpoint, server) = (self.endpoint, self.server);
+        match &mut self.spare {
+            Spare::Ordinary(spare) => buffers_of(spare, bytes, buffers, || Some(vec![0; bytes])),
+            Spare::Lent(spare) => {
+                buffers_of(spare, bytes, buffers, || endpoint.alloc_for(&server, bytes))
+            }
+        }
+        .with_context(|| format!("no memory for {buffers} buffers of {bytes} bytes"))?;
         let begun = Instant::now();
         if bytes <= SHORT {
             let payload = vec![0x5a; bytes];
@@ -97,7 +115,11 @@ impl Way for Client<'_> {
                     .send(&self.server, Kind::Data.bits(run), &payload)?;
             }
         } else {
-            self.send_windowed(Kind::Data.bits(run), count)?;
+            let bits = Kind::Data.bits(run);
+            match &mut self.spare {
+                Spare::Ordinary(spare) => send_windowed(endpoint, &server, spare, bits, count)?,
+                Spare::Lent(spare) => send_windowed(endpoint, &server, spare, bits, count)?,
+            }
         }
         let receipt = Match::exact(Kind::Echo.bits(run));
         if self
@@ -115,28 +137,34 @@ impl Way for Client<'_> {
     }
 }
 
-impl Client<'_> {
-    /// Keeps a window of sends under way, each from a buffer of its own.
-    fn send_windowed(&mut self, bits: u64, count: u64) -> anyhow::Result<()> {
-        let mut under_way = VecDeque::new();
-        for _ in 0..count {
-            let buffer = match self.spare.pop() {
-                Some(buffer) => buffer,
-                None => {
-                    let oldest = under_way
-                        .pop_front()
-                        .expect("a full window has an oldest send");
-                    self.endpoint.wait_send(oldest)?
-                }
-            };
-            under_way.push_back(self.endpoint.isend(&self.server, bits, buffer)?);
-        }
-        for sending in under_way {
-            self.spare.push(self.endpoint.wait_send(sending)?);
-        }
-        Ok(())
+/// Keeps a window of sends under way, each from a buffer of its own.
+fn send_windowed<B: SendBuffer>(
+    endpoint: &Endpoint,
+    server: &Peer,
+    spare: &mut Vec<B>,
+    bits: u64,
+    count: u64,
+) -> anyhow::Result<()> {
+    let mut under_way = VecDeque::new();
+    for _ in 0..count {
+        let buffer = match spare.pop() {
+            Some(buffer) => buffer,
+            None => {
+                let oldest = under_way
+                    .pop_front()
+                    .expect("a full window has an oldest send");
+                endpoint.wait_send(oldest)?
+            }
+        };
+        under_way.push_back(endpoint.isend(server, bits, buffer)?);
     }
+    for sending in under_way {
+        spare.push(endpoint.wait_send(sending)?);
+    }
+    Ok(())
+}
 
+impl Client<'_> {
     /// Orders a test and returns its number once the server is ready for it.
     fn order(&mut self, test: Test, size: u64, count: u64) -> anyhow::Result<u32> {
         let run = self.next_run;

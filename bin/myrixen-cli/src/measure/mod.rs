@@ -112,10 +112,21 @@ fn window(size: usize) -> usize {
     ((8 << 20) / size.max(1)).clamp(4, 256)
 }
 
-/// Makes `spare` hold `count` buffers of `size` bytes, every page of which has been touched.
-fn buffers_of(spare: &mut Vec<Vec<u8>>, size: usize, count: usize) {
-    spare.retain(|buffer| buffer.len() == size);
-    spare.resize_with(count, || vec![0x5a; size]);
+/// Makes `spare` hold `count` buffers of `size` bytes, every page of which has been touched. `None` if there is no memory for them.
+fn buffers_of<B: AsMut<[u8]>>(
+    spare: &mut Vec<B>,
+    size: usize,
+    count: usize,
+    make: impl Fn() -> Option<B>,
+) -> Option<()> {
+    spare.retain_mut(|buffer| buffer.as_mut().len() == size);
+    spare.truncate(count);
+    while spare.len() < count {
+        let mut buffer = make()?;
+        buffer.as_mut().fill(0x5a);
+        spare.push(buffer);
+    }
+    Some(())
 }
 
 #[cfg(test)]

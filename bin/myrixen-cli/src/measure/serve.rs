@@ -115,7 +115,7 @@ fn take_in(
     let data = Match::exact(Kind::Data.bits(order.run)).from(client);
     let size = usize::try_from(order.size)?;
     let mut posted = 0;
-    buffers_of(spare, size, window(size));
+    buffers_of(spare, size, window(size), || Some(vec![0; size])).context("no memory")?;
     while posted < order.count
         && let Some(buffer) = spare.pop()
     {

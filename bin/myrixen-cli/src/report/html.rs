@@ -260,6 +260,7 @@ fn timeline(restart: &Restart) -> Option<Plot> {
 pub(super) fn colour(path: &Path) -> &'static str {
     match path {
         Path::Direct => "#1b9e77",
+        Path::DirectLent => "#66a61e",
         Path::Switched => "#e08214",
         Path::Wire => "#377eb8",
         Path::Native => "#984ea3",

@@ -127,6 +127,10 @@ pub struct Counters {
     pub fast_resends: u64,
     /// Resend timers that ran out.
     pub timeouts: u64,
+    /// Large messages that were read in place, in one copy.
+    pub fetches: u64,
+    /// Those that could not be, although they were offered: they were pulled.
+    pub fetches_failed: u64,
     /// Requests for blocks sent.
     pub pulls_out: u64,
     /// Requests for blocks sent again, for what was missing.

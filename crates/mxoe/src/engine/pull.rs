@@ -219,8 +219,14 @@ impl Endpoint {
         self.pulls[key].stage = Stage::Waiting;
         self.emit(Event::OfferFreed { offer });
         match result {
-            Ok(()) => self.finish_pull(now, key),
-            Err(FetchFailed) => self.run_pull(now, key),
+            Ok(()) => {
+                self.counters.fetches = self.counters.fetches.wrapping_add(1);
+                self.finish_pull(now, key);
+            }
+            Err(FetchFailed) => {
+                self.counters.fetches_failed = self.counters.fetches_failed.wrapping_add(1);
+                self.run_pull(now, key);
+            }
         }
     }
 

@@ -4,7 +4,7 @@
 use mxoe::addr::{Address, EndpointId};
 use mxoe::time::Time;
 use myrixen_platform::Handover;
-use myrixen_platform::message::{ChannelId, FailReason, Notice, Reply, Serial};
+use myrixen_platform::message::{Brought, ChannelId, FailReason, Lent, Notice, Reply, Serial};
 use myrixen_ring::Layout;
 
 use super::guest::{Guest, Seat};
@@ -149,6 +149,40 @@ impl Control {
                 self.notify(other, &gone, Handover::none());
             }
         }
+        done()
+    }
+
+    /// A guest has granted memory to the other end of a channel, which is told where it lies.
+    pub(super) fn lend_pool(
+        &mut self,
+        id: GuestId,
+        (endpoint, to): (u8, Address),
+        channel: ChannelId,
+        bytes: u32,
+        brought: Option<Brought>,
+    ) -> Answer {
+        let seat = self.seat(id)?;
+        let ours = Address::new(seat.nic, EndpointId::new(endpoint));
+        let held = seat.directs.get(&(endpoint, to));
+        let Some(channel) = held.copied().filter(|held| held.may_be(channel)) else {
+            return fail(FailReason::NotFound, format_args!("no channel to {to}"));
+        };
+        let grantee = |id: GuestId| self.guests.get(&id).and_then(|g| g.link.grantee());
+        let other = self.owner(to).filter(|other| grantee(*other).is_some());
+        let (Some(domain), Some(brought), Some(other)) = (grantee(id), brought, other) else {
+            return fail(
+                FailReason::NoDirectPath,
+                "nothing is granted between these two guests",
+            );
+        };
+        let notice = Notice::PoolLent {
+            endpoint: to.endpoint.get(),
+            peer: port_address(ours),
+            channel,
+            bytes,
+            lent: Some(Lent { domain, brought }),
+        };
+        self.notify(other, &notice, Handover::none());
         done()
     }
 

@@ -89,6 +89,13 @@ impl Control {
             } => self.adopt_direct(now, id, (endpoint, super::address(to)), channel),
             Request::AdoptPort { endpoint } => self.adopt_port(id, endpoint),
             Request::AskGrantee { to } => self.grantee(id, super::address(to)),
+            Request::LendPool {
+                endpoint,
+                to,
+                channel,
+                bytes,
+                brought,
+            } => self.lend_pool(id, (endpoint, super::address(to)), channel, bytes, brought),
             Request::Unknown { kind } => fail(
                 FailReason::Unsupported,
                 format_args!("request of unknown kind {kind:#06x}"),

@@ -23,12 +23,14 @@ pub(crate) mod kind {
     pub(crate) const ADOPT_DIRECT: u16 = 0x1007;
     pub(crate) const ADOPT_PORT: u16 = 0x1008;
     pub(crate) const ASK_GRANTEE: u16 = 0x1009;
+    pub(crate) const LEND_POOL: u16 = 0x100a;
     pub(crate) const DIRECT_OFFERED: u16 = 0x4001;
     pub(crate) const ENDPOINT_GONE: u16 = 0x4002;
     pub(crate) const BOARD_GONE: u16 = 0x4003;
     pub(crate) const DRAINING: u16 = 0x4004;
-    pub(crate) const LET_GO: u16 = 0x4006;
     pub(crate) const DIRECT_GONE: u16 = 0x4005;
+    pub(crate) const LET_GO: u16 = 0x4006;
+    pub(crate) const POOL_LENT: u16 = 0x4007;
     pub(crate) const DONE: u16 = 0x8000;
     pub(crate) const FAILED: u16 = 0x8001;
     pub(crate) const PORT: u16 = 0x8002;

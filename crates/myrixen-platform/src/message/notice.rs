@@ -3,13 +3,13 @@
 use zerocopy::byteorder::little_endian::{U16, U32};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-use super::layout::{Header, body, kind};
+use super::layout::{Header, body, invalid, kind};
 use super::reply::RawPeer;
 use super::request::{Brought, RawBrought};
 use super::words::RawChannel;
 use super::{ChannelId, DirectPeer, Mac, MessageError, PortAddress, Serial};
 
-/// A queue pair that lies in another guest's memory.
+/// A queue pair or a pool that lies in another guest's memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lent {
     /// Whose memory it is: a domain id of Xen.
@@ -40,6 +40,19 @@ pub enum Notice {
         /// Which channel between them.
         channel: ChannelId,
     },
+    /// The other end of a direct channel has lent us memory to read large messages in. Handed over to programs.
+    PoolLent {
+        /// The endpoint of this guest.
+        endpoint: u8,
+        /// The other end.
+        peer: PortAddress,
+        /// Which channel between them.
+        channel: ChannelId,
+        /// Its length.
+        bytes: u32,
+        /// Where it lies, where it is not handed over.
+        lent: Option<Lent>,
+    },
     /// An endpoint is gone for good: what is pending to it fails.
     EndpointGone(PortAddress),
     /// A board is gone for good, with all its endpoints.
@@ -62,7 +75,7 @@ struct RawOffered {
     peer: RawPeer,
 }
 
-/// What follows DirectOffered where the channel lies in the other guest's memory; absent or all 0: it was handed over.
+/// What follows PoolLent, and DirectOffered where the channel lies in the other guest's memory; absent or all 0: it was handed over.
 #[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
 struct RawLent {
@@ -72,17 +85,34 @@ struct RawLent {
 }
 
 impl RawLent {
+    fn of(lent: Option<Lent>) -> Self {
+        Self {
+            domain: lent.map_or(0, |lent| lent.domain).into(),
+            reserved: 0.into(),
+            brought: RawBrought::of(lent.map(|lent| lent.brought)),
+        }
+    }
+
     /// Also gives what follows it.
     fn after(rest: &[u8]) -> (Option<Lent>, &[u8]) {
         let Ok((raw, rest)) = Self::ref_from_prefix(rest) else {
             return (None, &[]);
         };
-        let lent = raw.brought.get().map(|brought| Lent {
-            domain: raw.domain.get(),
-            brought,
-        });
-        (lent, rest)
+        (raw.get(), rest)
     }
+
+    fn get(&self) -> Option<Lent> {
+        let domain = self.domain.get();
+        self.brought.get().map(|brought| Lent { domain, brought })
+    }
+}
+
+/// What follows the channel in PoolLent.
+#[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+struct RawPoolLent {
+    bytes: U32,
+    lent: RawLent,
 }
 
 #[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
@@ -120,12 +150,7 @@ impl Notice {
                     reserved: [0; 7],
                     peer,
                 };
-                let lent = RawLent {
-                    domain: lent.map_or(0, |lent| lent.domain).into(),
-                    reserved: 0.into(),
-                    brought: RawBrought::of(lent.map(|lent| lent.brought)),
-                };
-                let body = [raw.as_bytes(), lent.as_bytes()].concat();
+                let body = [raw.as_bytes(), RawLent::of(*lent).as_bytes()].concat();
                 (kind::DIRECT_OFFERED, RawChannel::follow(body, channel))
             }
             Self::DirectGone {
@@ -136,6 +161,22 @@ impl Notice {
                 let raw = gone(*endpoint, peer.endpoint, peer.mac);
                 let body = RawChannel::follow(raw.as_bytes().to_vec(), *channel);
                 (kind::DIRECT_GONE, body)
+            }
+            Self::PoolLent {
+                endpoint,
+                peer,
+                channel,
+                bytes,
+                lent,
+            } => {
+                let raw = gone(*endpoint, peer.endpoint, peer.mac);
+                let mut body = RawChannel::follow(raw.as_bytes().to_vec(), *channel);
+                let tail = RawPoolLent {
+                    bytes: (*bytes).into(),
+                    lent: RawLent::of(*lent),
+                };
+                body.extend_from_slice(tail.as_bytes());
+                (kind::POOL_LENT, body)
             }
             Self::EndpointGone(who) => (
                 kind::ENDPOINT_GONE,
@@ -182,6 +223,19 @@ impl Notice {
                     endpoint: raw.endpoint,
                     peer: who(raw),
                     channel: RawChannel::after(rest),
+                }
+            }
+            kind::POOL_LENT => {
+                let (raw, rest) = body::<RawGone>(kind, bytes)?;
+                let (channel, rest) = RawChannel::split(rest);
+                let (tail, _) = RawPoolLent::ref_from_prefix(rest)
+                    .map_err(|_| invalid(kind, "length of the pool"))?;
+                Self::PoolLent {
+                    endpoint: raw.endpoint,
+                    peer: who(raw),
+                    channel,
+                    bytes: tail.bytes.get(),
+                    lent: tail.lent.get(),
                 }
             }
             kind::ENDPOINT_GONE => Self::EndpointGone(who(gone()?)),

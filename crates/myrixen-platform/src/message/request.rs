@@ -16,13 +16,13 @@ pub enum Query {
     Mac(Mac),
 }
 
-/// Pages and a doorbell that a guest brings for a queue pair, on platforms where the guest's memory is shared (Xen). The
+/// Pages that a guest brings, and the doorbell of a queue pair, on platforms where the guest's memory is shared (Xen). The
 /// numbers are in the guest's own tables; who uses them says which guest it takes them to be of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Brought {
-    /// Grant reference of the first page of the queue pair, which lists those of all its pages (`docs/xen.md`); never 0.
+    /// Grant reference of the first page, which lists those of all of them (`docs/xen.md`); never 0.
     pub page: u32,
-    /// The guest's event channel, unbound, for the other end to bind to.
+    /// The guest's event channel, unbound, for the other end to bind to; 0 with a pool.
     pub event: u32,
 }
 
@@ -94,6 +94,20 @@ pub enum Request {
     AskGrantee {
         /// The other end.
         to: PortAddress,
+    },
+    /// Memory that the other end of a direct channel can read and we can write, for messages to it. Answered by `Done`, which hands over the
+    /// pages to who asked an agent.
+    LendPool {
+        /// The guest's own endpoint.
+        endpoint: u8,
+        /// The other one.
+        to: PortAddress,
+        /// Which channel between them.
+        channel: ChannelId,
+        /// Its length; a program gets less where less can be had.
+        bytes: u32,
+        /// The pages, where guests bring them.
+        brought: Option<Brought>,
     },
     /// A request of a later minor version: to be answered with `Unsupported`.
     Unknown {
@@ -172,7 +186,7 @@ struct RawListBoards {
     from: U32,
 }
 
-/// OpenDirect, CloseDirect, AdoptDirect, AskGrantee; all but the first leave the capacities 0.
+/// OpenDirect, CloseDirect, AdoptDirect, AskGrantee, LendPool. The first has capacities there, the last a length first; else 0.
 #[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
 struct RawDirect {
@@ -287,6 +301,17 @@ impl Request {
                 let body = RawDirect::emit(endpoint, to, 0, 0);
                 (kind::ADOPT_DIRECT, RawChannel::follow(body, channel))
             }
+            Self::LendPool {
+                endpoint,
+                to,
+                channel,
+                bytes,
+                brought,
+            } => {
+                let body = RawDirect::emit(endpoint, to, bytes, 0);
+                let body = RawChannel::follow(body, channel);
+                (kind::LEND_POOL, with_brought(body, brought))
+            }
             Self::Unknown { kind } => (kind, Vec::new()),
         }
     }
@@ -343,6 +368,17 @@ impl Request {
             kind::ASK_GRANTEE => Self::AskGrantee {
                 to: body::<RawDirect>(kind, bytes)?.0.to(),
             },
+            kind::LEND_POOL => {
+                let (raw, rest) = body::<RawDirect>(kind, bytes)?;
+                let (channel, rest) = RawChannel::split(rest);
+                Self::LendPool {
+                    endpoint: raw.endpoint,
+                    to: raw.to(),
+                    channel,
+                    bytes: raw.forward.get(),
+                    brought: RawBrought::after(rest),
+                }
+            }
             kind::OPEN_DIRECT | kind::CLOSE_DIRECT | kind::ADOPT_DIRECT => {
                 let (raw, rest) = body::<RawDirect>(kind, bytes)?;
                 let (endpoint, to) = (raw.endpoint, raw.to());

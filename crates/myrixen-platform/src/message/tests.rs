@@ -108,8 +108,11 @@ fn lent() -> impl Strategy<Value = Option<Lent>> {
         .prop_map(|(domain, brought)| brought.map(|brought| Lent { domain, brought }))
 }
 
+fn ends() -> impl Strategy<Value = (u8, PortAddress)> {
+    (any::<u8>(), address())
+}
+
 fn request() -> impl Strategy<Value = Request> {
-    let ends = || (any::<u8>(), address());
     prop_oneof![
         (any::<(Option<u8>, u32, u32)>(), brought()).prop_map(
             |((endpoint, forward, backward), brought)| Request::OpenPort {
@@ -144,6 +147,15 @@ fn request() -> impl Strategy<Value = Request> {
             to,
             channel,
         }),
+        (ends(), channel(), any::<u32>(), brought()).prop_map(
+            |((endpoint, to), channel, bytes, brought)| Request::LendPool {
+                endpoint,
+                to,
+                channel,
+                bytes,
+                brought,
+            }
+        ),
         Just(Request::Unknown { kind: 0x1fff }),
     ]
 }
@@ -221,6 +233,15 @@ fn notice() -> impl Strategy<Value = Notice> {
                 channel,
             }
         }),
+        (ends(), channel(), any::<u32>(), lent()).prop_map(
+            |((endpoint, peer), channel, bytes, lent)| Notice::PoolLent {
+                endpoint,
+                peer,
+                channel,
+                bytes,
+                lent,
+            }
+        ),
         address().prop_map(Notice::EndpointGone),
         mac().prop_map(Notice::BoardGone),
         any::<u32>().prop_map(|grace_ms| Notice::Draining { grace_ms }),

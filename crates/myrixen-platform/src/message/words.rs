@@ -60,7 +60,7 @@ impl Serial {
 
 /// Names a direct channel, so that late news of it is not taken for news of the next one between the same endpoints. Whoever brokers a
 /// channel gives it one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ChannelId(u64);
 
 impl ChannelId {
@@ -105,7 +105,14 @@ impl RawChannel {
 
     /// From the end of a message.
     pub(super) fn after(rest: &[u8]) -> ChannelId {
-        Self::ref_from_prefix(rest).map_or(ChannelId::ANY, |(raw, _)| ChannelId(raw.0.get()))
+        Self::split(rest).0
+    }
+
+    /// Also gives what follows it.
+    pub(super) fn split(rest: &[u8]) -> (ChannelId, &[u8]) {
+        Self::ref_from_prefix(rest).map_or((ChannelId::ANY, &[]), |(raw, rest)| {
+            (ChannelId(raw.0.get()), rest)
+        })
     }
 }
 

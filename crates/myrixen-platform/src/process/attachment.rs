@@ -9,6 +9,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use myrixen_ring::{Capacity, Side};
+use myrixen_shm::{Access, Pages, Pool};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::control::Control;
@@ -16,8 +17,8 @@ use super::error::{AttachError, RequestError};
 use super::handles::{DirectHandles, PortHandles};
 use super::handshake::{Attached, Handshake, HelloOptions};
 use super::socket::{Received, Socket};
-use crate::handover::{Handover, HandoverError, Tag};
-use crate::message::{Downward, Notice, PortAddress, Reply, Request, Serial};
+use crate::handover::{self, Handover, HandoverError, Tag};
+use crate::message::{ChannelId, Downward, Notice, PortAddress, Reply, Request, Serial};
 use crate::waitset::{Interest, WaitSet, Waker};
 
 /// How many requests a guest has unanswered at most; the next one is [`RequestError::Busy`].
@@ -86,7 +87,18 @@ pub enum News {
         /// What was wrong.
         error: HandoverError,
     },
-    /// Anything else; never `DirectOffered`.
+    /// The other end of a direct channel has lent memory, to read large messages in.
+    PoolLent {
+        /// Our endpoint.
+        endpoint: u8,
+        /// The other end.
+        peer: PortAddress,
+        /// Which channel between them.
+        channel: ChannelId,
+        /// The memory, for reading; `None` if it cannot be mapped.
+        pool: Option<Pages>,
+    },
+    /// Anything else; never `DirectOffered` or `PoolLent`.
     Notice(Notice),
 }
 
@@ -122,6 +134,24 @@ impl Answer {
                 )?)
             }
             (Reply::Failed(failure), _) => Err(failure.into()),
+            _ => Err(RequestError::WrongAnswer),
+        }
+    }
+}
+
+impl Answer {
+    /// The memory that a `LendPool` asked for: ours to write, the other end's to read.
+    ///
+    /// # Errors
+    /// [`RequestError`]: the failure that was reported, or an answer that cannot be used.
+    pub fn into_pool(self) -> Result<Pool, RequestError> {
+        match self.reply {
+            Reply::Done => {
+                let (fd, offset, len) = self.handover.into_device_pages()?;
+                let pages = handover::map_device(&fd, offset, len, Access::ReadWrite)?;
+                Ok(crate::sys::pool_of(fd, pages))
+            }
+            Reply::Failed(failure) => Err(failure.into()),
             _ => Err(RequestError::WrongAnswer),
         }
     }
@@ -463,8 +493,25 @@ impl Attachment {
     }
 
     fn news(&self, inner: &mut Inner, notice: Notice, handover: Handover) -> News {
-        let Notice::DirectOffered { endpoint, peer, .. } = notice else {
-            return News::Notice(notice);
+        let (endpoint, peer) = match notice {
+            Notice::DirectOffered { endpoint, peer, .. } => (endpoint, peer),
+            Notice::PoolLent {
+                endpoint,
+                peer,
+                channel,
+                ..
+            } => {
+                let pool = handover.into_device_pages().and_then(|(fd, offset, len)| {
+                    handover::map_device(&fd, offset, len, Access::ReadOnly)
+                });
+                return News::PoolLent {
+                    endpoint,
+                    peer,
+                    channel,
+                    pool: pool.ok(),
+                };
+            }
+            notice => return News::Notice(notice),
         };
         match DirectHandles::new(endpoint, &peer, Side::Back, handover) {
             Ok(handles) => News::Direct(Box::new(handles)),

@@ -82,7 +82,7 @@ fn parts(handover: Handover, terms: &Terms, side: Side) -> Result<Parts, Handove
             (pages, ringer, waiter)
         }
         (Some(Item::DevicePages { fd, offset, len }), Some(Item::Event(channel))) => {
-            let pages = handover::map_device(&fd, offset, len)?;
+            let pages = handover::map_device(&fd, offset, len, Access::ReadWrite)?;
             let (ringer, waiter) = pair::bell_of(channel, &pages, side);
             (pages, ringer, waiter)
         }
