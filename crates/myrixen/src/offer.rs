@@ -318,3 +318,85 @@ impl Offers {
         self.slots.try_remove(id.0 as usize);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use myrixen_shm::Access;
+
+    use super::*;
+
+    const NOTHING: Readable = Readable {
+        pool: false,
+        memory: false,
+    };
+
+    fn pool() -> (Pool, Pages) {
+        let pool = Pool::new(1 << 20).unwrap();
+        let seen = Pages::map(&pool.fd(), 0, pool.len(), Access::ReadOnly).unwrap();
+        (pool, seen)
+    }
+
+    fn buffer(pool: &Pool, byte: u8) -> Memory {
+        let mut buffer = pool.alloc(10_000).unwrap();
+        buffer.fill(byte);
+        Memory::Pool(buffer)
+    }
+
+    #[test]
+    fn what_is_lent_to_one_is_read_by_it_until_the_guard_is_dropped() {
+        let (pool, seen) = pool();
+        let guards = Guards::new(&pool, Audience::One).unwrap();
+        let memory = buffer(&pool, 7);
+        let guard = guards.take().unwrap();
+        let mut hint = [0; MAX_HINT];
+        let len = describe(&memory, &guards, &guard, NOTHING, &mut hint).unwrap();
+
+        let borrowed = Theirs {
+            lent: Some(seen.clone()),
+            ..Theirs::default()
+        };
+        let offer = Offer::parse(&hint[..len], &borrowed).unwrap();
+        let mut into = Memory::Vec(vec![0; 10_000]);
+        assert!(offer.read(&mut into, 0, 10_000) && offer.still_valid());
+        assert!(matches!(&into, Memory::Vec(bytes) if bytes.iter().all(|byte| *byte == 7)));
+        drop(guard);
+        assert!(!offer.still_valid());
+
+        // Who has the fabric's pool and not this one pulls.
+        let other = Theirs {
+            pool: Some(seen),
+            ..Theirs::default()
+        };
+        assert!(Offer::parse(&hint[..len], &other).is_none());
+    }
+
+    #[test]
+    fn only_memory_of_a_pool_that_is_read_there_is_offered() {
+        let ((ours, _), (lent, _)) = (pool(), pool());
+        let guards = Guards::new(&ours, Audience::Partners).unwrap();
+        let guard = guards.take().unwrap();
+        let mut hint = [0; MAX_HINT];
+        let everything = Readable {
+            pool: true,
+            memory: false,
+        };
+        let mut offers =
+            |memory: &Memory, to| describe(memory, &guards, &guard, to, &mut hint).is_some();
+        assert!(offers(&buffer(&ours, 1), everything));
+        assert!(!offers(&buffer(&ours, 1), NOTHING));
+        assert!(!offers(&buffer(&lent, 1), everything));
+        assert!(!offers(&Memory::Vec(vec![1; 10_000]), everything));
+    }
+
+    #[test]
+    fn a_guard_used_again_has_another_value() {
+        let (pool, _) = pool();
+        let guards = Guards::new(&pool, Audience::One).unwrap();
+        let first = guards.take().unwrap();
+        let (index, value) = (first.index, first.value);
+        drop(first);
+        let second = guards.take().unwrap();
+        assert_eq!(second.index, index);
+        assert_ne!(second.value, value);
+    }
+}

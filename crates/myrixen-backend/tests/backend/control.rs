@@ -9,7 +9,8 @@ use myrixen_backend::ids::PartitionId;
 use myrixen_backend::{Backend, BackendConfig, Limits};
 use myrixen_control::{Client, DropReason, Reply as OperatorReply, Request as OperatorRequest};
 use myrixen_platform::message::{
-    ChannelId, FailReason, Mac, Name, Notice, PortAddress, Query, RefusalReason, Reply, Request,
+    Brought, ChannelId, FailReason, Mac, Name, Notice, PortAddress, Query, RefusalReason, Reply,
+    Request,
 };
 use myrixen_platform::process::{AttachError, News, RequestError, embedded};
 use myrixen_ring::{Capacity, Kind};
@@ -288,6 +289,32 @@ fn direct_channels_have_limits_and_need_open_endpoints() {
     assert_eq!(open(at(&b, 4)).unwrap_err(), FailReason::Limit);
     assert_eq!(open(at(&a, 1)).unwrap_err(), FailReason::NoDirectPath);
     drop((ports, directs));
+}
+
+/// Processes have each other's pools with the channel.
+#[test]
+fn a_process_cannot_lend_what_only_domains_can_grant() {
+    let host = Host::new(config());
+    let (a, b) = (host.attach("a"), host.attach("b"));
+    let (_one, _two) = (a.open(1), b.open(2));
+    let lend = |channel| {
+        let lend = Request::LendPool {
+            endpoint: 1,
+            to: at(&b, 2),
+            channel,
+            bytes: 4096,
+            brought: Some(Brought { page: 8, event: 0 }),
+        };
+        ask(&a, lend).unwrap_err()
+    };
+    assert_eq!(lend(ChannelId::ANY), FailReason::NotFound);
+    let opened = a
+        .attachment
+        .open_direct(1, at(&b, 2), rings(), PATIENCE)
+        .unwrap();
+    assert!(matches!(b.news(), News::Direct(_)));
+    assert_eq!(lend(opened.channel), FailReason::NoDirectPath);
+    assert!(b.attachment.next_news().is_none());
 }
 
 #[test]
