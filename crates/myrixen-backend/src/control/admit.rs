@@ -50,12 +50,8 @@ impl Control {
                 again.and_then(|version| self.welcome(seat, version, guest.link.as_ref()));
             let welcomed = welcome.map(|welcome| guest.link.welcome(&welcome));
             self.guests.insert(id, guest);
-            let held = self.guests.get(&id).is_some_and(|g| g.link.is_held());
             match welcomed {
-                // Its front end may have been away when it was to be told.
-                Some(Ok(())) if held => self.hold(now, id, true),
-                Some(Ok(())) => {}
-                Some(Err(fault)) => self.expel(now, id, &fault),
+                Some(welcomed) => self.welcomed(now, id, welcomed),
                 None => self.detach(now, id),
             }
             return;
@@ -85,8 +81,18 @@ impl Control {
                 self.return_held(now, nic);
             }
         }
-        if let Err(fault) = welcomed {
-            self.expel(now, id, &fault);
+        self.welcomed(now, id, welcomed);
+    }
+
+    /// A guest has its Welcome, or broke the rules before.
+    fn welcomed(&mut self, now: Time, id: GuestId, welcomed: Result<(), PeerFault>) {
+        match welcomed {
+            // Its front end was away when it was to be told, or is the first one of a device that is held already.
+            Ok(()) if self.guests.get(&id).is_some_and(|g| g.link.is_held()) => {
+                self.hold(now, id, true);
+            }
+            Ok(()) => {}
+            Err(fault) => self.expel(now, id, &fault),
         }
     }
 
