@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 use mxoe::frame::Dialect;
 
+use crate::peer::Kind;
 use crate::record::Wait;
 use crate::report::bars::Bar;
 use crate::units::parse_size;
@@ -31,6 +32,12 @@ pub(crate) enum Command {
     /// guests. All guests exchange and verify messages, every path is measured, and a back end is
     /// killed and started again in the middle of a verified stream. Needs no root and no configuration.
     Demo(DemoArgs),
+    /// Measures every path beside what the machine allows and beside other transports, in one run
+    ///
+    /// Makes hosts (network namespaces) joined by virtual cables, and gives everybody a turn in each round: our paths, plain sockets, memory
+    /// copies, and what is installed of iperf3, fi_pingpong (libfabric) and ucx_perftest (UCX). Prints medians and ratios, and writes records and a page
+    /// with plots. Needs no root and no configuration. Let the machine do nothing else meanwhile.
+    Bench(BenchArgs),
     /// Lists boards, peers, endpoints and attached guests
     Info(InfoArgs),
     /// Measures round trips, bandwidth and message rate between two endpoints anywhere in the fabric
@@ -383,6 +390,37 @@ pub(crate) struct StreamArgs {
     pub(crate) lent: bool,
 }
 
+#[derive(Debug, Args)]
+pub(crate) struct BenchArgs {
+    /// Fewer sizes and less time for each: done in two minutes
+    #[arg(long)]
+    pub(crate) quick: bool,
+    /// Rounds, in each of which everything is measured once [default: 7]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(crate) rounds: Option<u32>,
+    /// Measures only what begins with one of these names, with commas between them: direct, wire:vxlan, peer:ucx ...
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    pub(crate) only: Vec<String>,
+    /// Where results.json and report.html go
+    #[arg(long, value_name = "DIR", default_value = "myrixen-bench")]
+    pub(crate) out: PathBuf,
+}
+
+/// One process of a peer that `myrixen bench` measures.
+#[derive(Debug, Args)]
+pub(crate) struct WayArgs {
+    #[arg(long, value_enum)]
+    pub(crate) kind: Kind,
+    #[arg(long, value_enum)]
+    pub(crate) wait: Wait,
+    /// An address, or an interface.
+    #[arg(long, default_value = "")]
+    pub(crate) at: String,
+    /// What to measure, as JSON; without it, serves.
+    #[arg(long)]
+    pub(crate) plan: Option<String>,
+}
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum DemoPart {
     /// One host's back end
@@ -393,6 +431,8 @@ pub(crate) enum DemoPart {
     },
     /// One guest, driven through its standard input
     Guest(GuestArgs),
+    /// One process of a peer that is measured
+    Way(WayArgs),
     /// Removes DIR when its standard input ends, however the demo ends
     Janitor { directory: PathBuf },
 }
@@ -400,8 +440,11 @@ pub(crate) enum DemoPart {
 #[derive(Debug, Args)]
 pub(crate) struct GuestArgs {
     /// The back end's socket.
+    #[arg(long, required_unless_present = "native")]
+    pub(crate) socket: Option<PathBuf>,
+    /// The interface of a back end embedded in the guest.
     #[arg(long)]
-    pub(crate) socket: PathBuf,
+    pub(crate) native: Option<String>,
     /// The name of the guest's board.
     #[arg(long)]
     pub(crate) board: String,

@@ -1,6 +1,7 @@
 //! The `myrixen` command: see the fabric work, measure it, look into it.
 #![forbid(unsafe_code)]
 
+mod bench;
 mod cli;
 mod counters;
 mod decode;
@@ -37,6 +38,7 @@ fn main() -> ExitCode {
 fn run(command: Command) -> anyhow::Result<()> {
     match command {
         Command::Demo(args) => demo::run(&args),
+        Command::Bench(args) => bench::run(&args),
         Command::Info(args) => info::run(&args),
         Command::Perf(command) => perf::run(&command),
         Command::Counters(args) => counters::run(&args),

@@ -21,10 +21,22 @@ pub(crate) enum Path {
     Switched,
     /// Through the back ends of two hosts and the network between them.
     Wire,
+    /// The same, over a certain kind of link where more than one was measured; never in a record, which has `link` for it.
+    WireOver(String),
     /// The back end embedded in the measuring program, and the network.
     Native,
     /// Somebody else's transport, measured for comparison.
     Peer(String),
+}
+
+impl Path {
+    /// This path over that link, as figures are kept apart by.
+    pub(crate) fn over(&self, link: Option<&str>) -> Self {
+        match (self, link) {
+            (Self::Wire, Some(link)) => Self::WireOver(link.to_owned()),
+            _ => self.clone(),
+        }
+    }
 }
 
 impl fmt::Display for Path {
@@ -34,6 +46,7 @@ impl fmt::Display for Path {
             Self::DirectLent => f.pad("direct-lent"),
             Self::Switched => f.pad("switched"),
             Self::Wire => f.pad("wire"),
+            Self::WireOver(link) => write!(f, "wire:{link}"),
             Self::Native => f.pad("native"),
             Self::Peer(name) => write!(f, "peer:{name}"),
         }
@@ -56,10 +69,11 @@ impl TryFrom<String> for Path {
             "switched" => Ok(Self::Switched),
             "wire" => Ok(Self::Wire),
             "native" => Ok(Self::Native),
-            other => match other.strip_prefix("peer:") {
-                Some(name) if !name.is_empty() => Ok(Self::Peer(name.to_owned())),
+            other => match other.split_once(':') {
+                Some(("peer", name)) if !name.is_empty() => Ok(Self::Peer(name.to_owned())),
+                Some(("wire", link)) if !link.is_empty() => Ok(Self::WireOver(link.to_owned())),
                 _ => Err(format!(
-                    "unknown path {other:?}: expected direct, direct-lent, switched, wire, native or peer:NAME"
+                    "unknown path {other:?}: expected direct, direct-lent, switched, wire, wire:LINK, native or peer:NAME"
                 )),
             },
         }

@@ -29,3 +29,12 @@ mod test;
 pub use error::LabError;
 pub use lab::{Host, Lab};
 pub use test::{Verdict, test};
+
+/// A plain packet socket (AF_PACKET) for frames of one EtherType on an interface of the host that the caller is in: frames as they are on the
+/// wire, without any protocol. Sending puts out what it is given, header and all.
+///
+/// # Errors
+/// What the kernel said; without CAP_NET_RAW it says no.
+pub fn packet_socket(interface: &str, ethertype: u16) -> std::io::Result<std::os::fd::OwnedFd> {
+    sys::packet_socket(interface, ethertype)
+}

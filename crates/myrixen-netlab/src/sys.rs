@@ -1,9 +1,9 @@
 //! Namespaces of threads and of processes about to begin: the only unsafe code of this crate.
 #![allow(unsafe_code)]
 
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
@@ -87,4 +87,39 @@ pub(crate) fn new_network() -> Result<OwnedFd, Errno> {
         OFlags::RDONLY | OFlags::CLOEXEC,
         Mode::empty(),
     )
+}
+
+/// A plain packet socket for frames of one EtherType on one interface of the network that the caller is in.
+pub(crate) fn packet_socket(interface: &str, ethertype: u16) -> io::Result<OwnedFd> {
+    let name = CString::new(interface)?;
+    // SAFETY: the name ends with a zero byte and is only read.
+    let index = unsafe { libc::if_nametoindex(name.as_ptr()) };
+    let index = i32::try_from(index).ok().filter(|&index| index > 0);
+    let index = index.ok_or(Errno::NODEV)?;
+    let kind = libc::SOCK_RAW | libc::SOCK_CLOEXEC;
+    let protocol = ethertype.to_be();
+    // SAFETY: plain numbers.
+    let socket = unsafe { libc::socket(libc::AF_PACKET, kind, i32::from(protocol)) };
+    if socket < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: just made, and nobody else's.
+    let socket = unsafe { OwnedFd::from_raw_fd(socket) };
+    let address = libc::sockaddr_ll {
+        sll_family: u16::try_from(libc::AF_PACKET).unwrap_or(0),
+        sll_protocol: protocol,
+        sll_ifindex: index,
+        sll_hatype: 0,
+        sll_pkttype: 0,
+        sll_halen: 0,
+        sll_addr: [0; 8],
+    };
+    let len = libc::socklen_t::try_from(size_of::<libc::sockaddr_ll>()).unwrap_or(0);
+    // SAFETY: the address is of that length, and only read.
+    let bound = unsafe { libc::bind(socket.as_raw_fd(), (&raw const address).cast(), len) };
+    if bound == 0 {
+        Ok(socket)
+    } else {
+        Err(io::Error::last_os_error())
+    }
 }

@@ -6,12 +6,14 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use mxoe::addr::Address;
-use myrixen::{Endpoint, EndpointOptions, Fabric, PathKind, Peer};
+use myrixen::link::Tag;
+use myrixen::link::ethernet::{EthernetConfig, EthernetLink};
+use myrixen::{Embedded, Endpoint, EndpointOptions, Fabric, PathKind, Peer};
 
 use super::protocol::{Command, GuestPlace, Plan, Report, Which};
 use super::{exchange, stream};
 use crate::cli::GuestArgs;
-use crate::measure::{self, Client, Label, Served};
+use crate::measure::{self, Client, Label, Served, Way};
 use crate::pattern::Stamp;
 use crate::record::{Path, Wait};
 
@@ -77,10 +79,19 @@ pub(crate) fn say(report: &Report) -> anyhow::Result<()> {
 }
 
 fn attach(args: &GuestArgs) -> anyhow::Result<Guest> {
-    let fabric = Fabric::builder()
-        .socket(&args.socket)
-        .board_name(&args.board)
-        .connect()?;
+    let mut builder = Fabric::builder().board_name(&args.board);
+    if let Some(socket) = &args.socket {
+        builder = builder.socket(socket);
+    }
+    let fabric = match &args.native {
+        Some(interface) => {
+            let link = EthernetLink::open(&EthernetConfig::new(interface))?;
+            let back_end = Embedded::default().host(&args.board);
+            let back_end = back_end.uplink("cable", Box::new(link), Tag::None);
+            back_end.start()?.join_as(builder)?
+        }
+        None => builder.connect()?,
+    };
     let options = EndpointOptions::default()
         .key(KEY)
         .wait(Wait::Sleep.of_library())
@@ -262,7 +273,6 @@ impl Guest {
         };
         let wanted = label.path == Path::Direct;
         let is_wanted = || matches!(endpoint.path(&peer), PathKind::Direct { .. }) == wanted;
-        let each = Duration::from_millis(plan.each_ms);
         let mut client = Client::new(endpoint, peer, label.wait);
         client.settle(is_wanted)?;
         if !is_wanted() {
@@ -271,22 +281,26 @@ impl Guest {
                 label.path
             );
         }
-        for &size in &plan.pingpong_sizes {
-            say(&Report::Measured {
-                record: label.pingpong(&mut client, size, each)?,
-            })?;
-        }
-        for &size in &plan.stream_sizes {
-            say(&Report::Measured {
-                record: label.stream(&mut client, size, each)?,
-            })?;
-        }
-        for &size in &plan.rate_sizes {
-            say(&Report::Measured {
-                record: label.rate(&mut client, size, each)?,
-            })?;
-        }
+        carry_out(label, &mut client, plan)?;
         endpoint.set_wait(Wait::Sleep.of_library());
         Ok(())
     }
+}
+
+/// Measures what a plan says, and says what came of it, one figure after the other.
+pub(crate) fn carry_out(label: &Label, way: &mut dyn Way, plan: &Plan) -> anyhow::Result<()> {
+    let each = Duration::from_millis(plan.each_ms);
+    for &size in &plan.pingpong_sizes {
+        let record = label.pingpong(way, size, each)?;
+        say(&Report::Measured { record })?;
+    }
+    for &size in &plan.stream_sizes {
+        let record = label.stream(way, size, each)?;
+        say(&Report::Measured { record })?;
+    }
+    for &size in &plan.rate_sizes {
+        let record = label.rate(way, size, each)?;
+        say(&Report::Measured { record })?;
+    }
+    Ok(())
 }

@@ -68,18 +68,27 @@ impl Joint {
     }
 }
 
+/// A back end and its guests: in which host it is, and the part of its configuration that says how it reaches others.
+pub(crate) struct Post {
+    pub(crate) name: String,
+    /// Its place among the hosts; none where there are no namespaces.
+    pub(crate) host: Option<usize>,
+    /// The `[[uplink]]` of its configuration.
+    pub(crate) uplink: String,
+}
+
 /// Where everything is: the hosts, and a directory for their sockets.
 pub(crate) struct Site {
-    pub(crate) joint: Joint,
     hosts: Vec<Host>,
+    posts: Vec<Post>,
     program: PathBuf,
     janitor: Option<Child>,
     directory: Option<TempDir>,
 }
 
 impl Site {
-    /// Makes the hosts. To be called while the process has one thread.
-    pub(crate) fn make(vxlan: bool) -> anyhow::Result<Self> {
+    /// Makes the demo's two hosts. To be called while the process has one thread.
+    pub(crate) fn for_demo(vxlan: bool) -> anyhow::Result<(Self, Joint)> {
         let (hosts, joint) = if vxlan {
             (Vec::new(), tunnel("that was asked for".to_owned())?)
         } else {
@@ -88,65 +97,75 @@ impl Site {
                 Err(error) => (Vec::new(), tunnel(chain(&error))?),
             }
         };
+        let post = |(at, name): (usize, &&str)| Post {
+            name: (*name).to_owned(),
+            host: (!hosts.is_empty()).then_some(at),
+            uplink: joint.uplink(at),
+        };
+        let posts = HOSTS.iter().enumerate().map(post).collect();
+        Ok((Self::make(hosts, posts)?, joint))
+    }
+
+    /// Makes a directory, and in it one for each post with its configuration.
+    pub(crate) fn make(hosts: Vec<Host>, posts: Vec<Post>) -> anyhow::Result<Self> {
         let program = std::env::current_exe().context("cannot find this program")?;
         let directory = tempfile::Builder::new()
-            .prefix("myrixen-demo-")
+            .prefix("myrixen-")
             .tempdir()
-            .context(
-                "cannot make a directory for the demo's sockets; TMPDIR names another place",
-            )?;
+            .context("cannot make a directory for sockets; TMPDIR names another place")?;
         let janitor = hire_janitor(&program, directory.path())?;
         let (janitor, directory) = (Some(janitor), Some(directory));
         let site = Self {
-            joint,
             hosts,
+            posts,
             program,
             janitor,
             directory,
         };
-        for host in 0..HOSTS.len() {
-            site.furnish(host)?;
+        for post in &site.posts {
+            site.furnish(post)?;
         }
         Ok(site)
     }
 
-    /// Makes a host's directory and its back end's configuration.
-    fn furnish(&self, host: usize) -> anyhow::Result<()> {
-        let directory = self.directory(host);
+    /// Makes a post's directory and its back end's configuration.
+    fn furnish(&self, post: &Post) -> anyhow::Result<()> {
+        let directory = self.directory(post);
         let doing = || format!("cannot write to {}", directory.display());
         std::fs::create_dir(&directory).with_context(doing)?;
-        let name = HOSTS[host];
         let file = |name: &str| toml_string(&directory.join(name));
         let text = format!(
-            "[host]\nname = \"{name}\"\nstate_dir = {}\nsocket = {}\ncontrol = {}\n\n{}",
+            "[host]\nname = \"{}\"\nstate_dir = {}\nsocket = {}\ncontrol = {}\n\n{}",
+            post.name,
             toml_string(&directory),
             file("myrixen.sock"),
             file("control.sock"),
-            self.joint.uplink(host)
+            post.uplink
         );
         std::fs::write(directory.join("myrixend.toml"), text).with_context(doing)
     }
 
-    fn directory(&self, host: usize) -> PathBuf {
+    fn directory(&self, post: &Post) -> PathBuf {
         let directory = self.directory.as_ref().map_or(Path::new(""), TempDir::path);
-        directory.join(HOSTS[host])
+        directory.join(&post.name)
     }
 
-    /// Starts a host's back end and returns when it is ready for guests.
-    pub(crate) fn start_daemon(&self, crew: &mut Crew, host: usize) -> anyhow::Result<Member> {
-        let name = format!("the back end of host {}", HOSTS[host]);
-        let notify = self.directory(host).join("notify.sock");
+    /// Starts a post's back end and returns when it is ready for guests.
+    pub(crate) fn start_daemon(&self, crew: &mut Crew, post: usize) -> anyhow::Result<Member> {
+        let post = &self.posts[post];
+        let name = format!("the back end of {}", post.name);
+        let notify = self.directory(post).join("notify.sock");
         // Left by the one that was killed.
         let _ = std::fs::remove_file(&notify);
         let socket = UnixDatagram::bind(&notify).with_context(|| {
             format!("cannot listen on {}; is TMPDIR too long?", notify.display())
         })?;
         socket.set_read_timeout(Some(Duration::from_millis(20)))?;
-        let mut command = Command::new(&self.program);
+        let mut command = self.myself();
         command.args(["demo-part", "daemon", "--config"]);
-        command.arg(self.directory(host).join("myrixend.toml"));
+        command.arg(self.directory(post).join("myrixend.toml"));
         command.env("NOTIFY_SOCKET", &notify);
-        let member = crew.hire(&name, &mut command, |command| self.spawn(host, command))?;
+        let member = self.hire(crew, post.host, &name, &mut command)?;
         let deadline = Instant::now() + START;
         let mut message = [0; 1024];
         loop {
@@ -164,30 +183,46 @@ impl Site {
         }
     }
 
-    /// Starts a guest on a host.
+    /// Starts a guest of a post.
     pub(crate) fn start_guest(
         &self,
         crew: &mut Crew,
-        host: usize,
+        post: usize,
         name: &str,
         number: u16,
     ) -> anyhow::Result<Member> {
-        let mut command = Command::new(&self.program);
+        let post = &self.posts[post];
+        let mut command = self.myself();
         command.args(["demo-part", "guest", "--socket"]);
-        command.arg(self.directory(host).join("myrixen.sock"));
+        command.arg(self.directory(post).join("myrixen.sock"));
         command.args([
             "--board",
             &format!("{name}:0"),
             "--number",
             &number.to_string(),
         ]);
-        crew.hire(&format!("guest {name}"), &mut command, |command| {
-            self.spawn(host, command)
-        })
+        self.hire(crew, post.host, &format!("guest {name}"), &mut command)
     }
 
-    fn spawn(&self, host: usize, command: &mut Command) -> anyhow::Result<Child> {
-        match self.hosts.get(host) {
+    /// This program, to be started again.
+    pub(crate) fn myself(&self) -> Command {
+        Command::new(&self.program)
+    }
+
+    /// Starts a process of the crew in a host.
+    pub(crate) fn hire(
+        &self,
+        crew: &mut Crew,
+        host: Option<usize>,
+        name: &str,
+        command: &mut Command,
+    ) -> anyhow::Result<Member> {
+        crew.hire(name, command, |command| self.spawn(host, command))
+    }
+
+    /// Starts a process in a host.
+    pub(crate) fn spawn(&self, host: Option<usize>, command: &mut Command) -> anyhow::Result<Child> {
+        match host.and_then(|host| self.hosts.get(host)) {
             Some(host) => Ok(host.spawn(command)?),
             None => Ok(command.spawn()?),
         }

@@ -72,7 +72,7 @@ impl Demo {
     /// Measures every path.
     pub(super) fn measure(&mut self) -> anyhow::Result<()> {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let legs = legs(cores, self.site.joint.name());
+        let legs = legs(cores, self.joint.name());
         let until = Instant::now() + TOTAL;
         for (left, leg) in (1..=legs.len()).rev().zip(legs) {
             let Leg {

@@ -3,13 +3,13 @@
 //! This process only coordinates. The back ends and the guests are processes of their own (this program again,
 //! with hidden subcommands), on hosts that are network namespaces where the machine allows that.
 
-mod crew;
+pub(crate) mod crew;
 mod exchange;
 pub(crate) mod guest;
-mod hosts;
+pub(crate) mod hosts;
 mod measure;
 pub(crate) mod parts;
-mod protocol;
+pub(crate) mod protocol;
 mod restart;
 mod stream;
 pub(crate) mod verify;
@@ -53,6 +53,7 @@ struct Demo {
     daemons: Vec<Member>,
     guests: Vec<Guest>,
     records: Vec<Record>,
+    joint: Joint,
     // Last, so that nothing runs any more when its directory is removed.
     site: Site,
 }
@@ -61,9 +62,9 @@ struct Demo {
 pub(crate) fn run(args: &DemoArgs) -> anyhow::Result<()> {
     let begun = Instant::now();
     // First of all, while this process has one thread: that is when it can change namespaces.
-    let site = Site::make(args.vxlan)?;
+    let (site, joint) = Site::for_demo(args.vxlan)?;
     let mut progress = Progress::new();
-    progress.note(&site.joint.sentence());
+    progress.note(&joint.sentence());
     let (crew, records) = (Crew::new(), Vec::new());
     let mut demo = Demo {
         progress,
@@ -71,6 +72,7 @@ pub(crate) fn run(args: &DemoArgs) -> anyhow::Result<()> {
         daemons: Vec::new(),
         guests: Vec::new(),
         records,
+        joint,
         site,
     };
     demo.start()?;
@@ -197,7 +199,7 @@ impl Demo {
             .unwrap_or_else(|| out.join("results.json"));
         record::write(&json, &self.records)?;
         let page = out.join("report.html");
-        let html = html::page(&about(&self.site.joint, begun), &self.records);
+        let html = html::page(&about(&self.joint, begun), &self.records);
         std::fs::write(&page, html).with_context(|| format!("cannot write {}", page.display()))?;
         drop(self.progress);
         let mut text = String::from("\n");

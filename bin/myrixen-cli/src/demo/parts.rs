@@ -12,6 +12,7 @@ pub(crate) fn run(part: DemoPart) -> anyhow::Result<()> {
     match part {
         DemoPart::Daemon { config } => daemon(&config),
         DemoPart::Guest(args) => super::guest::run(&args),
+        DemoPart::Way(args) => crate::bench::part::run(&args),
         DemoPart::Janitor { directory } => {
             janitor(&directory);
             Ok(())

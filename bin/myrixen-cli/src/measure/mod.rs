@@ -108,7 +108,7 @@ impl Wait {
 
 /// How many messages of `size` bytes are under way at a time: enough to fill the path, in at most 8 MiB or four
 /// messages.
-fn window(size: usize) -> usize {
+pub(crate) fn window(size: usize) -> usize {
     ((8 << 20) / size.max(1)).clamp(4, 256)
 }
 

@@ -1,10 +1,16 @@
 //! `myrixen perf peer`: the same measurements over TCP and UDP between the same machines, to compare with. Blocking sockets:
 //! both sides sleep while there is nothing to do.
 
+mod datagrams;
+mod line;
+mod memcpy;
+mod raw;
 mod tcp;
 mod udp;
 
 use std::time::Duration;
+
+use anyhow::bail;
 
 use crate::cli::{PeerArgs, PeerCommand, PeerRole, PeerServeArgs};
 use crate::measure::{Label, Way};
@@ -15,10 +21,61 @@ use crate::report::table;
 /// Runs one of the commands.
 pub(crate) fn run(command: &PeerCommand) -> anyhow::Result<()> {
     match command {
-        PeerCommand::Tcp(PeerRole::Serve(args)) => tcp::serve(&announced(args, "tcp")?),
-        PeerCommand::Udp(PeerRole::Serve(args)) => udp::serve(&announced(args, "udp")?),
-        PeerCommand::Tcp(role) => measure("tcp", role, |to| Ok(Box::new(tcp::Client::new(to)?))),
-        PeerCommand::Udp(role) => measure("udp", role, |to| Ok(Box::new(udp::Client::new(to)?))),
+        PeerCommand::Tcp(PeerRole::Serve(args)) => tcp::serve(&announced(args, "tcp")?, false),
+        PeerCommand::Udp(PeerRole::Serve(args)) => udp::serve(&announced(args, "udp")?, false),
+        PeerCommand::Tcp(role) => measure("tcp", role, |to| Ok(Box::new(tcp::Client::new(to, false)?))),
+        PeerCommand::Udp(role) => measure("udp", role, |to| Ok(Box::new(udp::client(to, false)?))),
+    }
+}
+
+/// A peer that `myrixen bench` measures in two processes, or in one that needs no partner.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
+pub(crate) enum Kind {
+    Line,
+    Memcpy,
+    Raw,
+    Udp,
+    Tcp,
+}
+
+impl Kind {
+    /// As records name it, after `peer:`.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Line => "line",
+            Self::Memcpy => "memcpy",
+            Self::Raw => "raw",
+            Self::Udp => "udp",
+            Self::Tcp => "tcp",
+        }
+    }
+
+    /// Whether somebody has to serve.
+    pub(crate) fn has_partner(self) -> bool {
+        !matches!(self, Self::Line | Self::Memcpy)
+    }
+
+    /// Serves at an address (of `raw`, an interface), for ever.
+    pub(crate) fn serve(self, at: &str, wait: Wait) -> anyhow::Result<()> {
+        let spin = wait == Wait::Spin;
+        match self {
+            Self::Line | Self::Memcpy => bail!("{} has no partner", self.name()),
+            Self::Raw => raw::serve(at, spin),
+            Self::Udp => udp::serve(at, spin),
+            Self::Tcp => tcp::serve(at, spin),
+        }
+    }
+
+    /// The way to who serves there.
+    pub(crate) fn way(self, to: &str, wait: Wait) -> anyhow::Result<Box<dyn Way>> {
+        let spin = wait == Wait::Spin;
+        Ok(match self {
+            Self::Line => Box::new(line::Client::new()),
+            Self::Memcpy => Box::new(memcpy::Client::new()?),
+            Self::Raw => Box::new(raw::client(to, spin)?),
+            Self::Udp => Box::new(udp::client(to, spin)?),
+            Self::Tcp => Box::new(tcp::Client::new(to, spin)?),
+        })
     }
 }
 

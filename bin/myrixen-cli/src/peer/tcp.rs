@@ -1,7 +1,7 @@
 //! Over one TCP connection without Nagle's delay. An order goes ahead of each test; its acknowledgement, and the receipt
 //! for the last message of a stream, are a byte.
 
-use std::io::{ErrorKind, Read as _, Write as _};
+use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::time::Instant;
 
@@ -60,20 +60,61 @@ impl Order {
     }
 }
 
+/// A connection of which reads and writes wait: asleep, or by trying again and again.
+struct Connection {
+    stream: TcpStream,
+    spin: bool,
+}
+
+impl Connection {
+    fn new(stream: TcpStream, spin: bool) -> io::Result<Self> {
+        stream.set_nodelay(true)?;
+        stream.set_nonblocking(spin)?;
+        Ok(Self { stream, spin })
+    }
+
+    fn wait<R>(&mut self, mut attempt: impl FnMut(&mut TcpStream) -> io::Result<R>) -> io::Result<R> {
+        loop {
+            match attempt(&mut self.stream) {
+                Err(error) if self.spin && error.kind() == ErrorKind::WouldBlock => {
+                    std::hint::spin_loop();
+                }
+                done => return done,
+            }
+        }
+    }
+}
+
+impl io::Read for Connection {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        self.wait(|stream| stream.read(into))
+    }
+}
+
+impl io::Write for Connection {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.wait(|stream| stream.write(bytes))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 /// Serves one client after the other, for ever.
-pub(super) fn serve(address: &str) -> anyhow::Result<()> {
+pub(super) fn serve(address: &str, spin: bool) -> anyhow::Result<()> {
     let listener =
         TcpListener::bind(address).with_context(|| format!("cannot listen at {address}"))?;
     loop {
         let (stream, client) = listener.accept().context("cannot accept a client")?;
-        if let Err(error) = serve_client(stream) {
+        if let Err(error) = serve_client(stream, spin) {
             eprintln!("{client}: {error:#}");
         }
     }
 }
 
-pub(super) fn serve_client(mut stream: TcpStream) -> anyhow::Result<()> {
-    stream.set_nodelay(true)?;
+pub(super) fn serve_client(stream: TcpStream, spin: bool) -> anyhow::Result<()> {
+    let mut stream = Connection::new(stream, spin)?;
     let mut bytes = [0; Order::BYTES];
     loop {
         match stream.read_exact(&mut bytes) {
@@ -97,16 +138,15 @@ pub(super) fn serve_client(mut stream: TcpStream) -> anyhow::Result<()> {
 }
 
 /// The side that measures.
-pub(super) struct Client(TcpStream);
+pub(super) struct Client(Connection);
 
 impl Client {
-    pub(super) fn new(address: &str) -> anyhow::Result<Self> {
+    pub(super) fn new(address: &str, spin: bool) -> anyhow::Result<Self> {
         let stream = TcpStream::connect(address).with_context(|| {
             format!("cannot connect to {address}: `myrixen perf peer tcp serve` has to run there")
         })?;
-        stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(PATIENCE))?;
-        Ok(Self(stream))
+        Ok(Self(Connection::new(stream, spin)?))
     }
 
     fn order(&mut self, order: Order) -> anyhow::Result<()> {

@@ -6,8 +6,8 @@ use super::*;
 fn tcp_answers_and_takes_in() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();
-    let server = std::thread::spawn(move || tcp::serve_client(listener.accept().unwrap().0));
-    let mut client = tcp::Client::new(&address).unwrap();
+    let server = std::thread::spawn(move || tcp::serve_client(listener.accept().unwrap().0, false));
+    let mut client = tcp::Client::new(&address, false).unwrap();
     assert_eq!(client.round_trips(8, 30).unwrap().len(), 30);
     assert_eq!(client.one_way(100_000, 7).unwrap().messages, 7);
     assert_eq!(client.round_trips(0, 3).unwrap().len(), 3);
@@ -28,7 +28,7 @@ fn an_answer_that_is_late_or_doubled_is_not_taken_for_another() {
             }
         }
     });
-    let mut client = udp::Client::new(&address).unwrap();
+    let mut client = udp::client(&address, false).unwrap();
     assert_eq!(client.round_trips(64, 5).unwrap().len(), 5);
     assert!(client.one_way(64, 5).is_err());
     assert!(client.round_trips(4, 5).is_err());

@@ -67,16 +67,23 @@ pub(crate) struct Bar {
     /// Not less than the limit, rather than not more.
     least: bool,
     limit: f64,
+    /// How the first path is to wait; however it was measured, when nothing is said.
+    wait: Option<Wait>,
 }
 
 impl FromStr for Bar {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || format!("{text:?} is not PATH/PATH FIGURE SIZE <=NUMBER or >=NUMBER");
+        let wrong = || format!("{text:?} is not PATH/PATH FIGURE SIZE <=NUMBER or >=NUMBER, and perhaps spin or sleep");
         let words: Vec<&str> = text.split_whitespace().collect();
-        let [paths, figure, size, limit] = words[..] else {
-            return Err(wrong());
+        let (paths, figure, size, limit, wait) = match words[..] {
+            [paths, figure, size, limit] => (paths, figure, size, limit, None),
+            [paths, figure, size, limit, "spin"] => (paths, figure, size, limit, Some(Wait::Spin)),
+            [paths, figure, size, limit, "sleep"] => {
+                (paths, figure, size, limit, Some(Wait::Sleep))
+            }
+            _ => return Err(wrong()),
         };
         let (first, second) = paths.split_once('/').ok_or_else(wrong)?;
         let (least, limit) = match (limit.strip_prefix(">="), limit.strip_prefix("<=")) {
@@ -94,19 +101,21 @@ impl FromStr for Bar {
             size: units::parse_size(size)?,
             least,
             limit: limit.parse().map_err(|_| wrong())?,
+            wait,
         })
     }
 }
 
 impl Bar {
     /// What the medians say to it, for each way of waiting. None: one of the two was not measured.
-    fn hold(&self, sides: &Sides) -> Vec<Ratio> {
+    pub(crate) fn hold(&self, sides: &Sides) -> Vec<Ratio> {
         let [first, second] = self
             .paths
             .each_ref()
             .map(|path| sides.path(self.figure, self.size, path));
         let mut pairs = Vec::new();
-        for wait in [Wait::Spin, Wait::Sleep] {
+        let asked = |wait: &Wait| self.wait.is_none_or(|asked| asked == *wait);
+        for wait in [Wait::Spin, Wait::Sleep].into_iter().filter(asked) {
             let pair = waiting(&first, wait).zip(waiting(&second, wait));
             pairs.extend(pair.filter(|pair| !pairs.contains(pair)));
         }
@@ -140,17 +149,24 @@ fn waiting<'a>(rounds: &[&'a Rounds], wait: Wait) -> Option<&'a Rounds> {
 }
 
 /// What a record tells of: two with the same are rounds of one thing.
-type Side<'a> = (Figure, u64, &'a Path, Wait);
+type Side = (Figure, u64, Path, Wait);
 
 /// What a record tells of, and its value there.
-fn side(record: &Record) -> Option<(Side<'_>, f64)> {
+fn side(record: &Record) -> Option<(Side, f64)> {
     match record {
         Record::PingPong(r) => {
             let p50 = float(r.half_rtt_ns.p50);
-            Some(((Figure::HalfRtt, r.size, &r.path, r.wait), p50))
+            let path = r.path.over(r.link.as_deref());
+            Some(((Figure::HalfRtt, r.size, path, r.wait), p50))
         }
-        Record::Stream(r) => Some(((Figure::MbPerS, r.size, &r.path, r.wait), r.mb_per_s)),
-        Record::Rate(r) => Some(((Figure::MsgsPerS, r.size, &r.path, r.wait), r.msgs_per_s)),
+        Record::Stream(r) => {
+            let path = r.path.over(r.link.as_deref());
+            Some(((Figure::MbPerS, r.size, path, r.wait), r.mb_per_s))
+        }
+        Record::Rate(r) => {
+            let path = r.path.over(r.link.as_deref());
+            Some(((Figure::MsgsPerS, r.size, path, r.wait), r.msgs_per_s))
+        }
         Record::Exchange(_) | Record::Restart(_) | Record::Ratio(_) => None,
     }
 }
@@ -184,7 +200,7 @@ impl Rounds {
 pub(crate) struct Sides(BTreeMap<(Figure, u64), Vec<Rounds>>);
 
 impl Sides {
-    fn of(records: &[Record]) -> Self {
+    pub(crate) fn of(records: &[Record]) -> Self {
         let mut sides = Self::default();
         for (side, value) in records.iter().filter_map(side) {
             sides.add(side, value);
@@ -195,12 +211,12 @@ impl Sides {
         sides
     }
 
-    fn add(&mut self, (figure, size, path, wait): Side<'_>, value: f64) {
+    fn add(&mut self, (figure, size, path, wait): Side, value: f64) {
         let all = self.0.entry((figure, size)).or_default();
-        let held = all.iter_mut().find(|r| (&r.path, r.wait) == (path, wait));
+        let held = all.iter_mut().find(|r| (&r.path, r.wait) == (&path, wait));
         let Some(rounds) = held else {
             all.push(Rounds {
-                path: path.clone(),
+                path,
                 wait,
                 values: vec![value],
             });
@@ -223,12 +239,12 @@ impl Sides {
     }
 
     /// The medians as records, for tables and curves.
-    fn records(&self, of: &[Record]) -> Vec<Record> {
+    pub(crate) fn records(&self, of: &[Record]) -> Vec<Record> {
         let mut medians: Vec<Record> = Vec::new();
         for (figure, size, all) in self.each() {
             for rounds in all {
                 // Any record of these will do for what is not a figure.
-                let wanted = (figure, size, &rounds.path, rounds.wait);
+                let wanted = (figure, size, rounds.path.clone(), rounds.wait);
                 let like = of
                     .iter()
                     .find(|record| side(record).is_some_and(|(side, _)| side == wanted));
@@ -245,7 +261,10 @@ fn with_medians(like: &Record, rounds: &Rounds, of: &[Record]) -> Record {
     match &mut record {
         Record::PingPong(r) => {
             let same = of.iter().filter_map(|other| match other {
-                Record::PingPong(o) if (&o.path, o.size, o.wait) == (&r.path, r.size, r.wait) => {
+                Record::PingPong(o)
+                    if (&o.path, &o.link, o.size, o.wait)
+                        == (&r.path, &r.link, r.size, r.wait) =>
+                {
                     Some(o.half_rtt_ns)
                 }
                 _ => None,
@@ -352,7 +371,7 @@ fn read(file: &FilePath) -> anyhow::Result<Vec<Value>> {
 }
 
 /// A line for each path in each figure.
-fn table(sides: &Sides) -> String {
+pub(crate) fn table(sides: &Sides) -> String {
     let mut table = plain_table();
     table.set_header([
         "test",
@@ -382,7 +401,7 @@ fn table(sides: &Sides) -> String {
 }
 
 /// A line for each ratio.
-fn verdicts(ratios: &[Ratio]) -> String {
+pub(crate) fn verdicts(ratios: &[Ratio]) -> String {
     if ratios.is_empty() {
         return String::new();
     }

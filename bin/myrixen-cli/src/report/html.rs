@@ -106,7 +106,7 @@ fn latency(records: &[Record]) -> Plot {
     for record in records {
         if let Record::PingPong(r) = record {
             curves
-                .entry((r.path.clone(), r.wait))
+                .entry((r.path.over(r.link.as_deref()), r.wait))
                 .or_default()
                 .push(latency_point(r));
         }
@@ -147,7 +147,7 @@ fn bandwidth(records: &[Record]) -> Plot {
                 note,
             };
             curves
-                .entry((r.path.clone(), r.wait))
+                .entry((r.path.over(r.link.as_deref()), r.wait))
                 .or_default()
                 .push(point);
         }
@@ -176,7 +176,7 @@ fn rate(records: &[Record]) -> Plot {
                 note,
             };
             curves
-                .entry((r.path.clone(), r.wait))
+                .entry((r.path.over(r.link.as_deref()), r.wait))
                 .or_default()
                 .push(point);
         }
@@ -263,6 +263,8 @@ pub(super) fn colour(path: &Path) -> &'static str {
         Path::DirectLent => "#66a61e",
         Path::Switched => "#e08214",
         Path::Wire => "#377eb8",
+        Path::WireOver(link) if link == "ethernet" => "#377eb8",
+        Path::WireOver(_) => "#4daf4a",
         Path::Native => "#984ea3",
         Path::Peer(name) => {
             const OTHERS: [&str; 5] = ["#777777", "#a6761d", "#e7298a", "#66a61e", "#999933"];

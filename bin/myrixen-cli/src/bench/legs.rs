@@ -1,0 +1,114 @@
+//! Who is measured: one contestant, waiting in one way.
+
+use super::programs::Program;
+use crate::demo::protocol::Which;
+use crate::peer::Kind;
+use crate::record::{Path, Wait};
+
+/// Where messages of ours go: the guests at both ends, as places in the list of guests.
+#[derive(Clone, Debug)]
+pub(super) struct Ours {
+    pub(super) path: Path,
+    pub(super) link: Option<&'static str>,
+    pub(super) on: Which,
+    pub(super) guests: (usize, usize),
+}
+
+/// One contestant.
+#[derive(Clone, Debug)]
+pub(super) enum Contestant {
+    Ours(Ours),
+    /// Measured by this program, in processes of its own.
+    Peer(Kind),
+    /// Measured by a program that comes with it.
+    Program(Program),
+}
+
+/// One contestant, waiting in one way.
+#[derive(Clone, Debug)]
+pub(super) struct Leg {
+    pub(super) contestant: Contestant,
+    pub(super) wait: Wait,
+}
+
+impl Leg {
+    /// For people, and for `--only`.
+    pub(super) fn name(&self) -> String {
+        let path = match &self.contestant {
+            Contestant::Ours(ours) => ours.path.over(ours.link).to_string(),
+            Contestant::Peer(kind) => format!("peer:{}", kind.name()),
+            Contestant::Program(program) => format!("peer:{}", program.name()),
+        };
+        format!("{path}, {}", self.wait.manner())
+    }
+}
+
+/// The guests of a stage, in their order: two of the host `a` and one of `b` joined by Ethernet, one of each joined by VXLAN, two with a back end
+/// of their own.
+pub(super) const GUESTS: [&str; 7] = ["a1", "a2", "b1", "c1", "d1", "n1", "n2"];
+
+/// All that make sense with so many cores: whoever spins needs one for each process between the two ends, or it only measures the
+/// scheduler. With `only`, those whose name begins with one of its words.
+pub(super) fn all(cores: usize, only: &[String]) -> Vec<Leg> {
+    let ours = |path, link, on, guests| {
+        Contestant::Ours(Ours {
+            path,
+            link,
+            on,
+            guests,
+        })
+    };
+    let (main, switched) = (Which::Main, Which::Switched);
+    // What spins in each: the programs at both ends, and the back ends that have work between them.
+    let mut contestants = vec![
+        (Contestant::Peer(Kind::Line), 2, [Wait::Spin].as_slice()),
+        (Contestant::Peer(Kind::Memcpy), 1, &[Wait::Spin]),
+        (ours(Path::Direct, None, main, (0, 1)), 2, &BOTH),
+        (ours(Path::Switched, None, switched, (0, 1)), 3, &BOTH),
+        (ours(Path::Wire, Some("ethernet"), main, (0, 2)), 4, &BOTH),
+        (ours(Path::Wire, Some("vxlan"), main, (3, 4)), 4, &BOTH),
+        (ours(Path::Native, None, main, (5, 6)), 4, &BOTH),
+        (Contestant::Peer(Kind::Raw), 2, &BOTH),
+        (Contestant::Peer(Kind::Udp), 2, &BOTH),
+        (Contestant::Peer(Kind::Tcp), 2, &BOTH),
+    ];
+    contestants.extend(Program::ALL.into_iter().map(|program| {
+        let waits = program.waits();
+        (Contestant::Program(program), 2, waits)
+    }));
+    let mut legs = Vec::new();
+    for (contestant, busy, waits) in contestants {
+        for &wait in waits {
+            if wait == Wait::Sleep || cores >= busy {
+                let contestant = contestant.clone();
+                legs.push(Leg { contestant, wait });
+            }
+        }
+    }
+    legs.retain(|leg| only.is_empty() || only.iter().any(|word| leg.name().starts_with(word)));
+    legs
+}
+
+const BOTH: [Wait; 2] = [Wait::Spin, Wait::Sleep];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_spins_without_a_core_for_each() {
+        let names = |cores, only: &[&str]| -> Vec<String> {
+            let only: Vec<String> = only.iter().map(|&word| word.to_owned()).collect();
+            all(cores, &only).iter().map(Leg::name).collect()
+        };
+        assert_eq!(names(2, &["direct"]), ["direct, spinning", "direct, sleeping"]);
+        assert_eq!(names(2, &["wire"]), ["wire:ethernet, sleeping", "wire:vxlan, sleeping"]);
+        assert_eq!(names(4, &["wire:vxlan"]).len(), 2);
+        assert!(names(1, &["peer:line"]).is_empty());
+        let every = names(4, &[]);
+        let mut once = every.clone();
+        once.sort();
+        once.dedup();
+        assert_eq!(once.len(), every.len(), "each has a name of its own");
+    }
+}

@@ -1,0 +1,164 @@
+//! `myrixen bench`: our paths, what the machine allows, and other people's transports, in one run on one machine. Everybody has a turn in
+//! each round, so that what else the machine does hits all of them alike; what counts is the median over the rounds.
+
+mod bars;
+mod legs;
+pub(crate) mod part;
+mod programs;
+mod stage;
+
+use std::path::Path as FilePath;
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+
+use self::stage::Stage;
+use crate::cli::BenchArgs;
+use crate::demo::parts;
+use crate::output;
+use crate::progress::Progress;
+use crate::record::{self, Ratio, Record};
+use crate::report::{bars as ratios, html};
+
+/// Rounds unless others are asked for: a median of fewer says little.
+const ROUNDS: u32 = 7;
+
+/// What of everything is measured, and how long each figure takes.
+#[derive(Clone, Debug)]
+struct Extent {
+    pingpong: Vec<u64>,
+    stream: Vec<u64>,
+    rate: Vec<u64>,
+    each: Duration,
+}
+
+impl Extent {
+    fn whole() -> Self {
+        Self {
+            pingpong: vec![0, 8, 64, 512, 4096, 32 << 10, 256 << 10, 1 << 20, 4 << 20],
+            stream: vec![4096, 16 << 10, 64 << 10, 256 << 10, 1 << 20, 4 << 20],
+            rate: vec![8],
+            each: Duration::from_millis(60),
+        }
+    }
+
+    /// What the bars need, and little more.
+    fn quick() -> Self {
+        Self {
+            pingpong: vec![8, 4096],
+            stream: vec![16 << 10, 1 << 20, 4 << 20],
+            rate: vec![8],
+            each: Duration::from_millis(25),
+        }
+    }
+}
+
+/// A contestant that did not get through, and why.
+struct Missing {
+    name: String,
+    why: String,
+}
+
+/// Runs everything and writes the report.
+pub(crate) fn run(args: &BenchArgs) -> anyhow::Result<()> {
+    let begun = Instant::now();
+    // First of all, while this process has one thread: that is when it can change namespaces.
+    let mut stage = Stage::make()?;
+    let extent = if args.quick {
+        Extent::quick()
+    } else {
+        Extent::whole()
+    };
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let mut progress = Progress::new();
+    progress.step("Starting back ends and guests");
+    stage.start()?;
+    let mut legs = legs::all(cores, &args.only);
+    let (mut records, mut missing) = (Vec::new(), Vec::new());
+    let rounds = args.rounds.unwrap_or(ROUNDS);
+    for round in 1..=rounds {
+        progress.step(&format!("Round {round} of {rounds}"));
+        legs.retain(|leg| {
+            progress.detail(&leg.name());
+            match stage.measure(leg, &extent) {
+                Ok(mut measured) => {
+                    records.append(&mut measured);
+                    true
+                }
+                Err(error) => {
+                    let (name, why) = (leg.name(), format!("{error:#}"));
+                    progress.note(&format!("{name} is left out from here on: {why}"));
+                    missing.push(Missing { name, why });
+                    false
+                }
+            }
+        });
+    }
+    progress.finish("");
+    drop(progress);
+    stage.close();
+    publish(args, begun, rounds, &records, &missing)
+}
+
+/// Prints the table and the ratios; writes records, ratios and the page.
+fn publish(
+    args: &BenchArgs,
+    begun: Instant,
+    rounds: u32,
+    records: &[Record],
+    missing: &[Missing],
+) -> anyhow::Result<()> {
+    let sides = ratios::Sides::of(records);
+    let held: Vec<Ratio> = bars::all()
+        .iter()
+        .flat_map(|bar| bar.hold(&sides))
+        .collect();
+    let out = &args.out;
+    std::fs::create_dir_all(out).with_context(|| format!("cannot make {}", out.display()))?;
+    let (json, page) = (out.join("results.json"), out.join("report.html"));
+    let mut all = records.to_vec();
+    all.extend(held.iter().cloned().map(Record::Ratio));
+    record::write(&json, &all)?;
+    let mut shown = sides.records(records);
+    shown.extend(held.iter().cloned().map(Record::Ratio));
+    let html = html::page(&about(begun, rounds, missing), &shown);
+    std::fs::write(&page, html).with_context(|| format!("cannot write {}", page.display()))?;
+    output::print(&format!(
+        "\n{}\n{}",
+        ratios::table(&sides),
+        ratios::verdicts(&held)
+    ))?;
+    for Missing { name, why } in missing {
+        output::print(&format!("not measured: {name}: {why}\n"))?;
+    }
+    let (page, json) = (show(&page), show(&json));
+    output::print(&format!("\nPlots: {page}\nRecords: {json}\n"))
+}
+
+fn about(begun: Instant, rounds: u32, missing: &[Missing]) -> html::About {
+    let mut facts = vec![("myrixen".to_owned(), env!("CARGO_PKG_VERSION").to_owned())];
+    facts.extend(parts::machine());
+    facts.push(("rounds".to_owned(), rounds.to_string()));
+    let took = format!("{:.0} s", begun.elapsed().as_secs_f64());
+    facts.push(("the run took".to_owned(), took));
+    let mut notes = vec![stage::SENTENCE.to_owned()];
+    notes.extend(
+        missing
+            .iter()
+            .map(|one| format!("Not measured: {}: {}", one.name, one.why)),
+    );
+    html::About {
+        title: "MyriXen beside its peers".to_owned(),
+        facts,
+        notes,
+        charts: Vec::new(),
+    }
+}
+
+fn show(path: &FilePath) -> String {
+    let whole = path.canonicalize();
+    whole
+        .unwrap_or_else(|_| path.to_owned())
+        .display()
+        .to_string()
+}

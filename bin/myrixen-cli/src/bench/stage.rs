@@ -1,0 +1,274 @@
+//! Two hosts, the cables between them, and everybody who takes part for longer than one figure.
+
+use std::collections::BTreeMap;
+use std::process::{Child, Command as Process};
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use myrixen_netlab::Lab;
+
+use super::Extent;
+use super::legs::{Contestant, GUESTS, Leg, Ours};
+use crate::demo::crew::{Crew, Member};
+use crate::demo::hosts::{Post, Site};
+use crate::demo::protocol::{Command, GuestPlace, Plan, Report};
+use crate::peer::Kind;
+use crate::record::{Record, Wait};
+
+/// What the page says of it.
+pub(super) const SENTENCE: &str = "Two hosts (network namespaces), joined by virtual Ethernet cables (veth, MTU 9000): one for the back ends, \
+     one for IP (sockets, iperf3, VXLAN), one for back ends embedded in programs, one for plain packet sockets. Programs of somebody else's \
+     wait as they do: fi_pingpong and ucx_perftest spin, iperf3 sleeps; what fi_pingpong calls bandwidth is that of its ping-pong.";
+
+const MTU: u32 = 9000;
+
+/// The hosts' addresses on the cable for IP.
+pub(super) const IP: [&str; 2] = ["10.77.0.1", "10.77.0.2"];
+/// Where peers serve.
+const PORT: u16 = 7001;
+
+/// How long any one answer may take.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Names of the hosts' interfaces, host by host.
+struct Cables {
+    native: [String; 2],
+    raw: [String; 2],
+}
+
+/// See the module.
+pub(super) struct Stage {
+    crew: Crew,
+    guests: Vec<(Member, GuestPlace)>,
+    cables: Cables,
+    // Last, so that nothing runs any more when its directory is removed.
+    site: Site,
+}
+
+impl Stage {
+    /// Makes the hosts. To be called while the process has one thread.
+    pub(super) fn make() -> anyhow::Result<Self> {
+        let lab = Lab::enter().context(
+            "paths are measured between hosts made of network namespaces, which cannot be made",
+        )?;
+        let (a, b) = (lab.host("a")?, lab.host("b")?);
+        for host in [&a, &b] {
+            // Its neighbours' frames disturb what is counted; a kernel without it has none.
+            let off = || std::fs::write("/proc/sys/net/ipv6/conf/default/disable_ipv6", "1");
+            let _ = host.run(off)?;
+        }
+        let cable = || lab.cable([&a, &b], MTU);
+        let (fabric, ip, native, raw) = (cable()?, cable()?, cable()?, cable()?);
+        for ((host, interface), address) in [&a, &b].into_iter().zip(&ip).zip(IP) {
+            host.add_address(interface, address.parse()?, 24)?;
+        }
+        let ethernet = |host: usize, name: &str| Post {
+            name: name.to_owned(),
+            host: Some(host),
+            uplink: format!(
+                "[[uplink]]\nname = \"cable\"\nkind = \"ethernet\"\ninterface = \"{}\"\n",
+                fabric[host]
+            ),
+        };
+        let vxlan = |host: usize, name: &str| Post {
+            name: name.to_owned(),
+            host: Some(host),
+            uplink: format!(
+                "[[uplink]]\nname = \"tunnel\"\nkind = \"vxlan\"\nlisten = \"{}:4789\"\n\
+                 remotes = [\"{}:4789\"]\nvni = 1\n",
+                IP[host],
+                IP[1 - host]
+            ),
+        };
+        let posts = vec![
+            ethernet(0, "a"),
+            ethernet(1, "b"),
+            vxlan(0, "c"),
+            vxlan(1, "d"),
+        ];
+        Ok(Self {
+            crew: Crew::new(),
+            guests: Vec::new(),
+            cables: Cables { native, raw },
+            site: Site::make(vec![a, b], posts)?,
+        })
+    }
+
+    /// Starts the back ends and the guests, and connects those that talk.
+    pub(super) fn start(&mut self) -> anyhow::Result<()> {
+        for post in 0..4 {
+            self.site.start_daemon(&mut self.crew, post)?;
+        }
+        let mut waiting = BTreeMap::new();
+        for (number, name) in (0..).zip(GUESTS) {
+            let member = self.start_guest(name, number)?;
+            waiting.insert(member, ());
+        }
+        while !waiting.is_empty() {
+            let (member, report) = self.crew.next(PATIENCE, "guests attached")?;
+            if let (Some(()), Report::Ready { guest }) = (waiting.remove(&member), report) {
+                self.guests.push((member, guest));
+            }
+        }
+        self.guests.sort_by_key(|(_, place)| place.number);
+        for fabric in [&[0, 1, 2][..], &[3, 4], &[5, 6]] {
+            self.connect(fabric)?;
+        }
+        Ok(())
+    }
+
+    fn start_guest(&mut self, name: &str, number: u16) -> anyhow::Result<Member> {
+        let host = usize::from(name.ends_with('2') && name.starts_with('n'));
+        let post = match name.as_bytes() {
+            [b'a', ..] => 0,
+            [b'b', ..] => 1,
+            [b'c', ..] => 2,
+            [b'd', ..] => 3,
+            _ => {
+                let mut command = self.site.myself();
+                command.args(["demo-part", "guest", "--native", &self.cables.native[host]]);
+                let board = format!("{name}:0");
+                command.args(["--board", &board, "--number", &number.to_string()]);
+                let what = format!("guest {name}");
+                return self.site.hire(&mut self.crew, Some(host), &what, &mut command);
+            }
+        };
+        self.site.start_guest(&mut self.crew, post, name, number)
+    }
+
+    /// Connects guests that can reach each other, all to all.
+    fn connect(&mut self, who: &[usize]) -> anyhow::Result<()> {
+        let guests: Vec<GuestPlace> = who.iter().map(|&at| self.guests[at].1.clone()).collect();
+        for &at in who {
+            let connect = Command::Connect {
+                guests: guests.clone(),
+            };
+            self.crew.tell(self.guests[at].0, &connect)?;
+        }
+        for _ in who {
+            match self.crew.next(PATIENCE, "guests connected")?.1 {
+                Report::Connected => {}
+                other => bail!("a guest said {other:?} instead of connecting"),
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives one contestant its turn.
+    pub(super) fn measure(&mut self, leg: &Leg, extent: &Extent) -> anyhow::Result<Vec<Record>> {
+        let plan = Plan {
+            pingpong_sizes: extent.pingpong.clone(),
+            stream_sizes: extent.stream.clone(),
+            rate_sizes: extent.rate.clone(),
+            each_ms: u64::try_from(extent.each.as_millis())?,
+        };
+        match &leg.contestant {
+            Contestant::Ours(ours) => self.ours(ours, leg.wait, plan),
+            Contestant::Peer(kind) => self.peer(*kind, leg.wait, plan),
+            Contestant::Program(program) => program.measure(self, extent),
+        }
+    }
+
+    fn ours(&mut self, ours: &Ours, wait: Wait, plan: Plan) -> anyhow::Result<Vec<Record>> {
+        let Ours {
+            path,
+            link,
+            on,
+            guests: (client, server),
+        } = ours;
+        let (on, with) = (*on, self.guests[*server].1.number);
+        let (client, server) = (self.guests[*client].0, self.guests[*server].0);
+        self.crew.tell(server, &Command::Serve { on })?;
+        let order = Command::Measure {
+            on,
+            with,
+            path: path.clone(),
+            link: link.map(str::to_owned),
+            wait,
+            plan,
+        };
+        self.crew.tell(client, &order)?;
+        let records = self.collect(client)?;
+        self.crew.tell(server, &Command::Halt)?;
+        match self.crew.next(PATIENCE, "a guest stopped serving")? {
+            (member, Report::Halted) if member == server => Ok(records),
+            (_, other) => bail!("a guest said {other:?} instead of stopping to serve"),
+        }
+    }
+
+    /// Takes in what somebody measures, until it says that this was all.
+    fn collect(&mut self, client: Member) -> anyhow::Result<Vec<Record>> {
+        let mut records = Vec::new();
+        loop {
+            match self.crew.next(PATIENCE, "something was measured")? {
+                (member, Report::Halted) if member == client => return Ok(records),
+                (_, Report::Measured { record }) => records.push(record),
+                (_, other) => bail!("somebody said {other:?} during a measurement"),
+            }
+        }
+    }
+
+    fn peer(&mut self, kind: Kind, wait: Wait, plan: Plan) -> anyhow::Result<Vec<Record>> {
+        let at = |host: usize| match kind {
+            Kind::Raw => self.cables.raw[host].clone(),
+            _ => format!("{}:{PORT}", IP[1]),
+        };
+        let (here, there) = (at(0), at(1));
+        let plan = serde_json::to_string(&fitting(kind, plan))?;
+        let server = match kind.has_partner() {
+            true => Some(self.hire(kind, wait, 1, &["--at", &there])?),
+            false => None,
+        };
+        let client = self.hire(kind, wait, 0, &["--at", &here, "--plan", &plan])?;
+        let records = self.collect(client);
+        for member in server.into_iter().chain([client]) {
+            self.crew.kill(member)?;
+        }
+        records
+    }
+
+    fn hire(
+        &mut self,
+        kind: Kind,
+        wait: Wait,
+        host: usize,
+        args: &[&str],
+    ) -> anyhow::Result<Member> {
+        let mut command = self.site.myself();
+        let wait = wait.to_string();
+        command.args(["demo-part", "way", "--kind", kind.name(), "--wait", &wait]);
+        command.args(args);
+        let name = format!("peer {}", kind.name());
+        self.site.hire(&mut self.crew, Some(host), &name, &mut command)
+    }
+
+    /// Starts a process in a host.
+    pub(super) fn spawn(&self, host: usize, command: &mut Process) -> anyhow::Result<Child> {
+        self.site.spawn(Some(host), command)
+    }
+
+    /// Lets everybody go.
+    pub(super) fn close(&mut self) {
+        self.crew.dismiss(Duration::from_secs(5));
+    }
+}
+
+/// Of a plan what a peer can do.
+fn fitting(kind: Kind, plan: Plan) -> Plan {
+    let largest = match kind {
+        Kind::Line => 8,
+        Kind::Memcpy => 0,
+        Kind::Raw => 8192,
+        Kind::Udp => 32 << 10,
+        Kind::Tcp => u64::MAX,
+    };
+    let smallest = if kind == Kind::Tcp { 0 } else { 8 };
+    let fits = |size: &u64| (smallest..=largest).contains(size);
+    let streams = matches!(kind, Kind::Tcp | Kind::Memcpy);
+    Plan {
+        pingpong_sizes: plan.pingpong_sizes.into_iter().filter(fits).collect(),
+        stream_sizes: if streams { plan.stream_sizes } else { Vec::new() },
+        rate_sizes: if kind == Kind::Tcp { plan.rate_sizes } else { Vec::new() },
+        each_ms: plan.each_ms,
+    }
+}
