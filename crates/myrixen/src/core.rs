@@ -53,6 +53,8 @@ pub(crate) struct Core {
     pub(crate) waiters: usize,
     /// A request has ended since the waiters were last told.
     pub(crate) ended: bool,
+    /// Frames were put into the ring to the back end since it was last looked at.
+    pub(crate) sent: bool,
     pub(crate) dialect: Dialect,
     /// Messages up to this length go eagerly.
     pub(crate) eager_max: u32,
@@ -85,6 +87,7 @@ impl Core {
             wakers: Vec::new(),
             waiters: 0,
             ended: false,
+            sent: false,
             dialect: start.dialect,
             eager_max: start.eager_max,
             store: Store::default(),
@@ -248,6 +251,7 @@ impl Core {
         }
         if sent {
             self.paths[at].ring();
+            self.sent |= self.paths[at].direct.is_none();
         }
         Ok(sent)
     }

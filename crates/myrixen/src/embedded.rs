@@ -9,19 +9,21 @@ use myrixen_backend::ids::UplinkId;
 use myrixen_backend::secret::{Secret, random_bytes};
 use myrixen_backend::{Backend, BackendConfig, HostConfig, Limits, PartitionConfig, UplinkConfig};
 use myrixen_link::{Link, Tag};
-use myrixen_platform::Policy;
 use myrixen_platform::message::GuestLimits;
 use myrixen_platform::process::{self, AttachError, Connector};
+use myrixen_platform::{Meeting, Policy};
 
 use crate::error::{Error, Result};
 use crate::fabric::{Builder, Fabric};
 use crate::home::Place;
+use crate::inline::Inline;
 
 /// Describes a back end to be run inside this program.
 pub struct Embedded {
     host: String,
     dialect: Dialect,
     poll: Duration,
+    inline: bool,
     uplink: Option<(String, Box<dyn Link>, Tag)>,
 }
 
@@ -32,6 +34,7 @@ impl Default for Embedded {
             host: "embedded".into(),
             dialect: Dialect::DEFAULT,
             poll: Duration::from_micros(20),
+            inline: false,
             uplink: None,
         }
     }
@@ -56,6 +59,15 @@ impl Embedded {
     #[must_use]
     pub fn poll(mut self, time: Duration) -> Self {
         self.poll = time;
+        self
+    }
+
+    /// Has the program's own threads drive the back end (default: a thread of its own does): whoever waits for a message looks at the network
+    /// himself, and nobody has to be woken in between. That is the lowest latency. While no thread comes in for some milliseconds, one of the
+    /// library's does it instead.
+    #[must_use]
+    pub fn inline(mut self, inline: bool) -> Self {
+        self.inline = inline;
         self
     }
 
@@ -107,11 +119,22 @@ impl Embedded {
             poll: self.poll,
             operator: None,
         };
-        let backend = Backend::start(config, vec![Box::new(meeting)])
-            .map_err(|error| Error::Embedded(Box::new(error)))?;
+        let failed = |error| Error::Embedded(Box::new(error));
+        let meetings: Vec<Box<dyn Meeting>> = vec![Box::new(meeting)];
+        let (backend, driver) = if self.inline {
+            let (backend, workers) = Backend::start_inline(config, meetings).map_err(failed)?;
+            let worker = workers.into_iter().next();
+            let worker = worker.ok_or_else(|| Error::Invalid("no worker".to_owned()))?;
+            let driver = Inline::start(worker, backend.clock())
+                .map_err(Error::system("could not start the keeper"))?;
+            (backend, Some(driver))
+        } else {
+            (Backend::start(config, meetings).map_err(failed)?, None)
+        };
         Ok(Inside {
             running: Arc::new(Running {
                 connector: Arc::new(connector),
+                driver,
                 _backend: backend,
             }),
         })
@@ -126,8 +149,17 @@ pub struct Inside {
 
 struct Running {
     connector: Arc<Connector>,
+    driver: Option<Arc<Inline>>,
     /// Stops when it is dropped.
     _backend: Backend,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Some(driver) = &self.driver {
+            driver.stop();
+        }
+    }
 }
 
 impl Inside {
@@ -145,7 +177,8 @@ impl Inside {
     /// [`Error::Attach`].
     pub fn join_as(&self, builder: Builder) -> Result<Fabric> {
         let place = Place::Inside(Arc::clone(&self.running.connector));
-        let fabric = builder.join(place)?;
+        let driver = self.running.driver.clone();
+        let fabric = builder.join(place, driver.map(|driver| driver as Arc<_>))?;
         Ok(fabric.holding(Arc::clone(&self.running) as Arc<_>))
     }
 }

@@ -7,15 +7,16 @@ use std::time::Duration;
 use mxoe::addr::NicAddr;
 use mxoe::engine;
 use mxoe::frame::{Dialect, Mtu};
-use myrixen_platform::WaitSet;
 use myrixen_platform::message::{self, Name, PortAddress, Query, Reply, Request, Welcome, Wish};
 use myrixen_platform::process::{DEFAULT_SOCKET, PortHandles, RequestError, SOCKET_VARIABLE};
+use myrixen_platform::{Interest, WaitSet};
 use myrixen_ring::Capacity;
 use myrixen_shm::{Pool, PoolBuf};
 use slab::Slab;
 
 use crate::address::{from_port, to_mac};
 use crate::core::{Core, Note, Start};
+use crate::driver::{DRIVER, Driver};
 use crate::endpoint::Endpoint;
 use crate::error::{Error, Result};
 use crate::home::{Door, Home, Place};
@@ -153,10 +154,10 @@ impl Builder {
     /// [`Error::Attach`] if nobody listens on the socket or we are not let in: it says what helps.
     pub fn connect(self) -> Result<Fabric> {
         let path = self.socket.clone().unwrap_or_else(default_socket);
-        self.join(Place::Socket(path))
+        self.join(Place::Socket(path), None)
     }
 
-    pub(crate) fn join(self, place: Place) -> Result<Fabric> {
+    pub(crate) fn join(self, place: Place, driver: Option<Arc<dyn Driver>>) -> Result<Fabric> {
         let name = |text: Option<String>| {
             text.map(Name::new)
                 .transpose()
@@ -183,6 +184,7 @@ impl Builder {
             board: Mutex::new(OwnBoard::from_welcome(&welcome)),
             home: Home::new(Arc::clone(&attachment)),
             pool,
+            driver,
         });
         let ports_stay = ports_stay(&welcome);
         Progress::start(&inner, door, attachment, bells, ports_stay)?;
@@ -205,6 +207,8 @@ pub(crate) struct Inner {
     pub(crate) board: Mutex<OwnBoard>,
     pub(crate) home: Home,
     pub(crate) pool: Pool,
+    /// The back end, where our threads drive it.
+    pub(crate) driver: Option<Arc<dyn Driver>>,
 }
 
 impl Inner {
@@ -425,6 +429,11 @@ impl Endpoint {
             config.timers.give_up = after;
         }
         let bells = WaitSet::new().map_err(Error::system("could not make a wait set"))?;
+        if let Some(driver) = &inner.driver {
+            bells
+                .add(driver.fd(), DRIVER, Interest::Read)
+                .map_err(Error::system("could not watch the back end"))?;
+        }
         let eager_max = config.eager_max.min(board.dialect.max_medium());
         let core = Core::new(Start {
             eager_max,

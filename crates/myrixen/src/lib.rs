@@ -33,6 +33,7 @@ mod adopt;
 mod buffer;
 mod channels;
 mod core;
+mod driver;
 #[cfg(feature = "embedded")]
 mod embedded;
 mod ended;
@@ -42,6 +43,8 @@ mod fabric;
 mod future;
 mod handle;
 mod home;
+#[cfg(feature = "embedded")]
+mod inline;
 mod later;
 mod lending;
 mod mailbox;

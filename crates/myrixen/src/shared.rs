@@ -13,6 +13,7 @@ use mxoe::time::Time;
 use myrixen_platform::{Ready, WaitSet, Waker as BellWaker};
 
 use crate::core::Core;
+use crate::driver::{Driver, Rest};
 use crate::fabric::Inner;
 use crate::path::{Path, Wait};
 use crate::request::{Key, Outcome};
@@ -175,6 +176,9 @@ impl Shared {
     pub(crate) fn enter(&self) -> MutexGuard<'_, Guarded> {
         let visits = self.visits.load(Ordering::Relaxed);
         self.visits.store(visits.wrapping_add(1), Ordering::Relaxed);
+        if let Some(driver) = &self.fabric.driver {
+            driver.enter();
+        }
         let mut guarded = self.lock();
         if guarded.adopted {
             guarded.adopted = false;
@@ -195,6 +199,9 @@ impl Shared {
     /// Goes out: hands on what others have to do, and tells those who wait.
     pub(crate) fn leave(&self, mut guarded: MutexGuard<'_, Guarded>) {
         self.mind_timers(&mut guarded);
+        if std::mem::take(&mut guarded.core.sent) {
+            self.turn_back_end();
+        }
         if guarded.is_quiet() {
             return;
         }
@@ -221,6 +228,14 @@ impl Shared {
         }
     }
 
+    /// Lets a back end that we drive look at its rings and uplinks. True if it had anything to do.
+    fn turn_back_end(&self) -> bool {
+        self.fabric
+            .driver
+            .as_ref()
+            .is_some_and(|driver| driver.turn())
+    }
+
     /// The handler of unexpected messages sees them before anybody else.
     fn let_handler_look<'a>(&'a self, guarded: MutexGuard<'a, Guarded>) -> MutexGuard<'a, Guarded> {
         if !guarded.has_handler || guarded.handling || guarded.core.announced.is_empty() {
@@ -235,6 +250,7 @@ impl Shared {
         let mut guarded = self.enter();
         let mut found = done(&mut guarded);
         if found.is_none() {
+            self.turn_back_end();
             guarded.turn(self.recent());
             guarded = self.let_handler_look(guarded);
             found = done(&mut guarded);
@@ -277,7 +293,8 @@ impl Shared {
         let deadline = timeout.map(|timeout| self.fabric.clock.deadline(timeout));
         let mut idle_since = now;
         loop {
-            let busy = guarded.turn(now);
+            guarded.core.sent = false;
+            let busy = self.turn_back_end() | guarded.turn(now);
             guarded = self.let_handler_look(guarded);
             if let Some(found) = done(&mut guarded, now) {
                 self.leave(guarded);
@@ -338,11 +355,26 @@ impl Shared {
         let Some(due) = guarded.begin_sleep(now) else {
             return guarded;
         };
-        let due = [due, deadline].into_iter().flatten().min();
+        let mut due = [due, deadline].into_iter().flatten().min();
+        let driver = self.fabric.driver.as_deref();
+        match driver.map(Driver::prepare_sleep) {
+            None | Some(Rest::Asleep(None)) => {}
+            Some(Rest::Asleep(Some(time))) => {
+                let look = now + time;
+                due = Some(due.map_or(look, |due| due.min(look)));
+            }
+            Some(Rest::Awake) => {
+                self.end_sleep(&mut guarded);
+                return guarded;
+            }
+        }
         let mut ready = std::mem::take(&mut guarded.ready);
         drop(guarded);
         // Waiting fails only for a set that does not exist, and then there is nothing to wait for.
         let _ = self.bells.wait(due.map(|due| due.since(now)), &mut ready);
+        if let Some(driver) = driver {
+            driver.wake_up();
+        }
         let mut guarded = self.lock();
         guarded.ready = ready;
         self.end_sleep(&mut guarded);

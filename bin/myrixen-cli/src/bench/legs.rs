@@ -36,7 +36,7 @@ impl Leg {
     pub(super) fn name(&self) -> String {
         let path = match &self.contestant {
             Contestant::Ours(ours) => ours.path.over(ours.link).to_string(),
-            Contestant::Peer(kind) => format!("peer:{}", kind.name()),
+            Contestant::Peer(kind) => kind.path().to_string(),
             Contestant::Program(program) => format!("peer:{}", program.name()),
         };
         format!("{path}, {}", self.wait.manner())
@@ -62,12 +62,17 @@ pub(super) fn all(cores: usize, only: &[String]) -> Vec<Leg> {
     // What spins in each: the programs at both ends, and the back ends that have work between them.
     let mut contestants = vec![
         (Contestant::Peer(Kind::Line), 2, [Wait::Spin].as_slice()),
-        (Contestant::Peer(Kind::Memcpy), 1, &[Wait::Spin]),
+        (Contestant::Peer(Kind::Memcpy), 2, &[Wait::Spin]),
         (ours(Path::Direct, None, main, (0, 1)), 2, &BOTH),
-        (ours(Path::Switched, None, switched, (0, 1)), 3, &BOTH),
+        (
+            ours(Path::Switched, None, switched, (0, 1)),
+            3,
+            &[Wait::Sleep],
+        ),
         (ours(Path::Wire, Some("ethernet"), main, (0, 2)), 4, &BOTH),
         (ours(Path::Wire, Some("vxlan"), main, (3, 4)), 4, &BOTH),
-        (ours(Path::Native, None, main, (5, 6)), 4, &BOTH),
+        (Contestant::Peer(Kind::Switched), 2, &[Wait::Spin]),
+        (ours(Path::Native, None, main, (5, 6)), 2, &BOTH),
         (Contestant::Peer(Kind::Raw), 2, &BOTH),
         (Contestant::Peer(Kind::Udp), 2, &BOTH),
         (Contestant::Peer(Kind::Tcp), 2, &BOTH),
@@ -101,8 +106,14 @@ mod tests {
             let only: Vec<String> = only.iter().map(|&word| word.to_owned()).collect();
             all(cores, &only).iter().map(Leg::name).collect()
         };
-        assert_eq!(names(2, &["direct"]), ["direct, spinning", "direct, sleeping"]);
-        assert_eq!(names(2, &["wire"]), ["wire:ethernet, sleeping", "wire:vxlan, sleeping"]);
+        assert_eq!(
+            names(2, &["direct"]),
+            ["direct, spinning", "direct, sleeping"]
+        );
+        assert_eq!(
+            names(2, &["wire"]),
+            ["wire:ethernet, sleeping", "wire:vxlan, sleeping"]
+        );
         assert_eq!(names(4, &["wire:vxlan"]).len(), 2);
         assert!(names(1, &["peer:line"]).is_empty());
         let every = names(4, &[]);

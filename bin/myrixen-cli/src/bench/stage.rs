@@ -130,7 +130,9 @@ impl Stage {
                 let board = format!("{name}:0");
                 command.args(["--board", &board, "--number", &number.to_string()]);
                 let what = format!("guest {name}");
-                return self.site.hire(&mut self.crew, Some(host), &what, &mut command);
+                return self
+                    .site
+                    .hire(&mut self.crew, Some(host), &what, &mut command);
             }
         };
         self.site.start_guest(&mut self.crew, post, name, number)
@@ -239,7 +241,8 @@ impl Stage {
         command.args(["demo-part", "way", "--kind", kind.name(), "--wait", &wait]);
         command.args(args);
         let name = format!("peer {}", kind.name());
-        self.site.hire(&mut self.crew, Some(host), &name, &mut command)
+        self.site
+            .hire(&mut self.crew, Some(host), &name, &mut command)
     }
 
     /// Starts a process in a host.
@@ -260,15 +263,24 @@ fn fitting(kind: Kind, plan: Plan) -> Plan {
         Kind::Memcpy => 0,
         Kind::Raw => 8192,
         Kind::Udp => 32 << 10,
-        Kind::Tcp => u64::MAX,
+        Kind::Tcp | Kind::Switched => u64::MAX,
     };
-    let smallest = if kind == Kind::Tcp { 0 } else { 8 };
+    let anything = matches!(kind, Kind::Tcp | Kind::Switched);
+    let smallest = if anything { 0 } else { 8 };
     let fits = |size: &u64| (smallest..=largest).contains(size);
-    let streams = matches!(kind, Kind::Tcp | Kind::Memcpy);
+    let streams = anything || kind == Kind::Memcpy;
     Plan {
         pingpong_sizes: plan.pingpong_sizes.into_iter().filter(fits).collect(),
-        stream_sizes: if streams { plan.stream_sizes } else { Vec::new() },
-        rate_sizes: if kind == Kind::Tcp { plan.rate_sizes } else { Vec::new() },
+        stream_sizes: if streams {
+            plan.stream_sizes
+        } else {
+            Vec::new()
+        },
+        rate_sizes: if anything {
+            plan.rate_sizes
+        } else {
+            Vec::new()
+        },
         each_ms: plan.each_ms,
     }
 }

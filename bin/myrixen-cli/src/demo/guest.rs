@@ -86,7 +86,7 @@ fn attach(args: &GuestArgs) -> anyhow::Result<Guest> {
     let fabric = match &args.native {
         Some(interface) => {
             let link = EthernetLink::open(&EthernetConfig::new(interface))?;
-            let back_end = Embedded::default().host(&args.board);
+            let back_end = Embedded::default().host(&args.board).inline(true);
             let back_end = back_end.uplink("cable", Box::new(link), Tag::None);
             back_end.start()?.join_as(builder)?
         }

@@ -221,7 +221,11 @@ impl Site {
     }
 
     /// Starts a process in a host.
-    pub(crate) fn spawn(&self, host: Option<usize>, command: &mut Command) -> anyhow::Result<Child> {
+    pub(crate) fn spawn(
+        &self,
+        host: Option<usize>,
+        command: &mut Command,
+    ) -> anyhow::Result<Child> {
         match host.and_then(|host| self.hosts.get(host)) {
             Some(host) => Ok(host.spawn(command)?),
             None => Ok(command.spawn()?),

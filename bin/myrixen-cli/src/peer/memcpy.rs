@@ -1,49 +1,33 @@
-//! One copy of each message out of memory that another process may have written: what no transport of one copy can beat.
+//! One copy of each message out of memory that another core has just written: what no transport of one copy can beat.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use anyhow::bail;
 use hdrhistogram::Histogram;
-use myrixen::{Fabric, PoolBuf};
 
 use crate::measure::{Flow, Way, window};
 
-/// Copies between as many buffers as a stream of ours has under way.
-pub(super) struct Client {
-    fabric: Fabric,
-    size: usize,
-    from: Vec<PoolBuf>,
-    into: Vec<Vec<u8>>,
-}
+/// How far a side is, on a line of its own.
+#[repr(align(128))]
+#[derive(Default)]
+struct Count(AtomicU64);
 
-impl Client {
-    pub(super) fn new() -> anyhow::Result<Self> {
-        Ok(Self {
-            fabric: Fabric::embedded()?,
-            size: usize::MAX,
-            from: Vec::new(),
-            into: Vec::new(),
-        })
+impl Count {
+    fn wait_for(&self, enough: u64) {
+        while self.0.load(Ordering::Acquire) < enough {
+            std::hint::spin_loop();
+        }
     }
 
-    /// Buffers of that size, every page of which has been touched.
-    fn prepare(&mut self, size: usize) -> anyhow::Result<()> {
-        if self.size == size {
-            return Ok(());
-        }
-        self.from.clear();
-        for _ in 0..window(size) {
-            let Some(mut buffer) = self.fabric.alloc(size) else {
-                bail!("no memory for buffers of {size} bytes");
-            };
-            buffer.fill(0x5a);
-            self.from.push(buffer);
-        }
-        self.into = vec![vec![1; size]; self.from.len()];
-        self.size = size;
-        Ok(())
+    fn advance(&self) {
+        self.0.fetch_add(1, Ordering::Release);
     }
 }
+
+/// The side that measures: it copies, and a thread of its own writes.
+pub(super) struct Client;
 
 impl Way for Client {
     fn round_trips(&mut self, _: u64, _: u64) -> anyhow::Result<Histogram<u64>> {
@@ -51,20 +35,43 @@ impl Way for Client {
     }
 
     fn one_way(&mut self, size: u64, count: u64) -> anyhow::Result<Flow> {
-        self.prepare(usize::try_from(size)?)?;
-        let begun = Instant::now();
-        let pairs = self.from.iter().zip(&mut self.into);
-        let mut pairs: Vec<_> = pairs.collect();
-        let buffers = pairs.len();
-        for at in 0..usize::try_from(count)? {
-            let (from, into) = &mut pairs[at % buffers];
-            into.copy_from_slice(from);
-            std::hint::black_box(&into[..]);
-        }
+        let bytes = usize::try_from(size)?;
+        // As many as a stream of ours has under way. The locks are never contended: the counts say whose turn it is.
+        let buffers: Vec<Mutex<Vec<u8>>> = (0..window(bytes))
+            .map(|_| Mutex::new(vec![0x5a; bytes]))
+            .collect();
+        let mut copies = vec![vec![1; bytes]; buffers.len()];
+        let (written, copied) = (Count::default(), Count::default());
+        let under_way = buffers.len() as u64;
+        let took = std::thread::scope(|scope| {
+            scope.spawn(|| {
+                for (number, buffer) in (0..count).zip(buffers.iter().cycle()) {
+                    copied.wait_for((number + 1).saturating_sub(under_way));
+                    let byte = number.to_le_bytes()[0];
+                    buffer
+                        .lock()
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .fill(byte);
+                    written.advance();
+                }
+            });
+            let begun = Instant::now();
+            let mut at = 0;
+            for (number, buffer) in (0..count).zip(buffers.iter().cycle()) {
+                written.wait_for(number + 1);
+                let from = buffer.lock().unwrap_or_else(PoisonError::into_inner);
+                copies[at].copy_from_slice(&from);
+                drop(from);
+                std::hint::black_box(&copies[at]);
+                copied.advance();
+                at = (at + 1) % copies.len();
+            }
+            begun.elapsed()
+        });
         Ok(Flow {
             messages: count,
             size,
-            took: begun.elapsed(),
+            took,
         })
     }
 }

@@ -23,7 +23,9 @@ pub(crate) fn run(command: &PeerCommand) -> anyhow::Result<()> {
     match command {
         PeerCommand::Tcp(PeerRole::Serve(args)) => tcp::serve(&announced(args, "tcp")?, false),
         PeerCommand::Udp(PeerRole::Serve(args)) => udp::serve(&announced(args, "udp")?, false),
-        PeerCommand::Tcp(role) => measure("tcp", role, |to| Ok(Box::new(tcp::Client::new(to, false)?))),
+        PeerCommand::Tcp(role) => {
+            measure("tcp", role, |to| Ok(Box::new(tcp::Client::new(to, false)?)))
+        }
         PeerCommand::Udp(role) => measure("udp", role, |to| Ok(Box::new(udp::client(to, false)?))),
     }
 }
@@ -36,10 +38,13 @@ pub(crate) enum Kind {
     Raw,
     Udp,
     Tcp,
+    /// None of somebody else's, but our own path through a back end that two threads of one process drive: where there are no cores for a
+    /// third to spin on.
+    Switched,
 }
 
 impl Kind {
-    /// As records name it, after `peer:`.
+    /// As the command line names it.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Line => "line",
@@ -47,19 +52,28 @@ impl Kind {
             Self::Raw => "raw",
             Self::Udp => "udp",
             Self::Tcp => "tcp",
+            Self::Switched => "switched",
+        }
+    }
+
+    /// As records name it.
+    pub(crate) fn path(self) -> Path {
+        match self {
+            Self::Switched => Path::Switched,
+            peer => Path::Peer(peer.name().to_owned()),
         }
     }
 
     /// Whether somebody has to serve.
     pub(crate) fn has_partner(self) -> bool {
-        !matches!(self, Self::Line | Self::Memcpy)
+        !matches!(self, Self::Line | Self::Memcpy | Self::Switched)
     }
 
     /// Serves at an address (of `raw`, an interface), for ever.
     pub(crate) fn serve(self, at: &str, wait: Wait) -> anyhow::Result<()> {
         let spin = wait == Wait::Spin;
         match self {
-            Self::Line | Self::Memcpy => bail!("{} has no partner", self.name()),
+            Self::Line | Self::Memcpy | Self::Switched => bail!("{} has no partner", self.name()),
             Self::Raw => raw::serve(at, spin),
             Self::Udp => udp::serve(at, spin),
             Self::Tcp => tcp::serve(at, spin),
@@ -71,10 +85,11 @@ impl Kind {
         let spin = wait == Wait::Spin;
         Ok(match self {
             Self::Line => Box::new(line::Client::new()),
-            Self::Memcpy => Box::new(memcpy::Client::new()?),
+            Self::Memcpy => Box::new(memcpy::Client),
             Self::Raw => Box::new(raw::client(to, spin)?),
             Self::Udp => Box::new(udp::client(to, spin)?),
             Self::Tcp => Box::new(tcp::Client::new(to, spin)?),
+            Self::Switched => bail!("measured in one process"),
         })
     }
 }

@@ -73,7 +73,10 @@ impl Connection {
         Ok(Self { stream, spin })
     }
 
-    fn wait<R>(&mut self, mut attempt: impl FnMut(&mut TcpStream) -> io::Result<R>) -> io::Result<R> {
+    fn wait<R>(
+        &mut self,
+        mut attempt: impl FnMut(&mut TcpStream) -> io::Result<R>,
+    ) -> io::Result<R> {
         loop {
             match attempt(&mut self.stream) {
                 Err(error) if self.spin && error.kind() == ErrorKind::WouldBlock => {

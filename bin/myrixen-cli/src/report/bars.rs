@@ -75,7 +75,11 @@ impl FromStr for Bar {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || format!("{text:?} is not PATH/PATH FIGURE SIZE <=NUMBER or >=NUMBER, and perhaps spin or sleep");
+        let wrong = || {
+            format!(
+                "{text:?} is not PATH/PATH FIGURE SIZE <=NUMBER or >=NUMBER, and perhaps spin or sleep"
+            )
+        };
         let words: Vec<&str> = text.split_whitespace().collect();
         let (paths, figure, size, limit, wait) = match words[..] {
             [paths, figure, size, limit] => (paths, figure, size, limit, None),
@@ -262,8 +266,7 @@ fn with_medians(like: &Record, rounds: &Rounds, of: &[Record]) -> Record {
         Record::PingPong(r) => {
             let same = of.iter().filter_map(|other| match other {
                 Record::PingPong(o)
-                    if (&o.path, &o.link, o.size, o.wait)
-                        == (&r.path, &r.link, r.size, r.wait) =>
+                    if (&o.path, &o.link, o.size, o.wait) == (&r.path, &r.link, r.size, r.wait) =>
                 {
                     Some(o.half_rtt_ns)
                 }

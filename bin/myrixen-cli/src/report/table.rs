@@ -21,15 +21,21 @@ pub(crate) fn summary(records: &[Record]) -> String {
     for record in records {
         match record {
             Record::PingPong(r) => {
-                let line = lines.entry((r.path.over(r.link.as_deref()), r.wait)).or_default();
+                let line = lines
+                    .entry((r.path.over(r.link.as_deref()), r.wait))
+                    .or_default();
                 line.latency.insert(r.size, r.half_rtt_ns);
             }
             Record::Stream(r) => {
-                let line = lines.entry((r.path.over(r.link.as_deref()), r.wait)).or_default();
+                let line = lines
+                    .entry((r.path.over(r.link.as_deref()), r.wait))
+                    .or_default();
                 line.bandwidth.insert(r.size, r.mb_per_s);
             }
             Record::Rate(r) => {
-                let line = lines.entry((r.path.over(r.link.as_deref()), r.wait)).or_default();
+                let line = lines
+                    .entry((r.path.over(r.link.as_deref()), r.wait))
+                    .or_default();
                 line.rate = Some(line.rate.unwrap_or(0.0).max(r.msgs_per_s));
             }
             Record::Exchange(_) | Record::Restart(_) | Record::Ratio(_) => {}

@@ -1,0 +1,202 @@
+//! Driving an embedded back end from the program's threads ([`Driver`]), and from a thread of its own, the *keeper*, while none of them
+//! comes in.
+
+use std::io;
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::time::Duration;
+
+use myrixen_backend::{Clock, Rest as WorkerRest, Worker};
+use myrixen_platform::Waker;
+
+use crate::driver::{Driver, Rest};
+
+/// How often the keeper looks whether programs still come in, while any does.
+const TICK: Duration = Duration::from_millis(5);
+
+/// See the module.
+pub(crate) struct Inline {
+    worker: Mutex<Worker>,
+    clock: Clock,
+    /// The worker's, to be had without the lock.
+    fd: OwnedFd,
+    waker: Waker,
+    /// How often programs have come in: the keeper sees by it whether one still does.
+    visits: AtomicUsize,
+    /// Threads of programs that sleep on the descriptor: they will drive when it is ready.
+    sleepers: AtomicUsize,
+    /// Somebody has slept since the bells that can wake him were last drained.
+    undrained: AtomicBool,
+    /// The keeper drives.
+    kept: AtomicBool,
+    /// The keeper waits for a sleeper to wake.
+    idle: AtomicBool,
+    /// The keeper is to end.
+    stop: Mutex<bool>,
+    changed: Condvar,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // A panic under a lock is a bug of ours that has been reported; what is behind it is still whole.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Inline {
+    /// Takes a worker over, and starts the keeper.
+    pub(crate) fn start(worker: Worker, clock: Clock) -> io::Result<Arc<Self>> {
+        let inline = Arc::new(Self {
+            fd: worker.as_fd().try_clone_to_owned()?,
+            waker: worker.waker(),
+            worker: Mutex::new(worker),
+            clock,
+            visits: AtomicUsize::new(0),
+            sleepers: AtomicUsize::new(0),
+            undrained: AtomicBool::new(false),
+            kept: AtomicBool::new(false),
+            idle: AtomicBool::new(false),
+            stop: Mutex::default(),
+            changed: Condvar::new(),
+        });
+        let kept = Arc::clone(&inline);
+        std::thread::Builder::new()
+            .name("myrixen-keeper".into())
+            .spawn(move || kept.keep())?;
+        Ok(inline)
+    }
+
+    /// Ends the keeper. Nobody may drive any more.
+    pub(crate) fn stop(&self) {
+        *lock(&self.stop) = true;
+        self.changed.notify_all();
+        self.take_back();
+    }
+
+    fn keep(&self) {
+        let mut seen = self.visits.load(Ordering::Relaxed);
+        loop {
+            let guard = lock(&self.stop);
+            let (guard, _) = self
+                .changed
+                .wait_timeout(guard, TICK)
+                .unwrap_or_else(PoisonError::into_inner);
+            if *guard {
+                return;
+            }
+            let visits = self.visits.load(Ordering::Relaxed);
+            if std::mem::replace(&mut seen, visits) != visits {
+                continue;
+            }
+            if self.sleepers.load(Ordering::SeqCst) > 0 {
+                self.wait_for_sleepers(guard);
+                continue;
+            }
+            drop(guard);
+            if self.drive() {
+                return;
+            }
+        }
+    }
+
+    /// Whoever sleeps will drive; the keeper need not look before one of them wakes.
+    fn wait_for_sleepers(&self, mut guard: MutexGuard<'_, bool>) {
+        self.idle.store(true, Ordering::SeqCst); // pairs with: wake_up
+        while self.sleepers.load(Ordering::SeqCst) > 0
+            && !*guard
+            && self.idle.load(Ordering::SeqCst)
+        {
+            guard = self
+                .changed
+                .wait(guard)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+        self.idle.store(false, Ordering::SeqCst);
+    }
+
+    /// Drives until a program comes in. True when the back end has stopped.
+    fn drive(&self) -> bool {
+        let mut worker = lock(&self.worker);
+        self.kept.store(true, Ordering::SeqCst);
+        worker.wake_up();
+        while self.kept.load(Ordering::SeqCst) {
+            let activity = worker.turn(self.clock.now());
+            if activity.stopped {
+                self.kept.store(false, Ordering::SeqCst);
+                return true;
+            }
+            if !activity.is_busy() && worker.sleep(&self.clock, None).is_err() {
+                // For want of memory; going on without sleeping would burn a core.
+                std::thread::sleep(TICK);
+            }
+        }
+        false
+    }
+
+    /// Has the keeper let go of the worker.
+    fn take_back(&self) {
+        if self.kept.swap(false, Ordering::SeqCst) {
+            self.waker.wake();
+            drop(lock(&self.worker));
+        }
+    }
+
+    fn try_worker(&self) -> Option<MutexGuard<'_, Worker>> {
+        match self.worker.try_lock() {
+            Ok(worker) => Some(worker),
+            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
+    }
+}
+
+impl Driver for Inline {
+    fn enter(&self) {
+        let visits = self.visits.load(Ordering::Relaxed);
+        self.visits.store(visits.wrapping_add(1), Ordering::Relaxed);
+        if self.kept.load(Ordering::Relaxed) {
+            self.take_back();
+        }
+    }
+
+    fn turn(&self) -> bool {
+        self.try_worker()
+            .is_some_and(|mut worker| worker.turn(self.clock.recent()).is_busy())
+    }
+
+    fn prepare_sleep(&self) -> Rest {
+        // Before the look at the worker: from here on the keeper leaves it to us.
+        self.sleepers.fetch_add(1, Ordering::SeqCst);
+        let Some(mut worker) = self.try_worker() else {
+            // Somebody else drives, and rings for us.
+            return Rest::Asleep(None);
+        };
+        if self.undrained.swap(false, Ordering::Relaxed) {
+            worker.wake_up();
+        }
+        let now = self.clock.now();
+        match worker.prepare_sleep(now) {
+            WorkerRest::Awake => {
+                drop(worker);
+                self.sleepers.fetch_sub(1, Ordering::SeqCst);
+                Rest::Awake
+            }
+            WorkerRest::Until(time) => Rest::Asleep(Some(time.since(now))),
+            WorkerRest::Asleep => Rest::Asleep(None),
+        }
+    }
+
+    fn wake_up(&self) {
+        // Draining takes system calls, and what rang may be an uplink, which needs none: see `prepare_sleep`.
+        self.undrained.store(true, Ordering::Relaxed);
+        self.sleepers.fetch_sub(1, Ordering::SeqCst);
+        // Once: then it looks at its ticks again, until it finds somebody asleep.
+        if self.idle.load(Ordering::SeqCst) && self.idle.swap(false, Ordering::SeqCst) {
+            drop(lock(&self.stop));
+            self.changed.notify_all();
+        }
+    }
+
+    fn fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
