@@ -385,6 +385,9 @@ impl Link for EthernetLink {
         if seen == 0 {
             self.check_socket();
             self.report_outage()?;
+        } else {
+            // It was a frame that woke the sleeper, and the next sleep is still to come.
+            self.slept.set(false);
         }
         Ok(count)
     }

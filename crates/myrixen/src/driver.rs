@@ -1,11 +1,11 @@
 //! A back end that the program's own threads drive: whoever waits for a message looks at the network himself, so that nobody else has to be
 //! woken for it.
 
-use std::os::fd::BorrowedFd;
+use std::io;
+use std::os::fd::{AsFd as _, BorrowedFd};
 use std::time::Duration;
 
-/// The token under which an endpoint's wait set has the driver's descriptor.
-pub(crate) const DRIVER: u64 = u64::MAX - 2;
+use myrixen_platform::{Interest, Ready, WaitSet};
 
 /// What may happen after [`Driver::prepare_sleep`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,4 +32,38 @@ pub(crate) trait Driver: Send + Sync {
 
     /// Ready when there is something to do, for whoever sleeps.
     fn fd(&self) -> BorrowedFd<'_>;
+}
+
+/// What a thread sleeps on that has an endpoint and drives: the endpoint's doorbells, and the driver's descriptor. Apart from the former, because the
+/// fabric's thread watches those of endpoints nobody sleeps for, and is not to be woken by every frame.
+pub(crate) struct Bed {
+    both: WaitSet,
+}
+
+const BELLS: u64 = 0;
+const DRIVER: u64 = 1;
+
+impl Bed {
+    pub(crate) fn new(bells: &WaitSet, driver: &dyn Driver) -> io::Result<Self> {
+        let both = WaitSet::new()?;
+        both.add(bells.as_fd(), BELLS, Interest::Read)?;
+        both.add(driver.fd(), DRIVER, Interest::Read)?;
+        Ok(Self { both })
+    }
+
+    /// As `bells.wait`, but for anything that the driver has to do as well.
+    pub(crate) fn wait(
+        &self,
+        bells: &WaitSet,
+        timeout: Option<Duration>,
+        ready: &mut Vec<Ready>,
+    ) -> io::Result<()> {
+        self.both.wait(timeout, ready)?;
+        let rung = ready.iter().any(|ready| ready.token == BELLS);
+        ready.clear();
+        if rung {
+            bells.wait(Some(Duration::ZERO), ready)?;
+        }
+        Ok(())
+    }
 }

@@ -7,16 +7,16 @@ use std::time::Duration;
 use mxoe::addr::NicAddr;
 use mxoe::engine;
 use mxoe::frame::{Dialect, Mtu};
+use myrixen_platform::WaitSet;
 use myrixen_platform::message::{self, Name, PortAddress, Query, Reply, Request, Welcome, Wish};
 use myrixen_platform::process::{DEFAULT_SOCKET, PortHandles, RequestError, SOCKET_VARIABLE};
-use myrixen_platform::{Interest, WaitSet};
 use myrixen_ring::Capacity;
 use myrixen_shm::{Pool, PoolBuf};
 use slab::Slab;
 
 use crate::address::{from_port, to_mac};
 use crate::core::{Core, Note, Start};
-use crate::driver::{DRIVER, Driver};
+use crate::driver::{Bed, Driver};
 use crate::endpoint::Endpoint;
 use crate::error::{Error, Result};
 use crate::home::{Door, Home, Place};
@@ -429,11 +429,6 @@ impl Endpoint {
             config.timers.give_up = after;
         }
         let bells = WaitSet::new().map_err(Error::system("could not make a wait set"))?;
-        if let Some(driver) = &inner.driver {
-            bells
-                .add(driver.fd(), DRIVER, Interest::Read)
-                .map_err(Error::system("could not watch the back end"))?;
-        }
         let eager_max = config.eager_max.min(board.dialect.max_medium());
         let core = Core::new(Start {
             eager_max,
@@ -449,11 +444,19 @@ impl Endpoint {
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         let entry = endpoints.vacant_entry();
+        let bed = inner
+            .driver
+            .as_deref()
+            .map(|driver| Bed::new(&bells, driver));
+        let bed = bed
+            .transpose()
+            .map_err(Error::system("could not watch the back end"))?;
         let shared = Shared::new(shared::Parts {
             address,
             fabric: Arc::clone(inner),
             slot: entry.key(),
             bells,
+            bed,
             core,
             wait: options.wait,
             direct: options.direct,

@@ -13,7 +13,7 @@ use mxoe::time::Time;
 use myrixen_platform::{Ready, WaitSet, Waker as BellWaker};
 
 use crate::core::Core;
-use crate::driver::{Driver, Rest};
+use crate::driver::{Bed, Driver, Rest};
 use crate::fabric::Inner;
 use crate::path::{Path, Wait};
 use crate::request::{Key, Outcome};
@@ -60,6 +60,8 @@ pub(crate) struct Shared {
     /// Its number at the fabric.
     pub(crate) slot: usize,
     pub(crate) bells: WaitSet,
+    /// Where a thread sleeps that would drive the back end.
+    bed: Option<Bed>,
     /// Direct channels are wanted.
     pub(crate) direct: bool,
     /// Size of the rings of its direct channels and of a port that is opened again.
@@ -83,6 +85,7 @@ pub(crate) struct Parts {
     pub(crate) fabric: Arc<Inner>,
     pub(crate) slot: usize,
     pub(crate) bells: WaitSet,
+    pub(crate) bed: Option<Bed>,
     pub(crate) core: Core,
     pub(crate) wait: Wait,
     pub(crate) direct: bool,
@@ -104,6 +107,7 @@ impl Shared {
             me,
             slot: parts.slot,
             bells: parts.bells,
+            bed: parts.bed,
             direct: parts.direct,
             ring_bytes: parts.ring_bytes,
             lent_bytes: parts.lent_bytes,
@@ -371,7 +375,11 @@ impl Shared {
         let mut ready = std::mem::take(&mut guarded.ready);
         drop(guarded);
         // Waiting fails only for a set that does not exist, and then there is nothing to wait for.
-        let _ = self.bells.wait(due.map(|due| due.since(now)), &mut ready);
+        let timeout = due.map(|due| due.since(now));
+        let _ = match &self.bed {
+            Some(bed) => bed.wait(&self.bells, timeout, &mut ready),
+            None => self.bells.wait(timeout, &mut ready),
+        };
         if let Some(driver) = driver {
             driver.wake_up();
         }

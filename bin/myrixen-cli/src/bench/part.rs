@@ -16,7 +16,10 @@ use crate::peer::Kind;
 pub(crate) fn run(args: &WayArgs) -> anyhow::Result<()> {
     die_with_parent()?;
     let done = match &args.plan {
-        None => args.kind.serve(&args.at, args.wait),
+        None => args.kind.serve(&args.at, args.wait, &|| {
+            // Who does not hear it gives up waiting.
+            let _ = say(&Report::Connected);
+        }),
         Some(plan) => measure(args, &serde_json::from_str(plan)?),
     };
     if let Err(error) = &done {
@@ -36,7 +39,7 @@ fn measure(args: &WayArgs, plan: &Plan) -> anyhow::Result<()> {
     if args.kind == Kind::Switched {
         through_back_end(&label, plan)?;
     } else {
-        let mut way = connect(args)?;
+        let mut way = args.kind.way(&args.at, args.wait)?;
         carry_out(&label, &mut *way, plan)?;
     }
     say(&Report::Halted)
@@ -59,18 +62,4 @@ fn through_back_end(label: &Label, plan: &Plan) -> anyhow::Result<()> {
         over.store(true, Ordering::Relaxed);
         measured
     })
-}
-
-/// Connects, again and again while the server is about to listen.
-fn connect(args: &WayArgs) -> anyhow::Result<Box<dyn crate::measure::Way>> {
-    const ATTEMPTS: u32 = 100;
-    let mut attempt = 1;
-    loop {
-        match args.kind.way(&args.at, args.wait) {
-            Ok(way) => return Ok(way),
-            Err(error) if attempt == ATTEMPTS => return Err(error),
-            Err(_) => std::thread::sleep(Duration::from_millis(20)),
-        }
-        attempt += 1;
-    }
 }

@@ -18,7 +18,8 @@ use crate::record::{Record, Wait};
 /// What the page says of it.
 pub(super) const SENTENCE: &str = "Two hosts (network namespaces), joined by virtual Ethernet cables (veth, MTU 9000): one for the back ends, \
      one for IP (sockets, iperf3, VXLAN), one for back ends embedded in programs, one for plain packet sockets. Programs of somebody else's \
-     wait as they do: fi_pingpong and ucx_perftest spin, iperf3 sleeps; what fi_pingpong calls bandwidth is that of its ping-pong.";
+     wait as they do: fi_pingpong and ucx_perftest spin, iperf3 sleeps; what fi_pingpong calls bandwidth is that of its \
+     ping-pong; UCX's tcp has found loopback only.";
 
 const MTU: u32 = 9000;
 
@@ -217,10 +218,14 @@ impl Stage {
         };
         let (here, there) = (at(0), at(1));
         let plan = serde_json::to_string(&fitting(kind, plan))?;
-        let server = match kind.has_partner() {
-            true => Some(self.hire(kind, wait, 1, &["--at", &there])?),
-            false => None,
-        };
+        let mut server = None;
+        if kind.has_partner() {
+            server = Some(self.hire(kind, wait, 1, &["--at", &there])?);
+            match self.crew.next(PATIENCE, "a peer began to serve")?.1 {
+                Report::Connected => {}
+                other => bail!("a peer said {other:?} instead of serving"),
+            }
+        }
         let client = self.hire(kind, wait, 0, &["--at", &here, "--plan", &plan])?;
         let records = self.collect(client);
         for member in server.into_iter().chain([client]) {

@@ -109,12 +109,14 @@ impl<D: Datagrams> Way for Client<D> {
     }
 }
 
-/// Echoes for ever what `receive` gives, to whom `answer` knows. Errors are a client's: it has gone, or its datagram cannot be answered.
+/// Calls `ready`, and echoes for ever what `receive` gives, to whom `answer` knows. Errors are a client's: it has gone, or its datagram cannot be answered.
 pub(super) fn echo<A>(
+    ready: &dyn Fn(),
     mut receive: impl FnMut(&mut [u8]) -> io::Result<(usize, A)>,
     answer: impl Fn(&[u8], A) -> io::Result<()>,
 ) -> ! {
     let mut message = vec![0; 1 << 16];
+    ready();
     loop {
         match receive(&mut message) {
             Ok((len, client)) => {

@@ -21,8 +21,12 @@ use crate::report::table;
 /// Runs one of the commands.
 pub(crate) fn run(command: &PeerCommand) -> anyhow::Result<()> {
     match command {
-        PeerCommand::Tcp(PeerRole::Serve(args)) => tcp::serve(&announced(args, "tcp")?, false),
-        PeerCommand::Udp(PeerRole::Serve(args)) => udp::serve(&announced(args, "udp")?, false),
+        PeerCommand::Tcp(PeerRole::Serve(args)) => {
+            tcp::serve(&args.address, false, &|| announce(args, "tcp"))
+        }
+        PeerCommand::Udp(PeerRole::Serve(args)) => {
+            udp::serve(&args.address, false, &|| announce(args, "udp"))
+        }
         PeerCommand::Tcp(role) => {
             measure("tcp", role, |to| Ok(Box::new(tcp::Client::new(to, false)?)))
         }
@@ -69,14 +73,14 @@ impl Kind {
         !matches!(self, Self::Line | Self::Memcpy | Self::Switched)
     }
 
-    /// Serves at an address (of `raw`, an interface), for ever.
-    pub(crate) fn serve(self, at: &str, wait: Wait) -> anyhow::Result<()> {
+    /// Serves at an address (of `raw`, an interface), for ever; `ready` is called when it does.
+    pub(crate) fn serve(self, at: &str, wait: Wait, ready: &dyn Fn()) -> anyhow::Result<()> {
         let spin = wait == Wait::Spin;
         match self {
             Self::Line | Self::Memcpy | Self::Switched => bail!("{} has no partner", self.name()),
-            Self::Raw => raw::serve(at, spin),
-            Self::Udp => udp::serve(at, spin),
-            Self::Tcp => tcp::serve(at, spin),
+            Self::Raw => raw::serve(at, spin, ready),
+            Self::Udp => udp::serve(at, spin, ready),
+            Self::Tcp => tcp::serve(at, spin, ready),
         }
     }
 
@@ -94,13 +98,14 @@ impl Kind {
     }
 }
 
-/// Where to serve; says so first.
-fn announced(args: &PeerServeArgs, name: &str) -> anyhow::Result<String> {
+/// Says where is served.
+fn announce(args: &PeerServeArgs, name: &str) {
     let address = &args.address;
-    output::print(&format!(
+    let text = format!(
         "serving {name} at {address}; measure from elsewhere with\n    myrixen perf peer {name} pingpong {address}\n"
-    ))?;
-    Ok(address.clone())
+    );
+    // Whoever does not want to know it is served all the same.
+    let _ = output::print(&text);
 }
 
 fn measure(

@@ -43,9 +43,10 @@ impl Raw {
 }
 
 /// Echoes frames for ever.
-pub(super) fn serve(interface: &str, spin: bool) -> anyhow::Result<()> {
+pub(super) fn serve(interface: &str, spin: bool, ready: &dyn Fn()) -> anyhow::Result<()> {
     let raw = Raw::open(interface, spin)?;
     datagrams::echo(
+        ready,
         |into| Ok((recv(&raw.socket, into, RecvFlags::empty())?.0, ())),
         |bytes, ()| Ok(send(&raw.socket, bytes, SendFlags::empty()).map(drop)?),
     )

@@ -105,9 +105,10 @@ impl io::Write for Connection {
 }
 
 /// Serves one client after the other, for ever.
-pub(super) fn serve(address: &str, spin: bool) -> anyhow::Result<()> {
+pub(super) fn serve(address: &str, spin: bool, ready: &dyn Fn()) -> anyhow::Result<()> {
     let listener =
         TcpListener::bind(address).with_context(|| format!("cannot listen at {address}"))?;
+    ready();
     loop {
         let (stream, client) = listener.accept().context("cannot accept a client")?;
         if let Err(error) = serve_client(stream, spin) {

@@ -11,10 +11,11 @@ use super::datagrams::{self, AGAIN, Datagrams};
 const LARGEST: u64 = 65_507;
 
 /// Echoes datagrams for ever.
-pub(super) fn serve(address: &str, spin: bool) -> anyhow::Result<()> {
+pub(super) fn serve(address: &str, spin: bool, ready: &dyn Fn()) -> anyhow::Result<()> {
     let socket = UdpSocket::bind(address).with_context(|| format!("cannot listen at {address}"))?;
     socket.set_nonblocking(spin)?;
     datagrams::echo(
+        ready,
         |into| socket.recv_from(into),
         |bytes, client| socket.send_to(bytes, client).map(drop),
     )
