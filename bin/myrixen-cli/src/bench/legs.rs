@@ -1,5 +1,7 @@
 //! Who is measured: one contestant, waiting in one way.
 
+use anyhow::bail;
+
 use super::programs::Program;
 use crate::demo::protocol::Which;
 use crate::peer::Kind;
@@ -49,7 +51,10 @@ pub(super) const GUESTS: [&str; 7] = ["a1", "a2", "b1", "c1", "d1", "n1", "n2"];
 
 /// All that make sense with so many cores: whoever spins needs one for each process between the two ends, or it only measures the
 /// scheduler. With `only`, those whose name begins with one of its words.
-pub(super) fn all(cores: usize, only: &[String]) -> Vec<Leg> {
+///
+/// # Errors
+/// A word that no name begins with.
+pub(super) fn all(cores: usize, only: &[String]) -> anyhow::Result<Vec<Leg>> {
     let ours = |path, link, on, guests| {
         Contestant::Ours(Ours {
             path,
@@ -90,8 +95,16 @@ pub(super) fn all(cores: usize, only: &[String]) -> Vec<Leg> {
             }
         }
     }
+    let unknown = |word: &&String| !legs.iter().any(|leg| leg.name().starts_with(*word));
+    if let Some(word) = only.iter().find(unknown) {
+        let names: Vec<String> = legs.iter().map(Leg::name).collect();
+        bail!(
+            "nothing that is measured with {cores} cores begins with {word:?}; there are {}",
+            names.join("; ")
+        );
+    }
     legs.retain(|leg| only.is_empty() || only.iter().any(|word| leg.name().starts_with(word)));
-    legs
+    Ok(legs)
 }
 
 const BOTH: [Wait; 2] = [Wait::Spin, Wait::Sleep];
@@ -104,7 +117,8 @@ mod tests {
     fn nobody_spins_without_a_core_for_each() {
         let names = |cores, only: &[&str]| -> Vec<String> {
             let only: Vec<String> = only.iter().map(|&word| word.to_owned()).collect();
-            all(cores, &only).iter().map(Leg::name).collect()
+            let legs = all(cores, &only).unwrap();
+            legs.iter().map(Leg::name).collect()
         };
         assert_eq!(
             names(2, &["direct"]),
@@ -115,7 +129,7 @@ mod tests {
             ["wire:ethernet, sleeping", "wire:vxlan, sleeping"]
         );
         assert_eq!(names(4, &["wire:vxlan"]).len(), 2);
-        assert!(names(1, &["peer:line"]).is_empty());
+        assert!(all(1, &["peer:line".to_owned()]).is_err());
         let every = names(4, &[]);
         let mut once = every.clone();
         once.sort();

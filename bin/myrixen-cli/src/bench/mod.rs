@@ -62,18 +62,18 @@ struct Missing {
 /// Runs everything and writes the report.
 pub(crate) fn run(args: &BenchArgs) -> anyhow::Result<()> {
     let begun = Instant::now();
-    // First of all, while this process has one thread: that is when it can change namespaces.
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let mut legs = legs::all(cores, &args.only)?;
+    // While this process has one thread: that is when it can change namespaces.
     let mut stage = Stage::make()?;
     let extent = if args.quick {
         Extent::quick()
     } else {
         Extent::whole()
     };
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let mut progress = Progress::new();
     progress.step("Starting back ends and guests");
     stage.start()?;
-    let mut legs = legs::all(cores, &args.only);
     let (mut records, mut missing) = (Vec::new(), Vec::new());
     let rounds = args.rounds.unwrap_or(ROUNDS);
     for round in 1..=rounds {

@@ -1,0 +1,77 @@
+//! `myrixen bench` as its user meets it. What it measures is nobody's business here.
+
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::Value;
+
+fn bench(out: &Path, args: &[&str]) -> (bool, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_myrixen"));
+    command.args(["bench", "--out"]).arg(out).args(args);
+    let output = command.output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    (
+        output.status.success(),
+        text + &String::from_utf8_lossy(&output.stderr),
+    )
+}
+
+#[test]
+fn everybody_has_a_turn_and_is_in_the_records() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut ways = vec![
+        "direct", "switched", "wire", "native", "peer:raw", "peer:udp", "peer:tcp",
+    ];
+    if std::thread::available_parallelism().is_ok_and(|cores| cores.get() > 1) {
+        // They only spin.
+        ways.extend(["peer:line", "peer:memcpy"]);
+    }
+    let only = ways.join(",");
+    let (well, said) = bench(
+        directory.path(),
+        &["--quick", "--rounds", "1", "--only", &only],
+    );
+    if said.contains("namespaces are forbidden") {
+        eprintln!("skipped: {said}");
+        return;
+    }
+    assert!(well, "{said}");
+    let text = std::fs::read_to_string(directory.path().join("results.json")).unwrap();
+    let records: Vec<Value> = serde_json::from_str(&text).unwrap();
+    for path in ways {
+        assert!(
+            records.iter().any(|record| record["path"] == path),
+            "{path} is missing:\n{said}"
+        );
+    }
+    for link in ["ethernet", "vxlan"] {
+        assert!(
+            records.iter().any(|record| record["link"] == link),
+            "{said}"
+        );
+    }
+    // Somebody sleeps however few cores there are.
+    let ratio =
+        |record: &&Value| record["test"] == "ratio" && record["of"] == "native/peer:udp half_rtt 8";
+    assert!(records.iter().any(|record| ratio(&record)), "{said}");
+    let page = std::fs::read_to_string(directory.path().join("report.html")).unwrap();
+    assert!(page.matches("<svg").count() >= 2);
+    assert!(
+        !page.contains("http://") || !page.contains("<script"),
+        "self-contained"
+    );
+}
+
+#[test]
+fn a_name_that_nobody_has_is_refused_with_all_names() {
+    let directory = tempfile::tempdir().unwrap();
+    let (well, said) = bench(directory.path(), &["--only", "teleport"]);
+    if said.contains("namespaces are forbidden") {
+        return;
+    }
+    assert!(!well);
+    assert!(
+        said.contains("teleport") && said.contains("peer:udp"),
+        "{said}"
+    );
+}
