@@ -174,7 +174,7 @@ impl Site {
     ) -> anyhow::Result<Member> {
         let mut command = Command::new(&self.program);
         command.args(["demo-part", "guest", "--socket"]);
-        command.arg(self.directory(host).join("myrixen.sock"));
+        command.arg(self.socket(host));
         command.args([
             "--board",
             &format!("{name}:0"),
@@ -186,7 +186,18 @@ impl Site {
         })
     }
 
-    fn spawn(&self, host: usize, command: &mut Command) -> anyhow::Result<Child> {
+    /// The socket of a host's back end.
+    pub(crate) fn socket(&self, host: usize) -> PathBuf {
+        self.directory(host).join("myrixen.sock")
+    }
+
+    /// This program.
+    pub(crate) fn program(&self) -> &Path {
+        &self.program
+    }
+
+    /// Starts a process on a host.
+    pub(crate) fn spawn(&self, host: usize, command: &mut Command) -> anyhow::Result<Child> {
         match self.hosts.get(host) {
             Some(host) => Ok(host.spawn(command)?),
             None => Ok(command.spawn()?),

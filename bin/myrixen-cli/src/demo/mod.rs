@@ -3,10 +3,10 @@
 //! This process only coordinates. The back ends and the guests are processes of their own (this program again,
 //! with hidden subcommands), on hosts that are network namespaces where the machine allows that.
 
-mod crew;
+pub(crate) mod crew;
 mod exchange;
 pub(crate) mod guest;
-mod hosts;
+pub(crate) mod hosts;
 mod measure;
 pub(crate) mod parts;
 mod protocol;
@@ -31,6 +31,7 @@ use crate::report::{html, table};
 use crate::units;
 
 pub(crate) use parts::{die_with_parent, monotonic_ns};
+pub(crate) use protocol::Place;
 
 /// How long any one answer of a guest may take before the demo gives up.
 const PATIENCE: Duration = Duration::from_secs(60);
