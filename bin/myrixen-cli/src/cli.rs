@@ -9,6 +9,7 @@ use mxoe::frame::Dialect;
 use crate::peer::Kind;
 use crate::record::Wait;
 use crate::report::bars::Bar;
+use crate::scale::{ScaleArgs, ScalePart};
 use crate::units::parse_size;
 
 /// MX message passing between virtual machines, containers and hosts: see it work, measure it, look into it.
@@ -80,6 +81,9 @@ pub(crate) enum Command {
     /// The processes that the demo consists of
     #[command(subcommand, hide = true)]
     DemoPart(DemoPart),
+    /// The processes that `perf scale` consists of
+    #[command(subcommand, hide = true)]
+    ScalePart(ScalePart),
 }
 
 #[derive(Debug, Args)]
@@ -269,6 +273,8 @@ pub(crate) enum PerfCommand {
     Peer(PeerCommand),
     /// Puts records side by side, holds ratios against bars, and writes a page with plots
     Report(ReportArgs),
+    /// Measures what many guests, endpoints and connections cost, and guests that sleep; starts all it needs
+    Scale(ScaleArgs),
 }
 
 #[derive(Debug, Subcommand)]
@@ -466,7 +472,7 @@ fn parse_message_size(text: &str) -> Result<u64, String> {
     Ok(size)
 }
 
-fn parse_seconds(text: &str) -> Result<Duration, String> {
+pub(crate) fn parse_seconds(text: &str) -> Result<Duration, String> {
     let seconds: f64 = text
         .parse()
         .map_err(|_| format!("{text:?} is not a number of seconds"))?;

@@ -16,6 +16,7 @@ mod perf;
 mod progress;
 mod record;
 mod report;
+mod scale;
 mod units;
 mod xen;
 
@@ -52,5 +53,6 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Man { directory } => docs::write_man_pages(&directory),
         Command::Completions { shell } => docs::print_completions(shell),
         Command::DemoPart(part) => demo::parts::run(part),
+        Command::ScalePart(part) => scale::run_part(&part),
     }
 }

@@ -66,6 +66,7 @@ pub(crate) fn run(command: &PerfCommand) -> anyhow::Result<()> {
         PerfCommand::Rate(args) => measure(Test::Rate, &RATE_SIZES, args, false),
         PerfCommand::Peer(command) => peer::run(command),
         PerfCommand::Report(args) => report::bars::run(args),
+        PerfCommand::Scale(args) => crate::scale::run(args),
     }
 }
 

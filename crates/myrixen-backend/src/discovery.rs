@@ -25,6 +25,8 @@ const ROUND: u8 = 8;
 const ROUND_GAP: Duration = Duration::from_secs(1);
 /// Between announcements when no round is running.
 const CALM_GAP: Duration = Duration::from_secs(180);
+/// Announcements that are due so soon go out with the first one: a host with many boards wakes up for all of them together.
+const TOGETHER: Duration = Duration::from_millis(250);
 /// Between queries to a board whose name is not known (specification, 4.3).
 const QUERY_GAP: Duration = Duration::from_secs(5);
 /// Between queries once this many went unanswered: most likely it never answers.
@@ -289,9 +291,14 @@ impl Discovery {
         }
     }
 
-    /// Does what is due.
+    /// Does what is due, and what is due soon if anything is.
     pub fn handle_timeout(&mut self, now: Time) {
-        while let Some(&(due, what)) = self.timers.first().filter(|(due, _)| *due <= now) {
+        if self.timers.first().is_none_or(|(due, _)| *due > now) {
+            return;
+        }
+        // What is done here is due again much later.
+        let soon = now + TOGETHER;
+        while let Some(&(due, what)) = self.timers.first().filter(|(due, _)| *due <= soon) {
             self.timers.remove(&(due, what));
             match what {
                 Due::Announce(nic) => self.announce(now, nic),

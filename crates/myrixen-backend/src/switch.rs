@@ -8,10 +8,13 @@
 mod forward;
 mod mesh;
 mod port;
+mod rota;
+mod serve;
 mod table;
 mod uplink;
 mod wire;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use mxoe::addr::{Address, NicAddr};
@@ -23,10 +26,8 @@ use slab::Slab;
 use crate::ids::{GuestId, PartitionId, PortId, UplinkId, WorkerId};
 use crate::mailbox::{Flag, Outbox};
 use crate::meter::WorkerMeter;
-use crate::quota::Bucket;
-use crate::sched::{Deficit, QUANTUM, Rotation};
 
-use forward::Step;
+use rota::Rota;
 use table::{Place, Table};
 
 pub(crate) use mesh::{MeshEnd, mesh};
@@ -82,25 +83,6 @@ pub(crate) enum Report {
     Uplink { uplink: UplinkId, problem: String },
 }
 
-/// One guest's share of this worker.
-#[derive(Debug)]
-struct Turn {
-    guest: GuestId,
-    ports: Vec<usize>,
-    rotation: Rotation,
-    deficit: Deficit,
-    bucket: Option<Bucket>,
-}
-
-/// What a guest's turn came to.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Served {
-    /// Frames taken from rings.
-    pub(crate) frames: usize,
-    /// A frame waits for an uplink.
-    pub(crate) blocked: bool,
-}
-
 /// The ports of one worker and the way between them.
 pub(crate) struct Switch {
     worker: WorkerId,
@@ -109,8 +91,9 @@ pub(crate) struct Switch {
     /// other, or from a port to itself.
     inbound: Slab<Inbound>,
     outbound: Slab<Outbound>,
-    turns: Vec<Turn>,
-    rotation: Rotation,
+    rota: Rota,
+    /// Ports by their numbers.
+    keys: BTreeMap<PortId, usize>,
     table: Table,
     mesh: Vec<Option<MeshEnd>>,
     reports: Outbox<Report>,
@@ -140,8 +123,8 @@ impl Switch {
             partitions,
             inbound: Slab::new(),
             outbound: Slab::new(),
-            turns: Vec::new(),
-            rotation: Rotation::default(),
+            rota: Rota::default(),
+            keys: BTreeMap::new(),
             table: Table::new(),
             mesh,
             reports,
@@ -188,7 +171,7 @@ impl Switch {
 
     /// Serves a port from now on; gives its key.
     pub(crate) fn add_port(&mut self, now: Time, port: NewPort) -> usize {
-        let (guest, quota) = (port.guest, port.quota);
+        let (id, guest, quota) = (port.id, port.guest, port.quota);
         let (partition, address) = (port.partition, port.address);
         let (inbound, outbound) = port.split();
         let key = self.inbound.insert(inbound);
@@ -198,16 +181,8 @@ impl Switch {
             "the two halves of a port are added and removed together"
         );
         self.table.set(partition, address, Place::Here(key));
-        match self.turns.iter_mut().find(|t| t.guest == guest) {
-            Some(turn) => turn.ports.push(key),
-            None => self.turns.push(Turn {
-                guest,
-                ports: vec![key],
-                rotation: Rotation::default(),
-                deficit: Deficit::default(),
-                bucket: quota.map(|quota| Bucket::new(now, quota)),
-            }),
-        }
+        self.rota.add(now, key, guest, quota);
+        self.keys.insert(id, key);
         self.meter.ports.add(1);
         key
     }
@@ -215,146 +190,16 @@ impl Switch {
     /// Stops serving a port; gives its key. What its guest sent last (an endpoint's last acknowledgements) still goes,
     /// as far as one visit takes it.
     pub(crate) fn remove_port(&mut self, port: PortId, uplinks: &mut Uplinks) -> Option<usize> {
-        let key = self.inbound.iter().find(|(_, p)| p.id == port)?.0;
+        let key = self.keys.remove(&port)?;
         self.take_last_words(key, uplinks);
         let inbound = self.inbound.remove(key);
         self.outbound.remove(key).hang_up();
         self.touched.retain(|&k| k != key);
         self.table
             .set(inbound.partition, inbound.address, Place::Closed);
-        for turn in &mut self.turns {
-            turn.ports.retain(|&k| k != key);
-        }
-        self.turns.retain(|t| !t.ports.is_empty());
+        self.rota.remove(key);
         self.meter.ports.add(u64::MAX);
         Some(key)
-    }
-
-    /// One more visit to a port that is about to go, paid for by its guest.
-    fn take_last_words(&mut self, key: usize, uplinks: &mut Uplinks) {
-        let Some(index) = self.turns.iter().position(|t| t.ports.contains(&key)) else {
-            return;
-        };
-        let mut account = Account {
-            deficit: Deficit::default(),
-            bucket: self.turns.get(index).and_then(|t| t.bucket),
-        };
-        account.deficit.begin(QUANTUM);
-        self.drain(key, &mut account, &mut 0, uplinks);
-        if let Some(turn) = self.turns.get_mut(index) {
-            turn.bucket = account.bucket;
-        }
-    }
-
-    /// How many guests have ports here.
-    pub(crate) fn guests(&self) -> usize {
-        self.turns.len()
-    }
-
-    /// Gives the next guest its turn.
-    pub(crate) fn serve_next(&mut self, now: Time, uplinks: &mut Uplinks) -> Served {
-        let Some(index) = self.rotation.current(self.turns.len()) else {
-            return Served::default();
-        };
-        self.rotation.advance();
-        let Some(turn) = self.turns.get_mut(index) else {
-            return Served::default();
-        };
-        if turn.bucket.as_mut().is_some_and(|b| !b.may_send(now)) {
-            return Served::default();
-        }
-        let mut account = Account {
-            deficit: turn.deficit,
-            bucket: turn.bucket,
-        };
-        let mut rotation = turn.rotation;
-        account.deficit.begin(QUANTUM);
-        let members = turn.ports.len();
-        let mut served = Served::default();
-        let mut all_empty = true;
-        for _ in 0..members {
-            let Some(at) = rotation.current(members) else {
-                break;
-            };
-            let Some(&key) = self.turns.get(index).and_then(|t| t.ports.get(at)) else {
-                break;
-            };
-            let end = self.drain(key, &mut account, &mut served.frames, uplinks);
-            if end == Drained::Blocked {
-                // It goes on with the same port: its turn is not over.
-                served.blocked = true;
-                all_empty = false;
-                break;
-            }
-            rotation.advance();
-            if end == Drained::Exhausted {
-                all_empty = false;
-                break;
-            }
-        }
-        if all_empty {
-            account.deficit.clear();
-        }
-        if let Some(turn) = self.turns.get_mut(index) {
-            (turn.deficit, turn.bucket, turn.rotation) =
-                (account.deficit, account.bucket, rotation);
-        }
-        served
-    }
-
-    /// Moves frames out of one port's ring until it is empty or the guest's turn is over.
-    fn drain(
-        &mut self,
-        key: usize,
-        account: &mut Account,
-        frames: &mut usize,
-        uplinks: &mut Uplinks,
-    ) -> Drained {
-        let mut end = Drained::Exhausted;
-        for _ in 0..VISIT {
-            let Some(port) = self.inbound.get_mut(key).filter(|p| !p.dead) else {
-                return Drained::Empty;
-            };
-            let record = match port.consumer.peek() {
-                Ok(Some(record)) => record,
-                Ok(None) => {
-                    end = Drained::Empty;
-                    break;
-                }
-                Err(fault) => {
-                    self.fault(key, &fault.to_string());
-                    return Drained::Empty;
-                }
-            };
-            port.wake_up();
-            let before = *account;
-            if !account.take(record.len()) {
-                break;
-            }
-            if self.forward(key, &record, uplinks) == Step::Blocked {
-                *account = before;
-                end = Drained::Blocked;
-                break;
-            }
-            *frames += 1;
-            let Some(port) = self.inbound.get_mut(key) else {
-                break;
-            };
-            port.meter.sent_frames.add(1);
-            port.meter.sent_bytes.add(record.len() as u64);
-            port.consumer.advance(record);
-            if port.consumer.release() {
-                self.ring(key);
-            }
-        }
-        let Some(port) = self.inbound.get_mut(key) else {
-            return end;
-        };
-        port.blocked = end == Drained::Blocked;
-        if port.consumer.release() {
-            self.ring(key);
-        }
-        end
     }
 
     /// A guest broke the rules of one of its rings: the port is dead, the control side does the rest.
@@ -394,10 +239,13 @@ impl Switch {
         !self.unheard.is_empty()
     }
 
-    /// The bell of a port was heard.
+    /// The bell of a port was heard, or something was found there: its producer need not ring any more. Or it has rung, and will not
+    /// ring a second time for this sleep, even if what it rang for had been taken before.
     pub(crate) fn rung(&mut self, key: usize) {
-        if let Some(port) = self.inbound.get_mut(key) {
-            port.wake_up();
+        if let Some(port) = self.inbound.get_mut(key)
+            && port.wake_up()
+        {
+            self.rota.wake(key);
         }
     }
 
@@ -441,80 +289,11 @@ impl Switch {
         }
     }
 
-    /// Says in all rings that we are about to sleep. False when there is something to do; then sleep is off,
-    /// though some rings may go on saying so, which costs their producers a bell at most.
-    ///
-    /// `until` becomes the moment when a guest may send again, if one has to wait for its quota.
-    pub(crate) fn prepare_sleep(&mut self, until: &mut Option<Time>) -> bool {
-        for turn in 0..self.turns.len() {
-            for place in 0..self.turns[turn].ports.len() {
-                let key = self.turns[turn].ports[place];
-                let Some(port) = self.inbound.get_mut(key) else {
-                    continue;
-                };
-                if port.dead || port.asleep || port.blocked {
-                    continue;
-                }
-                let sleep = port.consumer.prepare_sleep();
-                port.asleep = sleep.may_sleep;
-                if sleep.ring {
-                    self.ring(key);
-                }
-                if !sleep.may_sleep {
-                    match self.turns[turn].bucket.as_ref().filter(|b| b.is_dry()) {
-                        Some(bucket) => {
-                            let ready = bucket.ready_at();
-                            *until = Some(until.map_or(ready, |u| u.min(ready)));
-                        }
-                        None => return false,
-                    }
-                }
-            }
-        }
-        self.mesh.iter_mut().flatten().all(MeshEnd::prepare_sleep)
-    }
-
     /// The bells to wait for besides the ports': those of the other workers.
     pub(crate) fn mesh_ends(&self) -> impl Iterator<Item = &MeshEnd> {
         self.mesh.iter().flatten()
-    }
-
-    /// Whether a guest's frame waits for an uplink.
-    pub(crate) fn is_blocked(&self) -> bool {
-        self.inbound.iter().any(|(_, port)| port.blocked)
     }
 }
 
 /// The uplinks of one worker, by number; `None` for those of other workers.
 pub(crate) type Uplinks = Vec<Option<Uplink>>;
-
-/// What a guest has left in this turn.
-#[derive(Clone, Copy)]
-struct Account {
-    deficit: Deficit,
-    bucket: Option<Bucket>,
-}
-
-impl Account {
-    /// Pays for a frame; false when the turn is over.
-    fn take(&mut self, bytes: usize) -> bool {
-        if self.bucket.as_ref().is_some_and(Bucket::is_dry) || !self.deficit.take(bytes) {
-            return false;
-        }
-        if let Some(bucket) = &mut self.bucket {
-            bucket.take(bytes);
-        }
-        true
-    }
-}
-
-/// How a visit to a port ended.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Drained {
-    /// The ring is empty, or dead.
-    Empty,
-    /// The guest's turn is over.
-    Exhausted,
-    /// The next frame waits for an uplink.
-    Blocked,
-}

@@ -70,10 +70,20 @@ pub enum Rest {
 const PORT: u64 = 1 << 32;
 const UPLINK: u64 = 2 << 32;
 const PEER: u64 = 3 << 32;
+/// The bits of a token that say what it is of.
+const KIND: u64 = !(u32::MAX as u64);
+
+/// Which one a token is of.
+fn place_of(token: u64) -> usize {
+    usize::try_from(token & !KIND).unwrap_or(usize::MAX)
+}
 
 /// A frame that waits for an uplink is offered again after this time, whatever the uplink says: a link that
 /// forgets to ask for room must not stop a guest for ever. So is a report that waits for room in the mailbox.
 const RETRY: Duration = Duration::from_millis(10);
+
+/// Turns between two looks at the bells while the worker is busy. What a guest rings for is found without them where there are few.
+const LISTEN_EVERY: u64 = 16;
 
 /// Turns between two looks at what the links count.
 const COUNTERS_EVERY: u64 = 1 << 12;
@@ -146,13 +156,17 @@ impl Worker {
         }
         frames += self.switch.take_from_workers(&mut self.uplinks);
         self.switch.ring_bells();
+        if self.switch.must_listen() && self.turns.is_multiple_of(LISTEN_EVERY) {
+            self.wake_up();
+        }
+        self.switch.glance();
         for _ in 0..self.switch.guests() {
             let served = self.switch.serve_next(now, &mut self.uplinks);
-            if served.frames > 0 {
+            if served > 0 {
                 // At once: who sleeps should not wait for the others' turns.
                 self.switch.ring_bells();
             }
-            frames += served.frames;
+            frames += served;
         }
         for uplink in self.uplinks.iter_mut().flatten() {
             uplink.flush_if_dirty();
@@ -284,10 +298,10 @@ impl Worker {
         let mut hung_up = false;
         let mut ready = std::mem::take(&mut self.ready);
         for event in ready.drain(..) {
-            let place = usize::try_from(event.token & u64::from(u32::MAX)).unwrap_or(usize::MAX);
-            match event.token >> 32 {
-                1 => hung_up |= self.hear_port(place),
-                3 => self.switch.rung_by_worker(place),
+            let place = place_of(event.token);
+            match event.token & KIND {
+                PORT => hung_up |= self.hear_port(place),
+                PEER => self.switch.rung_by_worker(place),
                 _ => {}
             }
         }
@@ -329,6 +343,11 @@ impl Worker {
         let timeout = until.map(|time| time.since(clock.now()));
         let mut ready = std::mem::take(&mut self.ready);
         let result = self.wait.wait(timeout, &mut ready);
+        for event in &ready {
+            if event.token & KIND == PORT {
+                self.switch.rung(place_of(event.token));
+            }
+        }
         self.ready = ready;
         result
     }

@@ -4,6 +4,7 @@
 //! work, says in its rings that it sleeps, and watches its doorbells. When the program comes in
 //! again it takes the endpoint back. Endpoints that sleep in a wait look after themselves.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -18,33 +19,87 @@ pub(crate) const TICK: Duration = Duration::from_millis(5);
 /// Turns made for an endpoint in one visit: others are waiting too.
 const TURNS: usize = 16;
 
-/// What the fabric's thread knows of one endpoint.
+/// What the fabric's thread knows of its endpoints, and when it visits which.
 #[derive(Default)]
-pub(crate) struct Ward {
+pub(crate) struct Wards {
+    by_slot: Vec<Ward>,
+    due: BTreeSet<(Time, usize)>,
+}
+
+/// What it knows of one.
+#[derive(Default)]
+struct Ward {
     visits: usize,
     /// Its doorbells are watched by the fabric's thread.
-    pub(crate) watched: bool,
-    /// When to look at it again, if nothing rings.
-    pub(crate) due: Option<Time>,
+    watched: bool,
+    /// When to look at it again, unless a doorbell rings or its program says that it came in or went.
+    due: Option<Time>,
 }
 
 /// Why the thread looks at an endpoint.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Look {
-    /// Time to look.
-    Tick,
     /// A doorbell rang, or a task went to sleep: take it over now.
     Now,
+    /// Time to look.
+    Tick,
+}
+
+impl Wards {
+    /// Whether the doorbells of this endpoint are watched.
+    pub(crate) fn watches(&self, slot: usize) -> bool {
+        self.by_slot.get(slot).is_some_and(|ward| ward.watched)
+    }
+
+    /// The endpoints whose time has come.
+    pub(crate) fn due(&self, now: Time) -> impl Iterator<Item = usize> {
+        let due = self.due.iter().take_while(move |(due, _)| *due <= now);
+        due.map(|(_, slot)| *slot)
+    }
+
+    /// When the time of the next one comes.
+    pub(crate) fn next(&self) -> Option<Time> {
+        self.due.first().map(|(due, _)| *due)
+    }
+
+    /// Looks after an endpoint once. True if its doorbells are to be watched from now on.
+    pub(crate) fn visit(
+        &mut self,
+        slot: usize,
+        shared: &Arc<Shared>,
+        look: Look,
+        now: Time,
+    ) -> bool {
+        if self.by_slot.len() <= slot {
+            self.by_slot.resize_with(slot + 1, Ward::default);
+        }
+        let ward = &mut self.by_slot[slot];
+        let before = ward.due;
+        ward.visit(shared, look, now);
+        let (after, watched) = (ward.due, ward.watched);
+        if before != after {
+            self.due.extend(after.map(|due| (due, slot)));
+            if let Some(before) = before {
+                self.due.remove(&(before, slot));
+            }
+        }
+        watched
+    }
+
+    /// An endpoint is closed. Its doorbells leave the watch with their last handle.
+    pub(crate) fn forget(&mut self, slot: usize) {
+        let Some(ward) = self.by_slot.get_mut(slot) else {
+            return;
+        };
+        if let Some(due) = std::mem::take(ward).due {
+            self.due.remove(&(due, slot));
+        }
+    }
 }
 
 impl Ward {
-    /// The program has come in since the last visit: it has taken the endpoint back, and its doorbells ring for nobody now.
-    pub(crate) fn taken_back(&self, shared: &Shared) -> bool {
-        self.visits != shared.visits.load(Ordering::Relaxed)
-    }
-
     /// Looks after an endpoint once.
-    pub(crate) fn visit(&mut self, shared: &Arc<Shared>, look: Look, now: Time) {
+    fn visit(&mut self, shared: &Arc<Shared>, look: Look, now: Time) {
         let visits = shared.visits.load(Ordering::Relaxed);
         let mut guarded = match look {
             Look::Now => shared.lock(),

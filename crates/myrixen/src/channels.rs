@@ -96,6 +96,8 @@ impl Shared {
         core.events();
         core.transmit(now);
         self.leave(guarded);
+        // Timers may be due earlier than whoever looks after it knows.
+        self.rouse();
         path.direct.map(|direct| (direct.peer, direct.channel))
     }
 

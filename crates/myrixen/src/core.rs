@@ -34,7 +34,7 @@ pub(crate) struct Announced {
 
 /// Something that the control side of the endpoint has to act on, outside the lock.
 pub(crate) enum Note {
-    /// Connected to this partner: perhaps worth a direct channel.
+    /// Connected to this partner, and it is for us to ask for a direct channel.
     Met(Address),
     /// A path's other end broke the rules or is gone.
     PathLost(PathId),
@@ -58,6 +58,8 @@ pub(crate) struct Core {
     pub(crate) dialect: Dialect,
     /// Messages up to this length go eagerly.
     pub(crate) eager_max: u32,
+    /// Direct channels are wanted.
+    direct: bool,
     store: Store,
     offers: Offers,
     fetches: VecDeque<Fetch>,
@@ -72,6 +74,8 @@ pub(crate) struct Start {
     pub(crate) dialect: Dialect,
     /// Messages up to this length go eagerly.
     pub(crate) eager_max: u32,
+    /// Direct channels are wanted.
+    pub(crate) direct: bool,
     pub(crate) guards: Option<Guards>,
 }
 
@@ -90,6 +94,7 @@ impl Core {
             sent: false,
             dialect: start.dialect,
             eager_max: start.eager_max,
+            direct: start.direct,
             store: Store::default(),
             offers: Offers::default(),
             fetches: VecDeque::new(),
@@ -306,7 +311,7 @@ impl Core {
             match event {
                 Event::Connected { token, partner, .. } => {
                     if let Some(address) = self.engine.address_of(partner) {
-                        self.notes.push(Note::Met(address));
+                        self.meet(address);
                     }
                     self.end(token, Outcome::Connected(partner));
                 }
@@ -362,10 +367,17 @@ impl Core {
                 Event::Unexpected { id, envelope } => {
                     self.announced.push_back(Announced { id, envelope });
                 }
-                Event::PartnerArrived { address, .. } => self.notes.push(Note::Met(address)),
+                Event::PartnerArrived { address, .. } => self.meet(address),
                 // What was pending to it ends by events of its own; whoever cancels has taken the request out already.
                 Event::PartnerLost { .. } | Event::Cancelled { .. } => {}
             }
+        }
+    }
+
+    /// One of two who are connected asks for a direct channel; which, both can tell. The fabric's thread is not woken for nothing.
+    fn meet(&mut self, partner: Address) {
+        if self.direct && self.engine.config().address < partner {
+            self.notes.push(Note::Met(partner));
         }
     }
 

@@ -212,9 +212,9 @@ pub(crate) struct Inner {
 }
 
 impl Inner {
-    /// Wakes the fabric's thread.
-    pub(crate) fn poke(&self) {
-        self.mailbox.poke();
+    /// Has the fabric's thread look at an endpoint.
+    pub(crate) fn look_at(&self, slot: usize) {
+        self.mailbox.put(|mail| mail.look.push(slot));
     }
 
     /// Hands notes of an endpoint to the fabric's thread.
@@ -259,21 +259,21 @@ impl Inner {
 
     /// The endpoint is closed: its number is free, and the back end forgets its port. False when the back end is away.
     pub(crate) fn forget(&self, slot: usize, endpoint: u8) -> bool {
+        // First, so that it is not taken for what is said of the next one with this number.
+        self.mailbox.put(|mail| mail.closed.push(slot));
         let mut endpoints = self
             .endpoints
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         endpoints.try_remove(slot);
         drop(endpoints);
-        let told = self.home.get().is_some_and(|attachment| {
+        self.home.get().is_some_and(|attachment| {
             let asked = attachment.send_request(&Request::ClosePort { endpoint });
             asked.is_ok_and(|serial| {
                 attachment.abandon(serial);
                 true
             })
-        });
-        self.poke();
-        told
+        })
     }
 }
 
@@ -434,6 +434,7 @@ impl Endpoint {
             eager_max,
             engine: engine::Endpoint::new(config),
             dialect: board.dialect,
+            direct: options.direct,
             guards: options
                 .read_in_place
                 .then(|| Guards::new(&inner.pool, Audience::Partners))
@@ -467,7 +468,7 @@ impl Endpoint {
         entry.insert(Arc::downgrade(&shared));
         drop(endpoints);
         shared.set_switch_path(Path::switch(PathParts::from_port(port, board.max_frame)))?;
-        inner.poke();
+        inner.look_at(shared.slot);
         Ok(Self { shared })
     }
 }

@@ -12,6 +12,10 @@ pub(crate) struct Mail {
     pub(crate) notes: Vec<(usize, Note)>,
     /// Endpoints whose tasks went to sleep: to be taken over at once.
     pub(crate) adopt: Vec<usize>,
+    /// Endpoints that are new, or that their programs have taken back or left.
+    pub(crate) look: Vec<usize>,
+    /// Endpoints that are closed: their numbers may be others' since.
+    pub(crate) closed: Vec<usize>,
     pub(crate) stop: bool,
 }
 

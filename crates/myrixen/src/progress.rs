@@ -15,7 +15,7 @@ use myrixen_platform::process::{Answer, Attachment, Handshake, News, RequestErro
 use myrixen_platform::{Interest, Ready, WaitSet};
 
 use crate::address::{from_port, to_port};
-use crate::adopt::{Look, Ward};
+use crate::adopt::{Look, Wards};
 use crate::core::Note;
 use crate::error::{Error, Result};
 use crate::fabric::{Inner, OwnBoard, ports_stay};
@@ -75,7 +75,7 @@ pub(crate) struct Progress {
     door: Door,
     bells: WaitSet,
     link: Link,
-    wards: Vec<Ward>,
+    wards: Wards,
     asked: Vec<(Serial, Asked)>,
     /// Direct channels to be asked for.
     wanted: VecDeque<Wanted>,
@@ -106,7 +106,7 @@ impl Progress {
             door,
             bells,
             link: Link::Attached(attachment),
-            wards: Vec::new(),
+            wards: Wards::default(),
             asked: Vec::new(),
             wanted: VecDeque::new(),
             lost: Later::new(),
@@ -140,6 +140,9 @@ impl Progress {
     fn round(&mut self, inner: &Arc<Inner>, ready: &[Ready]) -> Option<Duration> {
         let now = inner.clock.now();
         let mail = inner.mailbox.take();
+        for slot in mail.closed {
+            self.wards.forget(slot);
+        }
         self.keep_attached(inner, now);
         for (slot, note) in mail.notes {
             self.act_on(inner, slot, note);
@@ -148,8 +151,10 @@ impl Progress {
         self.wanted.extend(self.lost.take_due(now));
         self.open_directs(inner);
         let rung = ready.iter().map(|ready| ready.token);
-        let rung: Vec<usize> = rung.filter_map(|slot| usize::try_from(slot).ok()).collect();
-        let mut next = self.look_after(inner, &rung, &mail.adopt);
+        let rung = rung.filter_map(|slot| usize::try_from(slot).ok());
+        let urgent = rung.filter(|&slot| self.wards.watches(slot));
+        let urgent: Vec<usize> = urgent.chain(mail.adopt).collect();
+        let mut next = self.look_after(inner, urgent, mail.look);
         if let Link::Away { retry_at, .. } = self.link {
             next = Some(next.map_or(retry_at, |next| next.min(retry_at)));
         }
@@ -158,29 +163,34 @@ impl Progress {
         next.map(|next| next.since(inner.clock.now()))
     }
 
-    /// Visits the endpoints that need it. Returns when the next one does.
-    fn look_after(&mut self, inner: &Arc<Inner>, rung: &[usize], adopt: &[usize]) -> Option<Time> {
-        let mut next: Option<Time> = None;
-        for (slot, shared) in inner.open_endpoints() {
-            if self.wards.len() <= slot {
-                self.wards.resize_with(slot + 1, Ward::default);
-            }
-            let now = inner.clock.recent();
-            let ward = &mut self.wards[slot];
-            let urgent = rung.contains(&slot) && ward.watched || adopt.contains(&slot);
-            let due = ward.due.is_none_or(|due| due <= now);
-            if urgent || due || !ward.watched || ward.taken_back(&shared) {
-                let watched = ward.watched;
-                ward.visit(&shared, if urgent { Look::Now } else { Look::Tick }, now);
-                if ward.watched != watched {
-                    Self::watch(&self.bells, slot, &shared, ward.watched);
-                }
-            }
-            if let Some(due) = ward.due {
-                next = Some(next.map_or(due, |next| next.min(due)));
+    /// Visits the endpoints that need it, and no others: there may be many. Returns when the next one does.
+    fn look_after(
+        &mut self,
+        inner: &Arc<Inner>,
+        urgent: Vec<usize>,
+        look: Vec<usize>,
+    ) -> Option<Time> {
+        let now = inner.clock.recent();
+        let mut visits: Vec<(usize, Look)> = Vec::new();
+        visits.extend(urgent.into_iter().map(|slot| (slot, Look::Now)));
+        visits.extend(look.into_iter().map(|slot| (slot, Look::Tick)));
+        visits.extend(self.wards.due(now).map(|slot| (slot, Look::Tick)));
+        visits.sort_unstable();
+        // Once each, in the most urgent way.
+        visits.dedup_by_key(|(slot, _)| *slot);
+        for (slot, look) in visits {
+            let Some(shared) = inner.endpoint(slot) else {
+                // It is being closed.
+                self.wards.forget(slot);
+                continue;
+            };
+            let watched = self.wards.watches(slot);
+            let watches = self.wards.visit(slot, &shared, look, inner.clock.recent());
+            if watches != watched {
+                Self::watch(&self.bells, slot, &shared, watches);
             }
         }
-        next
+        self.wards.next()
     }
 
     fn watch(bells: &WaitSet, slot: usize, shared: &Shared, watched: bool) {
@@ -197,12 +207,10 @@ impl Progress {
             return;
         };
         match note {
-            // One side opens the channel; which, both can tell.
-            Note::Met(to) if shared.address < to => {
+            Note::Met(to) => {
                 let again = None;
                 self.wanted.push_back(Wanted { slot, to, again });
             }
-            Note::Met(_) => {}
             Note::PathLost(PathId::SWITCH) => {
                 shared.unplug();
                 self.lose(inner);

@@ -187,7 +187,7 @@ impl Shared {
         if guarded.adopted {
             guarded.adopted = false;
             guarded.core.end_sleep();
-            self.fabric.poke();
+            self.fabric.look_at(self.slot);
         }
         guarded
     }
@@ -394,7 +394,7 @@ impl Shared {
         guarded.leader = false;
         guarded.core.end_sleep();
         if std::mem::take(&mut guarded.tell_progress) {
-            self.fabric.poke();
+            self.fabric.look_at(self.slot);
         }
         if guarded.core.waiters > 0 {
             self.told.notify_all();

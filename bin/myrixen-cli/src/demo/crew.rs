@@ -159,6 +159,11 @@ impl Crew {
         Ok(())
     }
 
+    /// A process's number.
+    pub(crate) fn pid(&self, member: Member) -> u32 {
+        self.processes[member.0].child.id()
+    }
+
     /// Whether a process runs; an error that tells its end if it does not.
     pub(crate) fn check(&mut self, member: Member) -> anyhow::Result<()> {
         let process = &mut self.processes[member.0];

@@ -194,7 +194,7 @@ impl Site {
         let post = &self.posts[post];
         let mut command = self.myself();
         command.args(["demo-part", "guest", "--socket"]);
-        command.arg(self.directory(post).join("myrixen.sock"));
+        command.arg(self.socket_of(post));
         command.args([
             "--board",
             &format!("{name}:0"),
@@ -202,6 +202,15 @@ impl Site {
             &number.to_string(),
         ]);
         self.hire(crew, post.host, &format!("guest {name}"), &mut command)
+    }
+
+    /// The socket of a post's back end.
+    pub(crate) fn socket(&self, post: usize) -> PathBuf {
+        self.socket_of(&self.posts[post])
+    }
+
+    fn socket_of(&self, post: &Post) -> PathBuf {
+        self.directory(post).join("myrixen.sock")
     }
 
     /// This program, to be started again.

@@ -31,6 +31,7 @@ use crate::report::{html, table};
 use crate::units;
 
 pub(crate) use parts::{die_with_parent, monotonic_ns};
+pub(crate) use protocol::Place;
 
 /// How long any one answer of a guest may take before the demo gives up.
 const PATIENCE: Duration = Duration::from_secs(60);

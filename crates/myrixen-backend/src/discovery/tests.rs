@@ -47,6 +47,23 @@ fn a_new_board_announces_itself_eight_times_and_then_every_three_minutes() {
 }
 
 #[test]
+fn boards_that_came_one_after_the_other_are_soon_announced_together() {
+    let mut discovery = Discovery::new(1, 16);
+    for n in 0..64 {
+        let now = Time::ZERO + Duration::from_millis(u64::from(n) * 3);
+        discovery.add_board(now, nic(n), "a:0", AT);
+    }
+    while discovery.poll_say().is_some() {}
+    let mut wakes = 0;
+    while let Some(due) = discovery.next_timeout().filter(|&due| due < seconds(10)) {
+        discovery.handle_timeout(due);
+        wakes += 1;
+    }
+    let said = std::iter::from_fn(|| discovery.poll_say()).count();
+    assert_eq!((wakes, said), (7, 7 * 64));
+}
+
+#[test]
 fn a_board_that_left_is_not_announced() {
     let mut discovery = Discovery::new(1, 16);
     discovery.add_board(Time::ZERO, nic(1), "a:0", AT);

@@ -36,7 +36,7 @@ pub(crate) struct Inbound {
     pub(super) consumer: Consumer,
     pub(super) meter: Arc<PortMeter>,
     pub(super) cache: Cached,
-    /// The ring says that we sleep. It goes on saying so until its bell is heard or something comes out of it: a
+    /// The ring says that we sleep. It goes on saying so until its bell is heard or something is found in it: a
     /// guest that sends nothing costs nothing when others wake us.
     pub(super) asleep: bool,
     /// The next frame waits for an uplink.
@@ -82,14 +82,13 @@ impl NewPort {
 }
 
 impl Inbound {
-    /// There is something in the ring: its producer need not ring any more. Or it has rung, and will not ring a second time
-    /// for this sleep, even if what it rang for had been taken before.
-    #[inline]
-    pub(super) fn wake_up(&mut self) {
-        if self.asleep {
+    /// Takes back that we sleep; false if the ring did not say so.
+    pub(super) fn wake_up(&mut self) -> bool {
+        let was_asleep = std::mem::take(&mut self.asleep);
+        if was_asleep {
             self.consumer.end_sleep();
-            self.asleep = false;
         }
+        was_asleep
     }
 }
 

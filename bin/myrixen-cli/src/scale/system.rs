@@ -1,0 +1,102 @@
+//! What the kernel says of a process.
+
+use std::fs;
+
+use anyhow::Context as _;
+
+/// Memory of a process, in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Memory {
+    /// Its own: heap, stacks, data.
+    pub(super) anonymous: u64,
+    /// Of files: its code.
+    pub(super) file: u64,
+    /// Shared with others: the rings.
+    pub(super) shared: u64,
+    /// Page tables.
+    pub(super) tables: u64,
+}
+
+impl Memory {
+    /// What a process has.
+    pub(super) fn of(pid: u32) -> anyhow::Result<Self> {
+        let file = format!("/proc/{pid}/status");
+        let text = fs::read_to_string(&file).with_context(|| format!("cannot read {file}"))?;
+        let field = |name: &str| {
+            let bytes = text.lines().find_map(|line| kibibytes(line, name));
+            bytes.with_context(|| format!("{file} has no {name}"))
+        };
+        Ok(Self {
+            anonymous: field("RssAnon")?,
+            file: field("RssFile")?,
+            shared: field("RssShmem")?,
+            tables: field("VmPTE")?,
+        })
+    }
+
+    /// All but what is shared.
+    pub(super) fn private(self) -> u64 {
+        self.anonymous + self.file + self.tables
+    }
+}
+
+/// The bytes in a line such as `RssAnon:   1234 kB`, if it is about `name`.
+fn kibibytes(line: &str, name: &str) -> Option<u64> {
+    let (key, value) = line.split_once(':')?;
+    let number = value.trim().strip_suffix("kB")?.trim();
+    (key == name)
+        .then(|| number.parse::<u64>().ok())?
+        .map(|n| n * 1024)
+}
+
+/// Processor time that the threads of a process have used, in nanoseconds: those that live.
+pub(super) fn cpu_ns(pid: u32) -> anyhow::Result<u64> {
+    let folder = format!("/proc/{pid}/task");
+    let threads = fs::read_dir(&folder).with_context(|| format!("cannot read {folder}"))?;
+    let mut sum = 0;
+    for thread in threads {
+        // A thread may end in between.
+        let Ok(text) = fs::read_to_string(thread?.path().join("schedstat")) else {
+            continue;
+        };
+        let first = text.split_whitespace().next();
+        sum += first
+            .and_then(|number| number.parse::<u64>().ok())
+            .context("the kernel does not say what processor time threads use")?;
+    }
+    Ok(sum)
+}
+
+/// Lets this process, and those that it starts, have as many files open as the system allows; gives how many.
+pub(super) fn raise_open_files() -> u64 {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
+    let granted = match setrlimit(Resource::Nofile, raised) {
+        Ok(()) => limit.maximum,
+        Err(_) => limit.current,
+    };
+    granted.unwrap_or(1 << 20)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_is_read_by_its_whole_name() {
+        assert_eq!(kibibytes("RssAnon:\t    12 kB", "RssAnon"), Some(12 << 10));
+        assert_eq!(kibibytes("RssAnonymous: 12 kB", "RssAnon"), None);
+        assert_eq!(kibibytes("Threads: 3", "Threads"), None);
+    }
+
+    #[test]
+    fn this_process_has_memory_and_uses_processor_time() {
+        let memory = Memory::of(std::process::id()).unwrap();
+        assert!(memory.anonymous > 0 && memory.tables > 0 && memory.private() > memory.file);
+        assert!(cpu_ns(std::process::id()).unwrap() > 0);
+    }
+}
