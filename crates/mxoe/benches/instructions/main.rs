@@ -46,6 +46,13 @@ fn arrived(len: u32, count: usize) -> Box<Pair> {
     pair
 }
 
+/// Among so many receives that the one meant is found by hashing.
+fn arrived_among_many() -> Box<Pair> {
+    let mut pair = arrived(TINY, OPERATIONS);
+    (0..32).for_each(|other| pair.to.post_other(other));
+    pair
+}
+
 /// A fragment is an operation: the receives of their messages are part of the setting.
 fn arrived_medium() -> Box<Pair> {
     let mut pair = arrived(MEDIUM, OPERATIONS / FRAGMENTS);
@@ -86,6 +93,19 @@ fn acknowledged() -> Box<Pair> {
     pair
 }
 
+#[inline(always)]
+fn receive_matched(pair: &mut Pair) {
+    for burst in pair.frames.chunks(BURST) {
+        for frame in burst {
+            pair.to.post(TINY);
+            pair.to.take(black_box(frame));
+        }
+        while let Some(frame) = pair.to.transmit() {
+            black_box(frame);
+        }
+    }
+}
+
 // A message of 8 bytes is posted, and its frame made.
 #[library_benchmark]
 #[bench::engine(setup = warm)]
@@ -111,15 +131,15 @@ fn acknowledge_tiny(mut pair: Box<Pair>) -> Box<Pair> {
 #[library_benchmark]
 #[bench::engine(setup = arrived, args = (TINY, OPERATIONS))]
 fn receive_tiny_matched(mut pair: Box<Pair>) -> Box<Pair> {
-    for burst in pair.frames.chunks(BURST) {
-        for frame in burst {
-            pair.to.post(TINY);
-            pair.to.take(black_box(frame));
-        }
-        while let Some(frame) = pair.to.transmit() {
-            black_box(frame);
-        }
-    }
+    receive_matched(&mut pair);
+    pair
+}
+
+// The same, with 32 other receives posted.
+#[library_benchmark]
+#[bench::engine(setup = arrived_among_many)]
+fn receive_tiny_among_many(mut pair: Box<Pair>) -> Box<Pair> {
+    receive_matched(&mut pair);
     pair
 }
 
@@ -198,6 +218,7 @@ library_benchmark_group!(
         send_tiny,
         acknowledge_tiny,
         receive_tiny_matched,
+        receive_tiny_among_many,
         receive_tiny_unexpected,
         send_medium_fragment,
         receive_medium_fragment,
