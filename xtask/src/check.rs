@@ -94,11 +94,11 @@ pub(crate) fn run(selection: &Selection) -> anyhow::Result<ExitCode> {
     let wanted: Vec<&Step> = STEPS.iter().filter(|step| selection.wants(step)).collect();
     if selection.list {
         for step in wanted {
-            println!("{:8} {}", step.name, step.what);
+            println!("{:12} {}", step.name, step.what);
             step.work
                 .describe()
                 .iter()
-                .for_each(|line| println!("         {line}"));
+                .for_each(|line| println!("             {line}"));
         }
         return Ok(ExitCode::SUCCESS);
     }
@@ -182,16 +182,16 @@ fn command(words: &[&str], env: &[(&str, &str)], limit: u64) -> anyhow::Result<(
 
 /// Prints the table; the exit code tells whether anything failed.
 fn summary(results: &[(&str, Duration, Outcome)], whole: Duration) -> ExitCode {
-    println!("\nstep     time      result");
+    println!("\nstep         time      result");
     for (name, took, outcome) in results {
         let result = match outcome {
             Outcome::Passed => "passed".to_owned(),
             Outcome::Failed(why) => format!("FAILED: {why}"),
             Outcome::Skipped(why) => format!("skipped: {why}"),
         };
-        println!("{name:8} {:>8}  {result}", seconds(*took));
+        println!("{name:12} {:>8}  {result}", seconds(*took));
     }
-    println!("all      {:>8}", seconds(whole));
+    println!("all          {:>8}", seconds(whole));
     if results
         .iter()
         .any(|(_, _, outcome)| matches!(outcome, Outcome::Failed(_)))

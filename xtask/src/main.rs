@@ -1,11 +1,13 @@
 //! Chores of the MyriXen workspace: `cargo xtask COMMAND`.
 //!
-//! It needs nothing but cargo (the lab: QEMU and Debian's packages), and never changes a file of the repository.
+//! It needs nothing but cargo (the lab: QEMU and Debian's packages; instructions: valgrind), and changes no file of the
+//! repository unless it is told to accept figures.
 
 #![forbid(unsafe_code)]
 
 mod arrows;
 mod check;
+mod instructions;
 mod lab;
 mod lengths;
 mod source;
@@ -29,6 +31,9 @@ usage: cargo xtask COMMAND
       --only A,B        only these steps
       --skip A,B        all but these steps
       --fail-fast       stop at the first step that fails
+  instructions      count what the hot paths take, and compare with benches/instructions.toml: growth beyond
+                    5 % fails
+      --accept          write what was counted there instead
   lab xen           the tests on real Xen, on emulated machines (lab/xen/README.md)
       --list            name the tests
       --only A,B        only these tests
@@ -55,6 +60,7 @@ fn run(arguments: &[String]) -> anyhow::Result<ExitCode> {
     match command.as_str() {
         "arrows" if rest.is_empty() => rules(),
         "check" => check::run(&check::Selection::parse(rest)?),
+        "instructions" => instructions::run(&instructions::Request::parse(rest)?),
         "lab" => lab::run(&lab::Request::parse(rest)?),
         "help" | "--help" | "-h" => {
             print!("{USAGE}");

@@ -48,7 +48,7 @@ pub(crate) struct Run {
 
 /// What is asked of every step: cheap and telling ones first. Each profile compiles everything anew, so
 /// there are four, one after the other: dev (clippy, tests, documents), release (simulation, demo), static
-/// programs (lab), and the fuzz targets' own. Loom's is small.
+/// programs (lab), and the fuzz targets' own. Loom's and that of the benches are small.
 pub(crate) const STEPS: &[Step] = &[
     Step {
         name: "fmt",
@@ -119,6 +119,16 @@ pub(crate) const STEPS: &[Step] = &[
             env: &[],
         }]),
         limit: 1800,
+    },
+    Step {
+        name: "instructions",
+        what: "instructions of the hot paths against the committed figures",
+        needs: Some(Tool {
+            probe: &["valgrind", "--version"],
+            install: "apt-get install --no-install-recommends valgrind",
+        }),
+        work: Work::Own(&["instructions"]),
+        limit: 1200,
     },
     Step {
         name: "test",

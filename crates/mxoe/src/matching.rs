@@ -5,7 +5,7 @@
 //! first takes it; among the messages that a receive accepts, the one that arrived first. Two *spaces* are
 //! matched apart from each other.
 //!
-//! Either question is answered by hashing, whatever the queues' lengths: see `posted` and `arrived`. What is queued is
+//! Either question is answered by hashing where the queues are long: see `posted` and `arrived`. What is queued is
 //! the caller's own, of any type; nothing here knows of packets.
 //!
 //! ```

@@ -34,12 +34,14 @@ impl Endpoint {
             self.drop_frame(via, Ignored::Closed);
             return Ok(None);
         }
-        let parsed = match frame::parse(dialect, arrival.head, arrival.len) {
+        let parsed = frame::parse(dialect, arrival.head, arrival.len);
+        // By reference: moving so much out of the result would cost as much as parsing.
+        let parsed = match &parsed {
             Ok(parsed) => parsed,
             Err(error) => {
-                self.counters.wire_error(&error);
+                self.counters.wire_error(error);
                 self.free_offer(via.offer);
-                return Err(error);
+                return Err(*error);
             }
         };
         if let Some(owner) = owner
@@ -61,9 +63,9 @@ impl Endpoint {
         now: Time,
         via: Via,
         dialect: frame::Dialect,
-        parsed: Parsed,
+        parsed: &Parsed,
     ) -> Option<Placement> {
-        let payload = parsed.payload;
+        let payload = parsed.payload.clone();
         if let Frame::Rndv(rndv) = &parsed.frame {
             self.on_rndv(now, via, rndv);
             return None;

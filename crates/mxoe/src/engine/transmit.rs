@@ -144,16 +144,22 @@ impl Endpoint {
     /// The next frame for a path that has room for one; `None` when there is none. What it names is to be gathered
     /// before the engine is called again.
     pub fn poll_transmit(&mut self, now: Time, path: PathId) -> Option<Transmit> {
+        // A frame is moved as seldom as may be: it is some hundred bytes.
         let urgent = self.path(path)?.is_urgent();
-        let transmit = match urgent.then(|| self.next_urgent(now, path)).flatten() {
-            Some(transmit) => transmit,
-            None => self.next_data(now, path)?,
-        };
-        self.counters.frames_out = self.counters.frames_out.wrapping_add(1);
-        if let Some(slice) = transmit.payload {
-            self.counters.bytes_out = self.counters.bytes_out.wrapping_add(slice.len.into());
+        let mut next = None;
+        if urgent {
+            next = self.next_urgent(now, path);
         }
-        Some(transmit)
+        if next.is_none() {
+            next = self.next_data(now, path);
+        }
+        if let Some(transmit) = &next {
+            self.counters.frames_out = self.counters.frames_out.wrapping_add(1);
+            if let Some(slice) = transmit.payload {
+                self.counters.bytes_out = self.counters.bytes_out.wrapping_add(slice.len.into());
+            }
+        }
+        next
     }
 
     /// The next frame that keeps others going.
@@ -246,10 +252,10 @@ impl Endpoint {
                 Flow::Messages => self.next_message(now, id, key),
                 Flow::Replies => self.next_reply(id, key),
             };
-            if let Some(transmit) = transmit {
+            if let Some(frame) = &transmit {
                 let turn = self.turn(key, flow);
-                turn.credit = turn.credit.saturating_sub(cost(&transmit));
-                return Some(transmit);
+                turn.credit = turn.credit.saturating_sub(cost(frame));
+                return transmit;
             }
             self.path_mut(id)?.data.pop_front();
             self.turn(key, flow).queued = false;
@@ -410,14 +416,15 @@ fn notify(head: &MessageHead, rdma: Rdma, length: u32) -> Frame {
 /// A frame without payload.
 #[inline]
 pub(super) fn transmit(dialect: Dialect, eth: &EthHead, frame: &Frame) -> Transmit {
-    let mut head = Head::new();
-    frame.emit(dialect, eth, &mut head);
-    Transmit {
+    // The head is written where it stays.
+    let mut transmit = Transmit {
         to: eth.destination,
-        head,
+        head: Head::new(),
         payload: None,
         offer: None,
-    }
+    };
+    frame.emit(dialect, eth, &mut transmit.head);
+    transmit
 }
 
 /// Byte 3 of a message: the matching space, towards those who look at it.

@@ -172,7 +172,9 @@ impl Frame {
     ///
     /// The payload, as long as the frame says, follows it on the wire. Values that the dialect has no room for are
     /// a mistake of the caller's: a [`Medium`] or [`Pull`] block beyond 65535 bytes in compat.
-    #[inline]
+    // Not in line: the compiler would put the heads of all packet types together field by field, in registers and on the
+    // stack, and copy the result.
+    #[inline(never)]
     pub fn emit(&self, dialect: Dialect, eth: &EthHead, out: &mut Head) {
         match self {
             Self::Tiny(tiny) => tiny.emit(eth, out),

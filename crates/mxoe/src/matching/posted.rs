@@ -1,9 +1,10 @@
 //! Receives waiting for messages.
 //!
-//! Receives that look at the same bits (and either all at the source or none) form a class. A message has one value
-//! under each class in use, and a hash lookup gives the receives of the class that accept it, oldest first. Of the
-//! candidates, at most one a class, the one posted first wins. Programs use a handful of masks, so a message costs a
-//! handful of lookups however many receives are posted.
+//! A few of them form one list in posting order, which is searched. When there are more, they are *sorted*: receives that look at
+//! the same bits (and either all at the source or none) form a class. A message has one value under each class in use, and a
+//! hash lookup gives the receives of the class that accept it, oldest first. Of the candidates, at most one a class, the one
+//! posted first wins. Programs use a handful of masks, so a message costs a handful of lookups however many receives are
+//! posted. Once sorted they stay so until none is left.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -14,14 +15,18 @@ use super::hash::Keyed;
 use super::list::{Ends, Linked, Links};
 use super::{Class, Pattern, Tag, Value};
 
+/// Up to so many receives are searched one after the other: that costs less than to hash what each is looking for.
+const SHORT: usize = 8;
+
 #[derive(Debug)]
 struct Node<R, S> {
     receive: R,
-    value: Value<S>,
-    /// Which place in `classes`.
+    pattern: Pattern<S>,
+    /// Which place in `classes`, once sorted.
     class: usize,
     /// Position in posting order.
     stamp: u64,
+    /// Neighbours in `all`, or those of equal value once sorted.
     links: Links,
 }
 
@@ -36,6 +41,7 @@ struct ClassInUse {
 struct Nodes<R, S>(Arena<Node<R, S>>);
 
 impl<R, S> Linked for Nodes<R, S> {
+    #[inline]
     fn links(&mut self, key: Key) -> &mut Links {
         &mut self.0[key].links
     }
@@ -44,6 +50,10 @@ impl<R, S> Linked for Nodes<R, S> {
 #[derive(Debug)]
 pub(super) struct PostedQueue<R, S> {
     nodes: Nodes<R, S>,
+    /// All of them in posting order, until they are sorted.
+    all: Option<Ends>,
+    /// They are in `lists`. Then `all` is empty.
+    sorted: bool,
     classes: Vec<ClassInUse>,
     lists: HashMap<(usize, Value<S>), Ends, Keyed>,
     next_stamp: u64,
@@ -53,6 +63,8 @@ impl<R: Copy, S: Copy + Eq + Hash> PostedQueue<R, S> {
     pub(super) fn new(keyed: Keyed) -> Self {
         Self {
             nodes: Nodes(Arena::default()),
+            all: None,
+            sorted: false,
             classes: Vec::new(),
             lists: HashMap::with_hasher(keyed),
             next_stamp: 0,
@@ -63,24 +75,58 @@ impl<R: Copy, S: Copy + Eq + Hash> PostedQueue<R, S> {
         self.nodes.0.len()
     }
 
+    #[inline]
     pub(super) fn push(&mut self, pattern: Pattern<S>, receive: R) -> (u32, u32) {
-        let class = self.enter_class(pattern.class());
-        let value = pattern.value();
+        let class = if self.sorted {
+            self.enter_class(pattern.class())
+        } else {
+            0
+        };
         let key = self.nodes.0.insert(Node {
             receive,
-            value,
+            pattern,
             class,
             stamp: self.next_stamp,
             links: Links::NONE,
         });
         self.next_stamp += 1;
+        if self.sorted {
+            self.enter(class, pattern.value(), key);
+        } else {
+            match &mut self.all {
+                Some(all) => all.push(&mut self.nodes, key),
+                None => self.all = Some(Ends::of(key)),
+            }
+            if self.nodes.0.len() > SHORT {
+                self.sort();
+            }
+        }
+        (key.number(), self.nodes.0.generation(key))
+    }
+
+    /// From now on receives are found by hashing.
+    #[cold]
+    fn sort(&mut self) {
+        self.sorted = true;
+        let mut next = self.all.take().map_or(Key::NIL, |all| all.first);
+        while let Some(key) = next.some() {
+            next = std::mem::replace(self.nodes.links(key), Links::NONE).next;
+            let pattern = self.nodes.0[key].pattern;
+            let class = self.enter_class(pattern.class());
+            self.nodes.0[key].class = class;
+            self.enter(class, pattern.value(), key);
+        }
+    }
+
+    /// Puts a receive behind those of its class and value.
+    #[inline]
+    fn enter(&mut self, class: usize, value: Value<S>, key: Key) {
         match self.lists.entry((class, value)) {
             Entry::Occupied(mut list) => list.get_mut().push(&mut self.nodes, key),
             Entry::Vacant(place) => {
                 place.insert(Ends::of(key));
             }
         }
-        (key.number(), self.nodes.0.generation(key))
     }
 
     /// Counts one more receive of the class and gives its place.
@@ -109,7 +155,7 @@ impl<R: Copy, S: Copy + Eq + Hash> PostedQueue<R, S> {
     }
 
     /// The oldest receive that accepts the message.
-    fn find(&self, tag: &Tag<S>) -> Option<Key> {
+    fn find_sorted(&self, tag: &Tag<S>) -> Option<Key> {
         let mut oldest: Option<(u64, Key)> = None;
         for (place, known) in self.classes.iter().enumerate() {
             if known.count == 0 {
@@ -126,15 +172,27 @@ impl<R: Copy, S: Copy + Eq + Hash> PostedQueue<R, S> {
         oldest.map(|(_, key)| key)
     }
 
+    #[inline]
     pub(super) fn take(&mut self, tag: &Tag<S>) -> Option<R> {
-        if self.nodes.0.is_empty() {
-            return None;
+        if self.sorted {
+            return self.take_sorted(tag);
         }
+        let mut next = self.all?.first;
+        loop {
+            let node = &self.nodes.0[next];
+            if node.pattern.accepts(tag) {
+                return self.unlink(next);
+            }
+            next = node.links.next.some()?;
+        }
+    }
+
+    fn take_sorted(&mut self, tag: &Tag<S>) -> Option<R> {
         let mut used = self.classes.iter().enumerate();
         let mut used = used.by_ref().filter(|(_, known)| known.count > 0);
         let (place, class) = used.next().map(|(place, known)| (place, known.class))?;
         if used.next().is_some() {
-            let key = self.find(tag)?;
+            let key = self.find_sorted(tag)?;
             return self.unlink(key);
         }
         // With one class in use the only candidate is found and taken in one lookup.
@@ -148,7 +206,7 @@ impl<R: Copy, S: Copy + Eq + Hash> PostedQueue<R, S> {
                 list.remove();
             }
         }
-        self.classes[place].count -= 1;
+        self.leave_class(place);
         self.nodes.0.remove(key).map(|node| node.receive)
     }
 
@@ -157,9 +215,19 @@ impl<R: Copy, S: Copy + Eq + Hash> PostedQueue<R, S> {
         self.unlink(key)
     }
 
+    #[inline]
     fn unlink(&mut self, key: Key) -> Option<R> {
-        let (class, value) = (self.nodes.0[key].class, self.nodes.0[key].value);
-        if let Entry::Occupied(mut list) = self.lists.entry((class, value)) {
+        if self.sorted {
+            self.unlink_sorted(key);
+        } else {
+            self.all = self.all.and_then(|all| all.without(&mut self.nodes, key));
+        }
+        self.nodes.0.remove(key).map(|node| node.receive)
+    }
+
+    fn unlink_sorted(&mut self, key: Key) {
+        let Node { class, pattern, .. } = self.nodes.0[key];
+        if let Entry::Occupied(mut list) = self.lists.entry((class, pattern.value())) {
             match list.get().without(&mut self.nodes, key) {
                 Some(rest) => *list.get_mut() = rest,
                 None => {
@@ -167,7 +235,12 @@ impl<R: Copy, S: Copy + Eq + Hash> PostedQueue<R, S> {
                 }
             }
         }
-        self.classes[class].count -= 1;
-        self.nodes.0.remove(key).map(|node| node.receive)
+        self.leave_class(class);
+    }
+
+    /// Counts one receive of the class less. The last of all leaves nothing that is sorted.
+    fn leave_class(&mut self, place: usize) {
+        self.classes[place].count -= 1;
+        self.sorted = !self.lists.is_empty();
     }
 }
