@@ -196,24 +196,30 @@ impl Endpoint {
         under_way < window && sending.bytes.saturating_add(bytes) <= limit
     }
 
-    /// Gives a queued entry its number.
+    /// Gives an entry its number, the first of its queue.
     pub(super) fn number(&mut self, now: Time, key: Key) {
-        let partner = self.outgoing[key].partner;
-        self.restage(key, Stage::Unacked);
-        let bytes = self.outgoing[key].eager_bytes();
-        let sending = &mut self.partners[partner].sending;
-        let seq = sending.next;
-        if sending.unacked.len() == 1 {
+        let outgoing = &self.outgoing[key];
+        let (partner, kind, bytes) = (outgoing.partner, outgoing.kind, outgoing.eager_bytes());
+        let request = outgoing.is_request();
+        let partner = &mut self.partners[partner];
+        let first = partner
+            .queue_of(Stage::Queued, kind)
+            .pop(&mut self.outgoing);
+        debug_assert_eq!(first, Some(key), "numbers are given in order");
+        let sending = &mut partner.sending;
+        if sending.unacked.is_empty() {
             // From now on something is waited for.
             sending.advanced = now;
             sending.progress = now;
         }
-        sending.next = seq.next();
-        sending.bytes = sending.bytes.saturating_add(bytes);
+        sending.unacked.push(&mut self.outgoing, key);
         let outgoing = &mut self.outgoing[key];
-        outgoing.seq = seq;
+        outgoing.stage = Stage::Unacked;
+        outgoing.seq = sending.next;
         outgoing.sent = now;
-        if outgoing.is_request() {
+        sending.next = sending.next.next();
+        sending.bytes = sending.bytes.saturating_add(bytes);
+        if request {
             self.counters.messages_out = self.counters.messages_out.wrapping_add(1);
         }
     }
