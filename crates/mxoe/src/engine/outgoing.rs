@@ -309,11 +309,9 @@ impl Endpoint {
     /// Ends an entry, wherever it is, and tells the program if it was the program's.
     pub(super) fn finish_outgoing(&mut self, key: Key, status: Status, length: u32) {
         let request = RequestId::new(RequestKind::Send, &self.outgoing, key);
-        if let Some(outgoing) = self.take_outgoing(key)
-            && outgoing.is_request()
-        {
+        if let Some(token) = self.take_outgoing(key) {
             self.emit(Event::Sent {
-                token: outgoing.token,
+                token,
                 request,
                 status,
                 length,
@@ -321,8 +319,8 @@ impl Endpoint {
         }
     }
 
-    /// Takes an entry out, with all that refers to it.
-    fn take_outgoing(&mut self, key: Key) -> Option<Outgoing> {
+    /// Forgets an entry, with all that refers to it; gives the token of one that was the program's.
+    fn take_outgoing(&mut self, key: Key) -> Option<u64> {
         if self.outgoing[key].stage == Stage::Unacked {
             self.uncut(key);
         }
@@ -331,9 +329,11 @@ impl Endpoint {
             stage,
             kind,
             deadline,
+            token,
             ..
         } = self.outgoing[key];
-        let bytes = self.outgoing[key].eager_bytes();
+        let outgoing = &self.outgoing[key];
+        let (bytes, request) = (outgoing.eager_bytes(), outgoing.is_request());
         let record = &mut self.partners[partner];
         record.queue_of(stage, kind).remove(&mut self.outgoing, key);
         if stage == Stage::Unacked {
@@ -345,7 +345,8 @@ impl Endpoint {
         if deadline.is_some() {
             self.deadlines = self.deadlines.wrapping_sub(1);
         }
-        self.outgoing.remove(key)
+        self.outgoing.discard(key);
+        request.then_some(token)
     }
 
     /// Takes a message back that was not begun.
@@ -354,9 +355,9 @@ impl Endpoint {
             return false;
         }
         let request = RequestId::new(RequestKind::Send, &self.outgoing, key);
-        if let Some(outgoing) = self.take_outgoing(key) {
+        if let Some(token) = self.take_outgoing(key) {
             self.emit(Event::Cancelled {
-                token: outgoing.token,
+                token,
                 request,
                 status,
             });
