@@ -195,12 +195,12 @@ impl Endpoint {
 
     /// What happened, or what the driver has to do; `None` when there is nothing more.
     pub fn poll_event(&mut self) -> Option<Event> {
-        let event = self.events.pop_front()?;
-        if let Event::StoreFreed { id } = event {
+        let event = self.events.pop_front();
+        if let Some(Event::StoreFreed { id }) = event {
             self.store.release(id);
             self.room();
         }
-        Some(event)
+        event
     }
 
     fn emit(&mut self, event: Event) {

@@ -546,7 +546,7 @@ impl Endpoint {
         match incoming.body {
             Body::Notify { rdma, length } => {
                 self.uncount(key);
-                self.incoming.remove(key);
+                self.incoming.discard(key);
                 return self.notified(cover.partner, rdma, length);
             }
             Body::Eager(fragments) => {

@@ -309,7 +309,7 @@ impl Endpoint {
             }
             Stage::Early | Stage::Unwanted => {}
         }
-        self.incoming.remove(key);
+        self.incoming.discard(key);
     }
 }
 

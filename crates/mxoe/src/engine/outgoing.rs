@@ -196,24 +196,30 @@ impl Endpoint {
         under_way < window && sending.bytes.saturating_add(bytes) <= limit
     }
 
-    /// Gives a queued entry its number.
+    /// Gives an entry its number, the first of its queue.
     pub(super) fn number(&mut self, now: Time, key: Key) {
-        let partner = self.outgoing[key].partner;
-        self.restage(key, Stage::Unacked);
-        let bytes = self.outgoing[key].eager_bytes();
-        let sending = &mut self.partners[partner].sending;
-        let seq = sending.next;
-        if sending.unacked.len() == 1 {
+        let outgoing = &self.outgoing[key];
+        let (partner, kind, bytes) = (outgoing.partner, outgoing.kind, outgoing.eager_bytes());
+        let request = outgoing.is_request();
+        let partner = &mut self.partners[partner];
+        let first = partner
+            .queue_of(Stage::Queued, kind)
+            .pop(&mut self.outgoing);
+        debug_assert_eq!(first, Some(key), "numbers are given in order");
+        let sending = &mut partner.sending;
+        if sending.unacked.is_empty() {
             // From now on something is waited for.
             sending.advanced = now;
             sending.progress = now;
         }
-        sending.next = seq.next();
-        sending.bytes = sending.bytes.saturating_add(bytes);
+        sending.unacked.push(&mut self.outgoing, key);
         let outgoing = &mut self.outgoing[key];
-        outgoing.seq = seq;
+        outgoing.stage = Stage::Unacked;
+        outgoing.seq = sending.next;
         outgoing.sent = now;
-        if outgoing.is_request() {
+        sending.next = sending.next.next();
+        sending.bytes = sending.bytes.saturating_add(bytes);
+        if request {
             self.counters.messages_out = self.counters.messages_out.wrapping_add(1);
         }
     }
@@ -303,11 +309,9 @@ impl Endpoint {
     /// Ends an entry, wherever it is, and tells the program if it was the program's.
     pub(super) fn finish_outgoing(&mut self, key: Key, status: Status, length: u32) {
         let request = RequestId::new(RequestKind::Send, &self.outgoing, key);
-        if let Some(outgoing) = self.take_outgoing(key)
-            && outgoing.is_request()
-        {
+        if let Some(token) = self.take_outgoing(key) {
             self.emit(Event::Sent {
-                token: outgoing.token,
+                token,
                 request,
                 status,
                 length,
@@ -315,8 +319,8 @@ impl Endpoint {
         }
     }
 
-    /// Takes an entry out, with all that refers to it.
-    fn take_outgoing(&mut self, key: Key) -> Option<Outgoing> {
+    /// Forgets an entry, with all that refers to it; gives the token of one that was the program's.
+    fn take_outgoing(&mut self, key: Key) -> Option<u64> {
         if self.outgoing[key].stage == Stage::Unacked {
             self.uncut(key);
         }
@@ -325,9 +329,11 @@ impl Endpoint {
             stage,
             kind,
             deadline,
+            token,
             ..
         } = self.outgoing[key];
-        let bytes = self.outgoing[key].eager_bytes();
+        let outgoing = &self.outgoing[key];
+        let (bytes, request) = (outgoing.eager_bytes(), outgoing.is_request());
         let record = &mut self.partners[partner];
         record.queue_of(stage, kind).remove(&mut self.outgoing, key);
         if stage == Stage::Unacked {
@@ -339,7 +345,8 @@ impl Endpoint {
         if deadline.is_some() {
             self.deadlines = self.deadlines.wrapping_sub(1);
         }
-        self.outgoing.remove(key)
+        self.outgoing.discard(key);
+        request.then_some(token)
     }
 
     /// Takes a message back that was not begun.
@@ -348,9 +355,9 @@ impl Endpoint {
             return false;
         }
         let request = RequestId::new(RequestKind::Send, &self.outgoing, key);
-        if let Some(outgoing) = self.take_outgoing(key) {
+        if let Some(token) = self.take_outgoing(key) {
             self.emit(Event::Cancelled {
-                token: outgoing.token,
+                token,
                 request,
                 status,
             });

@@ -149,7 +149,7 @@ impl Endpoint {
         let incoming = &self.incoming[key];
         let envelope = self.envelope(incoming);
         let (partner, body) = (incoming.partner, incoming.body);
-        self.incoming.remove(key);
+        self.incoming.discard(key);
         let Body::Rendezvous {
             rdma,
             rdma_offset,

@@ -69,9 +69,18 @@ impl Queue {
     }
 
     /// Puts an entry behind all others.
+    #[inline]
     pub(super) fn push<T: Queued>(&mut self, arena: &mut Arena<T>, key: Key) {
-        let last = self.last();
-        self.insert_after(arena, last, key);
+        let last = std::mem::replace(&mut self.last, key);
+        *arena[key].links_mut() = Links {
+            previous: last,
+            next: Key::NIL,
+        };
+        match last.some() {
+            Some(last) => arena[last].links_mut().next = key,
+            None => self.first = key,
+        }
+        self.len = self.len.wrapping_add(1);
     }
 
     /// Puts an entry behind another one of this queue, or before all for `None`.
@@ -120,9 +129,16 @@ impl Queue {
     }
 
     /// Takes the first entry out.
+    #[inline]
     pub(super) fn pop<T: Queued>(&mut self, arena: &mut Arena<T>) -> Option<Key> {
         let key = self.first()?;
-        self.remove(arena, key);
+        let links = std::mem::replace(arena[key].links_mut(), Links::NONE);
+        self.first = links.next;
+        match links.next.some() {
+            Some(next) => arena[next].links_mut().previous = Key::NIL,
+            None => self.last = Key::NIL,
+        }
+        self.len = self.len.wrapping_sub(1);
         Some(key)
     }
 }

@@ -158,12 +158,12 @@ impl Endpoint {
         length: u32,
     ) {
         let request = RequestId::new(RequestKind::Receive, &self.receivers, receiver);
-        if let Some(receiver) = self.take_receiver(receiver) {
+        if let Some(token) = self.take_receiver(receiver) {
             if status == Status::Success || status == Status::Truncated {
                 self.counters.messages_in = self.counters.messages_in.wrapping_add(1);
             }
             self.emit(Event::Received {
-                token: receiver.token,
+                token,
                 request,
                 status,
                 envelope,
@@ -172,12 +172,15 @@ impl Endpoint {
         }
     }
 
-    fn take_receiver(&mut self, key: Key) -> Option<Receiver> {
-        let receiver = self.receivers.remove(key)?;
-        if receiver.deadline.is_some() {
+    /// Forgets a receive; gives its token.
+    fn take_receiver(&mut self, key: Key) -> Option<u64> {
+        let receiver = self.receivers.peek(key)?;
+        let (token, deadline) = (receiver.token, receiver.deadline);
+        self.receivers.discard(key);
+        if deadline.is_some() {
             self.deadlines = self.deadlines.wrapping_sub(1);
         }
-        Some(receiver)
+        Some(token)
     }
 
     /// Takes a receive back that has not matched.
@@ -187,9 +190,9 @@ impl Endpoint {
         };
         self.matcher.unpost(posted);
         let request = RequestId::new(RequestKind::Receive, &self.receivers, key);
-        if let Some(receiver) = self.take_receiver(key) {
+        if let Some(token) = self.take_receiver(key) {
             self.emit(Event::Cancelled {
-                token: receiver.token,
+                token,
                 request,
                 status,
             });
@@ -227,7 +230,7 @@ impl Endpoint {
             Body::Rendezvous { .. } => self.begin_pull(now, key, receiver),
             Body::Lost(status) => {
                 let envelope = self.envelope(&self.incoming[key]);
-                self.incoming.remove(key);
+                self.incoming.discard(key);
                 self.finish_receive(receiver, status, envelope, 0);
             }
             // A NOTIFY matches nothing.
@@ -251,7 +254,7 @@ impl Endpoint {
                     }
                     self.emit(Event::StoreFreed { id: from });
                 }
-                self.incoming.remove(key);
+                self.incoming.discard(key);
                 self.finish_receive(
                     receiver,
                     received_status(length, envelope.length),
@@ -263,7 +266,7 @@ impl Endpoint {
                 if let Some(id) = store {
                     self.emit(Event::StoreFreed { id });
                 }
-                self.incoming.remove(key);
+                self.incoming.discard(key);
             }
             // It waits for a receive.
             Stage::Early | Stage::Unexpected(_) | Stage::Claimed => {}
@@ -294,10 +297,10 @@ impl Endpoint {
                 if self.is_current(partner, epoch) {
                     self.queue_notify(now, partner, rdma, 0);
                 }
-                self.incoming.remove(key);
+                self.incoming.discard(key);
             }
             Body::Lost(_) | Body::Notify { .. } => {
-                self.incoming.remove(key);
+                self.incoming.discard(key);
             }
         }
     }

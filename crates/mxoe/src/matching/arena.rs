@@ -97,11 +97,30 @@ impl<T> Arena<T> {
     pub(crate) fn remove(&mut self, key: Key) -> Option<T> {
         let slot = self.slots.get_mut(key.place())?;
         let value = slot.value.take()?;
-        slot.generation = slot.generation.wrapping_add(1);
-        slot.next_free = self.free;
-        self.free = key;
-        self.len -= 1;
+        self.vacate(key);
         Some(value)
+    }
+
+    /// Drops an entry where it is, which saves moving it; nothing when there is none.
+    #[inline]
+    pub(crate) fn discard(&mut self, key: Key) {
+        if let Some(slot) = self.slots.get_mut(key.place())
+            && slot.value.is_some()
+        {
+            slot.value = None;
+            self.vacate(key);
+        }
+    }
+
+    /// The place of an entry that was taken out is free.
+    #[inline]
+    fn vacate(&mut self, key: Key) {
+        if let Some(slot) = self.slots.get_mut(key.place()) {
+            slot.generation = slot.generation.wrapping_add(1);
+            slot.next_free = self.free;
+            self.free = key;
+            self.len -= 1;
+        }
     }
 
     /// The entry, if there is one.
@@ -175,5 +194,11 @@ mod tests {
             Some(second)
         );
         assert_eq!(arena.keys().collect::<Vec<_>>(), [second]);
+        let generation = arena.generation(second);
+        arena.discard(second);
+        arena.discard(second);
+        assert!(arena.is_empty());
+        assert_eq!(arena.find(second.number(), generation), None);
+        assert_eq!(arena.insert('c'), second);
     }
 }

@@ -208,6 +208,8 @@ impl<M: Copy, S: Copy + Eq + Hash> ArrivedQueue<M, S> {
             }
         }
         self.all = self.all.and_then(|all| all.without(&mut self.nodes, key));
-        self.nodes.0.remove(key).map(|node| node.message)
+        let message = self.nodes.0[key].message;
+        self.nodes.0.discard(key);
+        Some(message)
     }
 }

@@ -207,7 +207,9 @@ impl<R: Copy, S: Copy + Eq + Hash> PostedQueue<R, S> {
             }
         }
         self.leave_class(place);
-        self.nodes.0.remove(key).map(|node| node.receive)
+        let receive = self.nodes.0[key].receive;
+        self.nodes.0.discard(key);
+        Some(receive)
     }
 
     pub(super) fn remove(&mut self, number: u32, generation: u32) -> Option<R> {
@@ -222,7 +224,9 @@ impl<R: Copy, S: Copy + Eq + Hash> PostedQueue<R, S> {
         } else {
             self.all = self.all.and_then(|all| all.without(&mut self.nodes, key));
         }
-        self.nodes.0.remove(key).map(|node| node.receive)
+        let receive = self.nodes.0[key].receive;
+        self.nodes.0.discard(key);
+        Some(receive)
     }
 
     fn unlink_sorted(&mut self, key: Key) {
