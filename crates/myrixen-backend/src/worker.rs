@@ -9,7 +9,7 @@ use std::time::Duration;
 use mxoe::addr::{Address, NicAddr};
 use mxoe::time::Time;
 use myrixen_link::{Interest as LinkInterest, Outgoing, Tag};
-use myrixen_platform::{Drained, Interest, Ready, WaitSet, Waker};
+use myrixen_platform::{Drained, Interest, Polling, Ready, WaitSet, Waker};
 
 use crate::clock::Clock;
 use crate::ids::{PartitionId, PortId, UplinkId, WorkerId};
@@ -368,8 +368,8 @@ impl Worker {
         result
     }
 
-    /// Serves until the back end shuts down: turns while there is something to do, looks on for `poll` after the last
-    /// frame, and then sleeps.
+    /// Serves until the back end shuts down: turns while there is something to do, then looks on for up to `poll`, where frames have
+    /// been coming that soon ([`Polling`]), and then sleeps.
     ///
     /// # Errors
     /// The kernel has no memory to wait with.
@@ -382,7 +382,8 @@ impl Worker {
                 clock.now()
             }
         };
-        let mut last_frame = time();
+        let mut polling = Polling::new(poll);
+        let (mut last_frame, mut idle) = (time(), false);
         loop {
             let now = time();
             let activity = self.turn(now);
@@ -390,13 +391,19 @@ impl Worker {
                 return Ok(());
             }
             if activity.is_busy() {
-                last_frame = now;
-            } else if now.since(last_frame) < poll {
+                if idle {
+                    polling.came_after(now.since(last_frame));
+                }
+                (last_frame, idle) = (now, false);
+            } else if now.since(last_frame) < polling.time() {
+                idle = true;
                 // With more threads than cores whoever has something to say needs ours.
                 std::thread::yield_now();
             } else {
                 self.sleep(clock, None)?;
-                last_frame = time();
+                let now = time();
+                polling.came_after(now.since(last_frame));
+                (last_frame, idle) = (now, false);
             }
         }
     }

@@ -45,6 +45,7 @@ mod meeting;
 pub mod memory;
 pub mod message;
 mod policy;
+mod polling;
 pub mod process;
 mod sys;
 mod waitset;
@@ -63,4 +64,5 @@ pub use meeting::{
     MAX_UNANSWERED, Meeting, Owner, PeerFault, PortEnd, SetupError,
 };
 pub use policy::{Grant, Names, Policy, Rule, Usage, Wanted, Who};
+pub use polling::Polling;
 pub use waitset::{Interest, Ready, WaitSet, Waker};

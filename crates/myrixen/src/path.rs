@@ -344,7 +344,8 @@ pub enum Wait {
     Spin,
     /// Sleep at once when there is nothing to do.
     Sleep,
-    /// Poll for this long, then sleep.
+    /// Poll for up to this long, then sleep; sleep at once where what was waited for has come later than that of late
+    /// (`myrixen_platform::Polling`).
     Adaptive(Duration),
 }
 

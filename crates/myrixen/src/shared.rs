@@ -10,7 +10,7 @@ use std::time::Duration;
 use mxoe::addr::Address;
 use mxoe::engine::RegionId;
 use mxoe::time::Time;
-use myrixen_platform::{Ready, WaitSet, Waker as BellWaker};
+use myrixen_platform::{Polling, Ready, WaitSet, Waker as BellWaker};
 
 use crate::core::Core;
 use crate::driver::{Bed, Driver, Rest};
@@ -34,6 +34,8 @@ pub(crate) struct Guarded {
     has_handler: bool,
     /// It is being called.
     pub(crate) handling: bool,
+    /// How long to poll before a sleep, where it is for us to find out.
+    polling: Polling,
     /// The doorbells that ended the last sleep and are not drained yet.
     ready: Vec<Ready>,
 }
@@ -75,7 +77,7 @@ pub(crate) struct Shared {
     guarded: Mutex<Guarded>,
     told: Condvar,
     wakeup: BellWaker,
-    /// Nanoseconds to poll before sleeping; `u64::MAX` for ever.
+    /// Nanoseconds to poll before sleeping, at most; `u64::MAX` for ever.
     poll_for: AtomicU64,
 }
 
@@ -121,6 +123,7 @@ impl Shared {
                 tell_progress: false,
                 has_handler: parts.handler.is_some(),
                 handling: false,
+                polling: Polling::new(Duration::ZERO),
                 ready: Vec::new(),
             }),
             handler: parts.handler,
@@ -138,6 +141,9 @@ impl Shared {
             Wait::Sleep => 0,
             Wait::Adaptive(time) => u64::try_from(time.as_nanos()).unwrap_or(u64::MAX - 1),
         };
+        if let Wait::Adaptive(limit) = wait {
+            self.lock().polling = Polling::new(limit);
+        }
         self.poll_for.store(nanos, Ordering::Relaxed);
     }
 
@@ -295,10 +301,16 @@ impl Shared {
             return Some(found);
         }
         let deadline = timeout.map(|timeout| self.fabric.clock.deadline(timeout));
-        let mut idle_since = now;
+        let (mut idle_since, mut idle) = (now, false);
         loop {
             guarded.core.sent = false;
             let busy = self.turn_back_end() | guarded.turn(now);
+            if busy {
+                if std::mem::take(&mut idle) {
+                    guarded.polling.came_after(now.since(idle_since));
+                }
+                idle_since = now;
+            }
             guarded = self.let_handler_look(guarded);
             if let Some(found) = done(&mut guarded, now) {
                 self.leave(guarded);
@@ -308,12 +320,13 @@ impl Shared {
                 self.leave(guarded);
                 return None;
             }
-            let poll_for = self.poll_for.load(Ordering::Relaxed);
-            if busy {
-                idle_since = now;
-            }
-            let idle = now.since(idle_since);
-            if poll_for == u64::MAX || (!busy && idle.as_nanos() < u128::from(poll_for)) {
+            let (spins, learns) = match self.poll_for.load(Ordering::Relaxed) {
+                u64::MAX => (true, false),
+                limit => (false, limit > 0),
+            };
+            let looks_on = || now.since(idle_since) < guarded.polling.time();
+            if spins || (!busy && learns && looks_on()) {
+                idle = true;
                 if !guarded.is_quiet() || !busy {
                     self.leave(guarded);
                     std::hint::spin_loop();
@@ -321,15 +334,17 @@ impl Shared {
                 }
             } else if !busy {
                 guarded = self.sleep(guarded, deadline);
-                now = self.recent();
-                idle_since = now;
+                if learns {
+                    now = self.now();
+                    guarded.polling.came_after(now.since(idle_since));
+                } else {
+                    now = self.recent();
+                }
+                (idle_since, idle) = (now, false);
                 continue;
             }
             // Only who polls for a time needs to know how much of it is over.
-            now = match poll_for {
-                0 | u64::MAX => self.recent(),
-                _ => self.now(),
-            };
+            now = if learns { self.now() } else { self.recent() };
         }
     }
 
