@@ -59,10 +59,7 @@ impl Endpoint {
 
     /// An acknowledgement goes out, or is not owed any more.
     pub(super) fn settle(&mut self, key: Key) {
-        let receiving = &mut self.partners[key].receiving;
-        receiving.told = receiving.complete;
-        receiving.bytes = 0;
-        if receiving.owed.take().is_some() {
+        if self.partners[key].receiving.settle() {
             self.owed = self.owed.wrapping_sub(1);
         }
     }
