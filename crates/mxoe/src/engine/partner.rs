@@ -124,16 +124,6 @@ pub(super) struct Receiving {
     pub(super) rendezvous: u32,
 }
 
-impl Receiving {
-    /// An acknowledgement of all there is goes out, or is not owed any more. Tells whether it was owed.
-    #[inline]
-    pub(super) fn settle(&mut self) -> bool {
-        self.told = self.complete;
-        self.bytes = 0;
-        self.owed.take().is_some()
-    }
-}
-
 /// How pulls from the partner fare.
 #[derive(Debug)]
 pub(super) struct Pulling {
@@ -275,14 +265,6 @@ impl Partner {
     /// Whether it may be sent to.
     pub(super) fn is_open(&self) -> bool {
         matches!(self.link, Link::Up { open: true, .. })
-    }
-
-    /// The turn of one of its flows.
-    pub(super) fn turn(&mut self, flow: Flow) -> &mut Turn {
-        match flow {
-            Flow::Messages => &mut self.messages,
-            Flow::Replies => &mut self.replies,
-        }
     }
 
     /// The head of frames to it.

@@ -12,7 +12,7 @@ use super::counters::Ignored;
 use super::event::{SendMode, Slice, Transmit};
 use super::ids::PathId;
 use super::outgoing::Kind;
-use super::partner::{Flow, Turn};
+use super::partner::{Flow, Partner, Turn};
 use crate::addr::{Address, NicAddr, PeerIndex};
 use crate::frame::{
     Dialect, EthHead, Features, Frame, Head, Medium, MessageHead, Notify, Rdma, Rndv, Small, Tiny,
@@ -70,6 +70,16 @@ impl Path {
     /// Whether there may be anything to send before data.
     fn is_urgent(&self) -> bool {
         !(self.answers.is_empty() && self.control.is_empty() && self.asking.is_empty())
+    }
+}
+
+impl Partner {
+    /// The turn of one of its flows.
+    fn turn(&mut self, flow: Flow) -> &mut Turn {
+        match flow {
+            Flow::Messages => &mut self.messages,
+            Flow::Replies => &mut self.replies,
+        }
     }
 }
 
