@@ -4,6 +4,7 @@
 use super::Endpoint;
 use super::counters::Ignored;
 use super::ids::PathId;
+use super::partner::Receiving;
 use super::timing::after;
 use crate::addr::{Address, NicAddr, SeqNo};
 use crate::frame::{Frame, Liback};
@@ -15,6 +16,16 @@ const GAP_LIBACKS: u8 = 4;
 
 /// LIBACKs that tell a sender whose message was dropped for want of room that there is room.
 const ROOM_LIBACKS: u8 = 3;
+
+impl Receiving {
+    /// An acknowledgement of all there is goes out, or is not owed any more. Tells whether it was owed.
+    #[inline]
+    pub(super) fn settle(&mut self) -> bool {
+        self.told = self.complete;
+        self.bytes = 0;
+        self.owed.take().is_some()
+    }
+}
 
 impl Endpoint {
     /// The oldest number not completely received may have moved.
@@ -59,10 +70,7 @@ impl Endpoint {
 
     /// An acknowledgement goes out, or is not owed any more.
     pub(super) fn settle(&mut self, key: Key) {
-        let receiving = &mut self.partners[key].receiving;
-        receiving.told = receiving.complete;
-        receiving.bytes = 0;
-        if receiving.owed.take().is_some() {
+        if self.partners[key].receiving.settle() {
             self.owed = self.owed.wrapping_sub(1);
         }
     }

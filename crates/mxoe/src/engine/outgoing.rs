@@ -3,12 +3,12 @@
 use super::Endpoint;
 use super::event::{Event, Send, SendMode, Space, Status};
 use super::ids::{RegionId, RequestId, RequestKind};
-use super::partner::{Flow, Partner, Recovery};
+use super::partner::{Flow, Partner, Recovery, Sending};
 use super::queue::{Links, Queue, Queued};
 use super::timing::after;
 use crate::addr::SeqNo;
 use crate::frame::{Features, Rdma};
-use crate::matching::arena::Key;
+use crate::matching::arena::{Arena, Key};
 use crate::time::Time;
 
 /// What an outgoing entry is. Which of the ways a message takes is decided when its turn comes, for that depends on
@@ -91,6 +91,20 @@ impl Partner {
             (Stage::Queued, _) => &mut self.sending.queued,
             (Stage::Unacked, _) => &mut self.sending.unacked,
             (Stage::Parked, _) => &mut self.sending.parked,
+        }
+    }
+}
+
+impl Sending {
+    /// An entry is not to be sent (again) any more.
+    fn uncut(&mut self, outgoing: &Arena<Outgoing>, key: Key) {
+        if self.cutting == key {
+            self.cutting = Key::NIL;
+        }
+        if let Recovery::Resending { cursor, .. } = &mut self.recovery
+            && *cursor == key
+        {
+            *cursor = Queue::after(outgoing, key).unwrap_or(Key::NIL);
         }
     }
 }
@@ -232,13 +246,13 @@ impl Endpoint {
         if count == 0 || count > under_way {
             return false;
         }
-        let mut sample = None;
+        let mut sent = None;
         for _ in 0..count {
             let Some(first) = self.partners[key].sending.unacked.first() else {
                 break;
             };
             let outgoing = &self.outgoing[first];
-            sample = (!outgoing.resent).then(|| now.since(outgoing.sent));
+            sent = (!outgoing.resent).then_some(outgoing.sent);
             self.acknowledged(first);
         }
         let largest = self.largest_window();
@@ -249,8 +263,8 @@ impl Endpoint {
         sending.in_vain = 0;
         sending.repeats = 0;
         sending.window = sending.window.saturating_add(count.into()).min(largest);
-        if let Some(sample) = sample {
-            sending.trips.sample(sample);
+        if let Some(sent) = sent {
+            sending.trips.sample(now.since(sent));
         }
         self.recover(now, key, count);
         let sending = &self.partners[key].sending;
@@ -269,7 +283,8 @@ impl Endpoint {
         let (len, kind) = (outgoing.len, outgoing.kind);
         match kind {
             Kind::Rendezvous { notified: None, .. } => {
-                self.uncut(key);
+                let partner = self.outgoing[key].partner;
+                self.partners[partner].sending.uncut(&self.outgoing, key);
                 self.restage(key, Stage::Parked);
             }
             Kind::Rendezvous {
@@ -292,20 +307,6 @@ impl Endpoint {
         self.finish_outgoing(key, status, length);
     }
 
-    /// The entry is not to be sent (again) any more.
-    fn uncut(&mut self, key: Key) {
-        let partner = self.outgoing[key].partner;
-        let sending = &mut self.partners[partner].sending;
-        if sending.cutting == key {
-            sending.cutting = Key::NIL;
-        }
-        if let Recovery::Resending { cursor, .. } = &mut sending.recovery
-            && *cursor == key
-        {
-            *cursor = Queue::after(&self.outgoing, key).unwrap_or(Key::NIL);
-        }
-    }
-
     /// Ends an entry, wherever it is, and tells the program if it was the program's.
     pub(super) fn finish_outgoing(&mut self, key: Key, status: Status, length: u32) {
         let request = RequestId::new(RequestKind::Send, &self.outgoing, key);
@@ -321,24 +322,22 @@ impl Endpoint {
 
     /// Forgets an entry, with all that refers to it; gives the token of one that was the program's.
     fn take_outgoing(&mut self, key: Key) -> Option<u64> {
-        if self.outgoing[key].stage == Stage::Unacked {
-            self.uncut(key);
-        }
-        let Outgoing {
+        let outgoing = &self.outgoing[key];
+        let (bytes, request) = (outgoing.eager_bytes(), outgoing.is_request());
+        let &Outgoing {
             partner,
             stage,
             kind,
             deadline,
             token,
             ..
-        } = self.outgoing[key];
-        let outgoing = &self.outgoing[key];
-        let (bytes, request) = (outgoing.eager_bytes(), outgoing.is_request());
+        } = outgoing;
         let record = &mut self.partners[partner];
-        record.queue_of(stage, kind).remove(&mut self.outgoing, key);
         if stage == Stage::Unacked {
+            record.sending.uncut(&self.outgoing, key);
             record.sending.bytes = record.sending.bytes.saturating_sub(bytes);
         }
+        record.queue_of(stage, kind).remove(&mut self.outgoing, key);
         if let Kind::Rendezvous { rdma, .. } = kind {
             self.free_region(rdma);
         }

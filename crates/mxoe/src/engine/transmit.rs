@@ -12,7 +12,7 @@ use super::counters::Ignored;
 use super::event::{SendMode, Slice, Transmit};
 use super::ids::PathId;
 use super::outgoing::Kind;
-use super::partner::{Flow, Turn};
+use super::partner::{Flow, Partner, Turn};
 use crate::addr::{Address, NicAddr, PeerIndex};
 use crate::frame::{
     Dialect, EthHead, Features, Frame, Head, Medium, MessageHead, Notify, Rdma, Rndv, Small, Tiny,
@@ -73,6 +73,16 @@ impl Path {
     }
 }
 
+impl Partner {
+    /// The turn of one of its flows.
+    fn turn(&mut self, flow: Flow) -> &mut Turn {
+        match flow {
+            Flow::Messages => &mut self.messages,
+            Flow::Replies => &mut self.replies,
+        }
+    }
+}
+
 /// A frame's bytes as far as turns are concerned: also an empty one costs something.
 fn cost(transmit: &Transmit) -> i64 {
     let payload = transmit.payload.map_or(0, |slice| slice.len);
@@ -121,11 +131,7 @@ impl Endpoint {
     }
 
     fn turn(&mut self, key: Key, flow: Flow) -> &mut Turn {
-        let partner = &mut self.partners[key];
-        match flow {
-            Flow::Messages => &mut partner.messages,
-            Flow::Replies => &mut partner.replies,
-        }
+        self.partners[key].turn(flow)
     }
 
     /// Queues an answer for the path its cause came by.
@@ -232,20 +238,19 @@ impl Endpoint {
     #[inline]
     fn next_data(&mut self, now: Time, id: PathId) -> Option<Transmit> {
         loop {
-            let (key, flow) = *self.path(id)?.data.front()?;
+            let path = self.paths.get_mut(id.place())?.as_mut()?;
+            let (key, flow) = *path.data.front()?;
             // An entry may be left over from before the partner moved to another path, where it has another one now.
-            let here = self
-                .partners
-                .peek(key)
-                .is_some_and(|partner| flow == Flow::Replies || partner.path == id);
-            if !here || !self.turn(key, flow).queued {
-                self.path_mut(id)?.data.pop_front();
+            let here = self.partners.peek_mut(key);
+            let here = here.filter(|partner| flow == Flow::Replies || partner.path == id);
+            let turn = here.map(|partner| partner.turn(flow));
+            let Some(turn) = turn.filter(|turn| turn.queued) else {
+                path.data.pop_front();
                 continue;
-            }
-            let turn = self.turn(key, flow);
+            };
             if turn.credit <= 0 {
                 turn.credit = turn.credit.saturating_add(QUANTUM);
-                self.path_mut(id)?.data.rotate_left(1);
+                path.data.rotate_left(1);
                 continue;
             }
             let transmit = match flow {
@@ -273,7 +278,9 @@ impl Endpoint {
         if partner.path != id || partner.session().is_none() {
             return None;
         }
-        if let Some(cutting) = partner.sending.cutting.some() {
+        let sending = &partner.sending;
+        let queued = sending.queued.first();
+        if let Some(cutting) = sending.cutting.some() {
             return self.message_frame(now, id, cutting);
         }
         if let Some(again) = self.next_resend(key) {
@@ -284,7 +291,7 @@ impl Endpoint {
             self.arm(key);
             return self.message_frame(now, id, again);
         }
-        let next = self.partners[key].sending.queued.first()?;
+        let next = queued?;
         self.begin_message(now, id, next)?;
         self.arm_resend(now, key);
         self.message_frame(now, id, next)
@@ -295,11 +302,10 @@ impl Endpoint {
     fn begin_message(&mut self, now: Time, id: PathId, next: Key) -> Option<()> {
         let outgoing = &self.outgoing[next];
         let (key, len, kind) = (outgoing.partner, outgoing.len, outgoing.kind);
-        let dialect = self.path(id)?.profile.dialect;
         let eager = match kind {
             Kind::Message {
                 mode: SendMode::Standard,
-            } => len <= self.config.eager_max.min(dialect.max_medium()),
+            } => len <= self.config.eager_max && len <= self.path(id)?.profile.dialect.max_medium(),
             _ => false,
         };
         if !self.has_window(key, if eager { len } else { 0 }) {
@@ -373,19 +379,26 @@ impl Endpoint {
                 notify(&head, rdma, length)
             }
         };
-        self.settle(owner);
-        let mut transmit = transmit(profile.dialect, &eth, &frame);
-        match carries {
-            Carries::Payload if slice.len > 0 => transmit.payload = Some(slice),
-            Carries::Offer if slice.len > 0 && profile.fetch => transmit.offer = Some(slice),
-            _ => {}
+        if partner.receiving.settle() {
+            self.owed = self.owed.wrapping_sub(1);
         }
-        Some(transmit)
+        let slice = (slice.len > 0).then_some(slice);
+        // Made where it is returned: wrapped afterwards, it would be moved once more.
+        let mut transmit = Some(Transmit {
+            to: eth.destination,
+            head: Head::new(),
+            payload: slice.filter(|_| carries == Carries::Payload),
+            offer: slice.filter(|_| carries == Carries::Offer && profile.fetch),
+        });
+        if let Some(transmit) = &mut transmit {
+            frame.emit(profile.dialect, &eth, &mut transmit.head);
+        }
+        transmit
     }
 }
 
 /// What a frame brings besides its head.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Carries {
     Payload,
     Offer,

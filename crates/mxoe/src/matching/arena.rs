@@ -40,6 +40,15 @@ struct Slot<T> {
     value: Option<T>,
 }
 
+impl<T> Slot<T> {
+    /// The place, whose key this is, is the first free one now.
+    #[inline]
+    fn vacate(&mut self, free: &mut Key, key: Key) {
+        self.generation = self.generation.wrapping_add(1);
+        self.next_free = std::mem::replace(free, key);
+    }
+}
+
 /// A growing array of entries with a free list: it allocates only when more entries live than ever before.
 #[derive(Debug)]
 pub(crate) struct Arena<T> {
@@ -97,7 +106,8 @@ impl<T> Arena<T> {
     pub(crate) fn remove(&mut self, key: Key) -> Option<T> {
         let slot = self.slots.get_mut(key.place())?;
         let value = slot.value.take()?;
-        self.vacate(key);
+        slot.vacate(&mut self.free, key);
+        self.len -= 1;
         Some(value)
     }
 
@@ -108,17 +118,7 @@ impl<T> Arena<T> {
             && slot.value.is_some()
         {
             slot.value = None;
-            self.vacate(key);
-        }
-    }
-
-    /// The place of an entry that was taken out is free.
-    #[inline]
-    fn vacate(&mut self, key: Key) {
-        if let Some(slot) = self.slots.get_mut(key.place()) {
-            slot.generation = slot.generation.wrapping_add(1);
-            slot.next_free = self.free;
-            self.free = key;
+            slot.vacate(&mut self.free, key);
             self.len -= 1;
         }
     }
