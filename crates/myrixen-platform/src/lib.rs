@@ -63,4 +63,4 @@ pub use meeting::{
     MAX_UNANSWERED, Meeting, Owner, PeerFault, PortEnd, SetupError,
 };
 pub use policy::{Grant, Names, Policy, Rule, Usage, Wanted, Who};
-pub use waitset::{Interest, Ready, WaitSet, Waker};
+pub use waitset::{Interest, MOST_UNDRAINED, Ready, WaitSet, Waker};
