@@ -18,7 +18,7 @@ const ROUNDS: u64 = 10_000;
 /// Round trips that warm up.
 const WARM_UP: u64 = 500;
 /// Times that each is measured, one after the other; medians count.
-const TIMES: usize = 9;
+const TIMES: usize = 5;
 
 /// A process that sends back what it is sent, over a pipe each way or over a socket.
 struct Partner {
