@@ -65,4 +65,4 @@ pub use meeting::{
 };
 pub use policy::{Grant, Names, Policy, Rule, Usage, Wanted, Who};
 pub use polling::Polling;
-pub use waitset::{Interest, Ready, WaitSet, Waker};
+pub use waitset::{Interest, MOST_UNDRAINED, Ready, WaitSet, Waker};

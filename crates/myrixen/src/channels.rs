@@ -13,10 +13,9 @@ use crate::shared::Shared;
 impl Shared {
     /// Installs the path to the back end: the first time, or when the back end is back. Then everything
     /// that was in flight on it is sent again.
-    pub(crate) fn set_switch_path(&self, path: Path) -> Result<()> {
+    pub(crate) fn set_switch_path(&self, mut path: Path) -> Result<()> {
         let at = usize::from(PathId::SWITCH.get());
-        self.bells
-            .add_bell(&path.waiter, at as u64)
+        path.listen(&self.bells)
             .map_err(Error::system("could not watch a doorbell"))?;
         let mut guarded = self.lock();
         let now = self.now();
@@ -68,9 +67,8 @@ impl Shared {
         let id = u16::try_from(at)
             .map(PathId::new)
             .map_err(|_| Error::Invalid(format!("{at} direct channels are too many")))?;
-        let path = Path::direct(id, channel, max_frame);
-        self.bells
-            .add_bell(&path.waiter, at as u64)
+        let mut path = Path::direct(id, channel, max_frame);
+        path.listen(&self.bells)
             .map_err(Error::system("could not watch a doorbell"))?;
         let profile = path.profile(core.dialect);
         let peer = path.direct.as_ref().map(|direct| direct.peer);

@@ -9,7 +9,7 @@ use mxoe::engine::{
 };
 use mxoe::frame::{Dialect, HEAD_BYTES};
 use mxoe::time::Time;
-use myrixen_platform::{Drained, Ready};
+use myrixen_platform::Ready;
 use myrixen_ring::{PeerFault, ReserveError};
 use slab::Slab;
 
@@ -245,6 +245,10 @@ impl Core {
 
     fn transmit_on(&mut self, now: Time, at: usize) -> Result<bool, ReserveError> {
         let mut sent = false;
+        if !self.engine.may_transmit(self.paths[at].id) {
+            self.paths[at].has_nothing();
+            return Ok(false);
+        }
         while self.paths[at].has_room()? {
             let Some(transmit) = self.engine.poll_transmit(now, self.paths[at].id) else {
                 break;
@@ -425,7 +429,7 @@ impl Core {
             let Some(path) = self.paths.get_mut(at) else {
                 continue;
             };
-            path.hung_up |= path.waiter.drain() == Drained::HungUp;
+            path.rung(ready);
         }
     }
 

@@ -9,7 +9,7 @@ use mxoe::frame::Dialect;
 use myrixen_platform::bell::bell;
 use myrixen_platform::message::ChannelId;
 use myrixen_platform::process::{DirectHandles, PortHandles};
-use myrixen_platform::{BellKind, Ringer, Waiter};
+use myrixen_platform::{BellKind, Drained, MOST_UNDRAINED, Ready, Ringer, WaitSet, Waiter};
 use myrixen_ring::{
     Capacity, Consumer, Kind, Layout, Producer, QueuePair, Record, ReserveError, Side, Support,
     Terms,
@@ -62,6 +62,8 @@ pub(crate) struct Path {
     unrung: bool,
     /// Frames wait for room.
     blocked: bool,
+    /// How often the bell has been seen since it was drained; `None` where it has to be drained each time.
+    undrained: Option<u16>,
     /// The other end has hung up: what it left in the ring is taken, then the path is dead.
     pub(crate) hung_up: bool,
     /// The other end broke the rules or is gone: nothing goes in or out any more.
@@ -199,6 +201,7 @@ impl Path {
             direct,
             unrung: false,
             blocked: false,
+            undrained: None,
             hung_up: false,
             dead: false,
             max_frame: parts.max_frame,
@@ -263,6 +266,32 @@ impl Path {
         slot.publish(Kind::Frame);
         self.unrung = true;
         Ok(true)
+    }
+
+    /// Has its bell heard in a set, under the path's number.
+    pub(crate) fn listen(&mut self, set: &WaitSet) -> io::Result<()> {
+        let once = set.add_bell_once(&self.waiter, self.id.get().into())?;
+        self.undrained = once.then_some(0);
+        Ok(())
+    }
+
+    /// Its bell rang, or its ringer is gone.
+    pub(crate) fn rung(&mut self, ready: &Ready) {
+        match &mut self.undrained {
+            Some(seen) if *seen < MOST_UNDRAINED => {
+                *seen += 1;
+                self.hung_up |= ready.hung_up;
+            }
+            seen => {
+                self.hung_up |= self.waiter.drain() == Drained::HungUp || ready.hung_up;
+                *seen = seen.map(|_| 0);
+            }
+        }
+    }
+
+    /// There is nothing to be sent: nothing waits for room.
+    pub(crate) fn has_nothing(&mut self) {
+        self.blocked = false;
     }
 
     /// Whether a frame of any size, with any hint, fits.

@@ -36,7 +36,7 @@ pub(crate) struct Guarded {
     pub(crate) handling: bool,
     /// How long to poll before a sleep, where it is for us to find out.
     polling: Polling,
-    /// The doorbells that ended the last sleep and are not drained yet.
+    /// The doorbells that ended the last sleep and were not taken note of yet.
     ready: Vec<Ready>,
 }
 
@@ -431,7 +431,8 @@ impl Guarded {
         Some(self.leader_due)
     }
 
-    /// Drains the doorbells that ended the last sleep. Only now: it takes system calls, and what they rang for is more urgent.
+    /// Takes note of the doorbells that ended the last sleep. Only now: some are drained, which takes system calls, and what they rang for
+    /// is more urgent.
     pub(crate) fn drain_bells(&mut self) {
         let mut ready = std::mem::take(&mut self.ready);
         self.core.rung(&ready);
@@ -447,7 +448,7 @@ impl Guarded {
 
     /// Sees, without waiting, which doorbells rang.
     pub(crate) fn look_at_bells(&mut self, bells: &WaitSet) {
-        // What is not drained yet is still ready, so that it is seen again.
+        self.drain_bells();
         let mut ready = std::mem::take(&mut self.ready);
         if bells.wait(Some(Duration::ZERO), &mut ready).is_err() {
             ready.clear();

@@ -40,7 +40,7 @@ fn payload(len: usize, seed: usize) -> Vec<u8> {
 
 struct Pair {
     _inside: Inside,
-    _fabrics: [Fabric; 2],
+    fabrics: [Fabric; 2],
     a: Endpoint,
     b: Endpoint,
     to_b: Peer,
@@ -60,7 +60,7 @@ fn pair(options: EndpointOptions) -> Pair {
     let to_a = b.connect(a.address(), KEY, PATIENCE).expect("connected");
     Pair {
         _inside: inside,
-        _fabrics: fabrics,
+        fabrics,
         a,
         b,
         to_b,
@@ -157,9 +157,9 @@ fn every_way_of_waiting_ends() {
 fn memory_of_the_pool_is_sent_and_received_in() {
     let pair = pair(EndpointOptions::default());
     until_direct(&pair);
-    let mut buffer = pair._fabrics[0].alloc(1 << 20).expect("memory");
+    let mut buffer = pair.fabrics[0].alloc(1 << 20).expect("memory");
     buffer.copy_from_slice(&payload(1 << 20, 9));
-    let room = pair._fabrics[1].alloc(1 << 20).expect("memory");
+    let room = pair.fabrics[1].alloc(1 << 20).expect("memory");
     let receive = pair.b.irecv(Match::exact(9), room).expect("posted");
     let send = pair.a.isend(&pair.to_b, 9, buffer).expect("started");
     let (got, _) = pair.b.wait_recv(receive).expect("received");
@@ -242,6 +242,19 @@ fn an_endpoint_is_worked_for_again_after_its_program_looked_in() {
             assert!(pair.b.iprobe(Match::exact(2)).is_none());
         }
         while pair.b.test_any(Match::any()).is_some() {}
+    }
+}
+
+#[test]
+fn an_endpoint_that_takes_the_place_of_another_is_worked_for() {
+    let pair = pair(switched());
+    for _ in 0..5 {
+        let passing = pair.fabrics[1]
+            .open(switched().key(KEY))
+            .expect("an endpoint");
+        pair.a
+            .connect(passing.address(), KEY, PATIENCE)
+            .expect("the fabric's thread answers for it");
     }
 }
 
@@ -517,7 +530,7 @@ fn the_death_of_a_partner_ends_what_waits_for_it() {
     let send = pair.a.issend(&pair.to_b, 1, vec![0; 100]).expect("started");
     let Pair {
         _inside,
-        _fabrics: [_ours, theirs],
+        fabrics: [_ours, theirs],
         a,
         b,
         ..

@@ -158,10 +158,13 @@ fn receive(endpoint: &Endpoint, buffer: &mut [u8]) -> anyhow::Result<myrixen::Re
 
 fn echo(seat: &Seat, rounds: u64) -> anyhow::Result<Answer> {
     let mut buffer = [0; 256];
+    let mut partner: Option<Peer> = None;
     for _ in 0..rounds {
         let received = receive(&seat.endpoint, &mut buffer)?;
-        let peer = seat.endpoint.peer(received.source);
+        let known = partner.filter(|peer| peer.address() == received.source);
+        let peer = known.or_else(|| seat.endpoint.peer(received.source));
         let peer = peer.context("the sender is not connected any more")?;
+        partner = Some(peer);
         seat.endpoint
             .send(&peer, received.bits, &buffer[..received.len])?;
     }

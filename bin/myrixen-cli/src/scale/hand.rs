@@ -145,6 +145,11 @@ impl Hand {
         Memory::of(self.child.id())
     }
 
+    /// Lets it run on these cores only.
+    pub(super) fn pin(&self, cores: &[usize]) -> anyhow::Result<()> {
+        system::pin(self.child.id(), cores)
+    }
+
     /// Processor time that it has used.
     pub(super) fn cpu_ns(&self) -> anyhow::Result<u64> {
         system::cpu_ns(self.child.id())

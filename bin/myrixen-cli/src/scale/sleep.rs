@@ -18,7 +18,7 @@ const ROUNDS: u64 = 10_000;
 /// Round trips that warm up.
 const WARM_UP: u64 = 500;
 /// Times that each is measured, one after the other; medians count.
-const TIMES: usize = 9;
+const TIMES: usize = 5;
 
 /// A process that sends back what it is sent, over a pipe each way or over a socket.
 struct Partner {
@@ -27,58 +27,108 @@ struct Partner {
     back: Box<dyn Read>,
 }
 
-/// Measures all three.
+/// Those who play.
+struct Players {
+    one: Hand,
+    other: Hand,
+    pipe: Partner,
+    socket: Partner,
+}
+
+/// Measures all three, with both processes on one core and on two: left alone, the kernel puts one pair here and another there, and
+/// that makes more of a difference than all else.
 pub(super) fn run(stage: &mut Stage) -> anyhow::Result<Vec<Record>> {
     stage.start_daemon(HOST)?;
-    let records = measure(stage)?;
+    let mut players = Players::gather(stage)?;
+    let cores = system::cores();
+    let mut records = Vec::new();
+    let [first, second] = [cores.first(), cores.last()].map(|core| core.copied().unwrap_or(0));
+    for (place, ends) in [("one core", [first, first]), ("two cores", [first, second])] {
+        if place == "two cores" && first == second {
+            stage.progress.note("there is only one core");
+            continue;
+        }
+        stage
+            .progress
+            .step(&format!("Playing ping-pong asleep, on {place}"));
+        players.pin(ends)?;
+        let found = players.measure(stage, ends[0] == ends[1])?;
+        let words = found.iter().map(Record::summary);
+        stage.progress.finish(&words.collect::<Vec<_>>().join(", "));
+        records.extend(found);
+    }
+    system::pin(std::process::id(), &cores)?;
+    drop(players);
     stage.stop_daemons()?;
     Ok(records)
 }
 
-fn measure(stage: &mut Stage) -> anyhow::Result<Vec<Record>> {
-    stage
-        .progress
-        .step("Playing ping-pong between programs that sleep");
-    let start = |name: &str| {
-        let mut hand = Hand::guests(&stage.site, HOST, &[name.to_owned()])?;
-        hand.hear_ready()?;
-        let (places, _) = hand.open(1, 1 << 20, true)?;
-        anyhow::Ok((hand, places))
-    };
-    let (mut one, _) = start("one")?;
-    let (mut other, places) = start("other")?;
-    one.connect(0, places)?;
-    one.tell(&super::order::Order::AwaitDirect { endpoint: 0 })?;
-    one.hear_done()?;
-    let mut pipe = Partner::over_pipes(stage)?;
-    let mut socket = Partner::over_socket(stage)?;
-    one.pingpong(&mut other, SIZE, WARM_UP)?;
-    pipe.play(WARM_UP)?;
-    socket.play(WARM_UP)?;
-    let mut taken: [Vec<u64>; 3] = Default::default();
-    for time in 0..TIMES {
-        stage.progress.detail(&format!("{} of {TIMES}", time + 1));
-        let before = one.cpu_ns()? + other.cpu_ns()?;
-        one.pingpong(&mut other, SIZE, ROUNDS)?;
-        taken[0].push(one.cpu_ns()? + other.cpu_ns()? - before);
-        taken[1].push(pipe.play(ROUNDS)?);
-        taken[2].push(socket.play(ROUNDS)?);
+impl Players {
+    fn gather(stage: &mut Stage) -> anyhow::Result<Self> {
+        let start = |name: &str| {
+            let mut hand = Hand::guests(&stage.site, HOST, &[name.to_owned()])?;
+            hand.hear_ready()?;
+            let (places, _) = hand.open(1, 1 << 20, true)?;
+            anyhow::Ok((hand, places))
+        };
+        let (mut one, _) = start("one")?;
+        let (other, places) = start("other")?;
+        one.connect(0, places)?;
+        one.tell(&super::order::Order::AwaitDirect { endpoint: 0 })?;
+        one.hear_done()?;
+        Ok(Self {
+            one,
+            other,
+            pipe: Partner::over_pipes(stage)?,
+            socket: Partner::over_socket(stage)?,
+        })
     }
-    let [direct, pipe, socket] = taken.map(|mut taken| {
-        taken.sort_unstable();
-        float(quantile(&taken, 0.5))
-    });
-    let bar = Bar::AtMost(1.0);
-    let ratio = |of, theirs: f64| {
-        Record::new("sleep_cpu", of, direct / theirs, "", bar)
-            .with("direct_ns", direct)
-            .with("other_ns", theirs)
-            .with("round_trips", float(ROUNDS))
-    };
-    let records = vec![ratio("of a pipe", pipe), ratio("of a Unix socket", socket)];
-    let words = records.iter().map(Record::summary);
-    stage.progress.finish(&words.collect::<Vec<_>>().join(", "));
-    Ok(records)
+
+    /// Puts one process of each pair, or this one in its place, on the first core, the other on the second.
+    fn pin(&self, [here, there]: [usize; 2]) -> anyhow::Result<()> {
+        self.one.pin(&[here])?;
+        self.other.pin(&[there])?;
+        system::pin(std::process::id(), &[here])?;
+        for partner in [&self.pipe, &self.socket] {
+            system::pin(partner.child.id(), &[there])?;
+        }
+        Ok(())
+    }
+
+    fn measure(&mut self, stage: &mut Stage, together: bool) -> anyhow::Result<Vec<Record>> {
+        let mut taken: [Vec<u64>; 3] = Default::default();
+        self.round(WARM_UP)?;
+        for time in 0..TIMES {
+            stage.progress.detail(&format!("{} of {TIMES}", time + 1));
+            for (taken, took) in taken.iter_mut().zip(self.round(ROUNDS)?) {
+                taken.push(took);
+            }
+        }
+        let [direct, pipe, socket] = taken.map(|mut taken| {
+            taken.sort_unstable();
+            float(quantile(&taken, 0.5))
+        });
+        let names = if together {
+            ["of a pipe, one core", "of a socket, one core"]
+        } else {
+            ["of a pipe, two cores", "of a socket, two cores"]
+        };
+        let ratio = |of, theirs: f64| {
+            Record::new("sleep_cpu", of, direct / theirs, "", Bar::AtMost(1.0))
+                .with("direct_ns", direct)
+                .with("other_ns", theirs)
+                .with("round_trips", float(ROUNDS))
+        };
+        Ok(vec![ratio(names[0], pipe), ratio(names[1], socket)])
+    }
+
+    /// Processor time of so many round trips: over the direct channel, the pipe and the socket.
+    fn round(&mut self, rounds: u64) -> anyhow::Result<[u64; 3]> {
+        let before = self.one.cpu_ns()? + self.other.cpu_ns()?;
+        self.one.pingpong(&mut self.other, SIZE, rounds)?;
+        let direct = self.one.cpu_ns()? + self.other.cpu_ns()? - before;
+        Ok([direct, self.pipe.play(rounds)?, self.socket.play(rounds)?])
+    }
 }
 
 impl Partner {

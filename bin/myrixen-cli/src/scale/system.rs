@@ -67,6 +67,32 @@ pub(super) fn cpu_ns(pid: u32) -> anyhow::Result<u64> {
     Ok(sum)
 }
 
+/// The cores that this process may use, in their order.
+pub(super) fn cores() -> Vec<usize> {
+    let allowed = rustix::thread::sched_getaffinity(None).unwrap_or_default();
+    let all = 0..rustix::thread::CpuSet::MAX_CPU;
+    all.filter(|&core| allowed.is_set(core)).collect()
+}
+
+/// Lets a process, with all threads that it has, run on these cores only.
+pub(super) fn pin(pid: u32, cores: &[usize]) -> anyhow::Result<()> {
+    let mut set = rustix::thread::CpuSet::new();
+    for &core in cores {
+        set.set(core);
+    }
+    let folder = format!("/proc/{pid}/task");
+    let threads = fs::read_dir(&folder).with_context(|| format!("cannot read {folder}"))?;
+    for thread in threads {
+        let name = thread?.file_name();
+        let number = name.to_str().and_then(|name| name.parse().ok());
+        let thread = number.and_then(rustix::thread::Pid::from_raw);
+        let thread = thread.context("a thread without a number")?;
+        rustix::thread::sched_setaffinity(Some(thread), &set)
+            .context("cannot choose a process's core")?;
+    }
+    Ok(())
+}
+
 /// Lets this process, and those that it starts, have as many files open as the system allows; gives how many.
 pub(super) fn raise_open_files() -> u64 {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};

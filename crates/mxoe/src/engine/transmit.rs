@@ -147,6 +147,12 @@ impl Endpoint {
         path.answers.push_back(answer);
     }
 
+    /// Whether there may be a frame for a path: false spares looking for room.
+    pub fn may_transmit(&self, path: PathId) -> bool {
+        self.path(path)
+            .is_some_and(|path| path.is_urgent() || !path.data.is_empty())
+    }
+
     /// The next frame for a path that has room for one; `None` when there is none. What it names is to be gathered
     /// before the engine is called again.
     pub fn poll_transmit(&mut self, now: Time, path: PathId) -> Option<Transmit> {

@@ -4,6 +4,7 @@
 //! control side has its thread, and every request waits for its answer.
 
 mod control;
+mod crowd;
 mod host;
 mod hostile;
 mod switching;

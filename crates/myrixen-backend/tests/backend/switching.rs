@@ -201,7 +201,7 @@ fn a_full_ring_loses_frames_and_says_so() {
 }
 
 /// Jain's index: 1 when all have the same, 1/n when one has everything.
-fn jain(shares: &[f64]) -> f64 {
+pub(crate) fn jain(shares: &[f64]) -> f64 {
     let sum: f64 = shares.iter().sum();
     let squares: f64 = shares.iter().map(|s| s * s).sum();
     sum * sum / (f64::from(u32::try_from(shares.len()).unwrap()) * squares)
