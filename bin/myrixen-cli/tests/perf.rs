@@ -120,6 +120,38 @@ fn every_test_runs_on_both_paths_of_a_host_and_writes_its_records() {
 }
 
 #[test]
+fn scale_starts_what_it_needs_and_holds_each_figure_against_its_bar() {
+    let directory = tempfile::tempdir().unwrap();
+    let json = directory.path().join("records.json");
+    let small = [
+        ["--guests", "3"],
+        ["--seconds", "0.05"],
+        ["--connections", "40"],
+        ["--round-trips", "100"],
+    ];
+    let mut command = myrixen();
+    command.args(["perf", "scale"]).args(small.concat());
+    let text = stdout(&command.arg("--json").arg(&json).output().unwrap());
+    let records = records(&json);
+    for test in [
+        "footprint",
+        "idle",
+        "fairness",
+        "open",
+        "connect",
+        "connections",
+        "sleep_cpu",
+    ] {
+        assert!(text.contains(test), "{text}");
+        let record = records.iter().find(|record| record["test"] == test);
+        let record = record.unwrap_or_else(|| panic!("no {test} in {records:?}"));
+        assert!(record["figure"].is_number() && record["met"].is_boolean());
+        let bar = record["bar"].as_str().unwrap();
+        assert!(bar.starts_with(['<', '>']), "{bar}");
+    }
+}
+
+#[test]
 fn a_wrong_key_and_an_unknown_board_are_explained() {
     let back_end = BackEnd::start();
     let (_server, target) = back_end.serve();

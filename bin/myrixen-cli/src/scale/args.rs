@@ -18,6 +18,9 @@ pub(crate) struct ScaleArgs {
     /// Connections of one endpoint; fewer where the limit on open files does not allow as many endpoints
     #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=50_000))]
     pub(crate) connections: u32,
+    /// Round trips that processor time is measured of
+    #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(100..=10_000_000))]
+    pub(crate) round_trips: u64,
     /// Measures only these, with commas between them
     #[arg(long, value_name = "PARTS", value_delimiter = ',', value_enum)]
     pub(crate) only: Vec<Part>,

@@ -64,7 +64,7 @@ pub(crate) fn run(args: &ScaleArgs) -> anyhow::Result<()> {
         records.extend(connections::run(&mut stage, args.connections)?);
     }
     if args.wants(Part::Sleep) {
-        records.extend(sleep::run(&mut stage)?);
+        records.extend(sleep::run(&mut stage, args.round_trips)?);
     }
     drop(stage);
     output::print(&format!("\n{}\n", record::summary(&records)))?;

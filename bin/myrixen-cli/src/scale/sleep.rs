@@ -13,10 +13,6 @@ use super::{HOST, Stage, system};
 
 /// Bytes of a message.
 const SIZE: usize = 8;
-/// Round trips that one figure is about.
-const ROUNDS: u64 = 10_000;
-/// Round trips that warm up.
-const WARM_UP: u64 = 500;
 /// Times that each is measured, one after the other; medians count.
 const TIMES: usize = 5;
 
@@ -37,7 +33,7 @@ struct Players {
 
 /// Measures all three, with both processes on one core and on two: left alone, the kernel puts one pair here and another there, and
 /// that makes more of a difference than all else.
-pub(super) fn run(stage: &mut Stage) -> anyhow::Result<Vec<Record>> {
+pub(super) fn run(stage: &mut Stage, rounds: u64) -> anyhow::Result<Vec<Record>> {
     stage.start_daemon(HOST)?;
     let mut players = Players::gather(stage)?;
     let cores = system::cores();
@@ -52,7 +48,7 @@ pub(super) fn run(stage: &mut Stage) -> anyhow::Result<Vec<Record>> {
             .progress
             .step(&format!("Playing ping-pong asleep, on {place}"));
         players.pin(ends)?;
-        let found = players.measure(stage, ends[0] == ends[1])?;
+        let found = players.measure(stage, rounds, ends[0] == ends[1])?;
         let words = found.iter().map(Record::summary);
         stage.progress.finish(&words.collect::<Vec<_>>().join(", "));
         records.extend(found);
@@ -95,12 +91,18 @@ impl Players {
         Ok(())
     }
 
-    fn measure(&mut self, stage: &mut Stage, together: bool) -> anyhow::Result<Vec<Record>> {
+    fn measure(
+        &mut self,
+        stage: &mut Stage,
+        rounds: u64,
+        together: bool,
+    ) -> anyhow::Result<Vec<Record>> {
         let mut taken: [Vec<u64>; 3] = Default::default();
-        self.round(WARM_UP)?;
+        // To warm up.
+        self.round(rounds / 20)?;
         for time in 0..TIMES {
             stage.progress.detail(&format!("{} of {TIMES}", time + 1));
-            for (taken, took) in taken.iter_mut().zip(self.round(ROUNDS)?) {
+            for (taken, took) in taken.iter_mut().zip(self.round(rounds)?) {
                 taken.push(took);
             }
         }
@@ -117,7 +119,7 @@ impl Players {
             Record::new("sleep_cpu", of, direct / theirs, "", Bar::AtMost(1.0))
                 .with("direct_ns", direct)
                 .with("other_ns", theirs)
-                .with("round_trips", float(ROUNDS))
+                .with("round_trips", float(rounds))
         };
         Ok(vec![ratio(names[0], pipe), ratio(names[1], socket)])
     }
