@@ -47,7 +47,7 @@ pub(crate) struct Run {
 }
 
 /// What is asked of every step: cheap and telling ones first. Each profile compiles everything anew, so
-/// there are four, one after the other: dev (clippy, tests, documents), release (simulation, demo), static
+/// there are four, one after the other: dev (clippy, tests, documents), release (simulation, demo, bench), static
 /// programs (lab), and the fuzz targets' own. Loom's and that of the benches are small.
 pub(crate) const STEPS: &[Step] = &[
     Step {
@@ -231,6 +231,25 @@ pub(crate) const STEPS: &[Step] = &[
             },
         ]),
         limit: 1800,
+    },
+    Step {
+        name: "bench",
+        what: "every path beside its peers, in one quick run; nothing passes or fails by time",
+        needs: None,
+        work: Work::Commands(&[Run {
+            words: &[
+                "cargo",
+                "run",
+                "--release",
+                "--",
+                "bench",
+                "--quick",
+                "--out",
+                "target/bench",
+            ],
+            env: &[],
+        }]),
+        limit: 900,
     },
     Step {
         name: "lab",
