@@ -28,4 +28,4 @@ mod test;
 
 pub use error::LabError;
 pub use lab::{Host, Lab};
-pub use test::{Verdict, test};
+pub use test::{Verdict, test, test_as_root};
