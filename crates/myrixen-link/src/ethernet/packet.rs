@@ -1,13 +1,11 @@
-//! A network interface, by AF_PACKET with mapped rings (TPACKET_V2). Partitions are 802.1Q VLANs.
+//! A network interface, by AF_PACKET with mapped rings (TPACKET_V2).
 //!
 //! Needs CAP_NET_RAW and nothing else. Frames are copied into the transmit ring with their tag, and one system
 //! call sends a burst, past the queueing discipline. Received frames are handed over where the kernel
-//! put them, after it took the tag out.
+//! put them, after it took the tag out. It also knows how the interface is, for the other way to it.
 //!
 //! The socket is bound to all protocols, with a filter for MXoE's: to a socket of one protocol the kernel gives
 //! frames of *any* VLAN with the tag removed, so partitions could not be told apart.
-
-mod frame;
 
 use std::cell::Cell;
 use std::collections::BTreeSet;
@@ -18,8 +16,8 @@ use mxoe::addr::NicAddr;
 use rustix::io::Errno;
 use rustix::net::{SendFlags, sockopt};
 
-use frame::{SHORTEST, TAG};
-
+use super::EthernetConfig;
+use super::frame::{self, SHORTEST};
 use crate::sys::packet::{self, Hears, Membership};
 use crate::sys::ring::{self, ReceiveRing, RingSizes, TransmitRing};
 use crate::{
@@ -27,40 +25,9 @@ use crate::{
     LinkKind, MXOE_ETHERTYPE, Offloads, Outgoing,
 };
 
-/// Settings of an Ethernet link.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct EthernetConfig {
-    /// The network interface.
-    pub interface: String,
-    /// The largest packet, in bytes without the Ethernet header: the interface's MTU when none
-    /// is given, but at most [`DEFAULT_LARGEST`](Self::DEFAULT_LARGEST).
-    pub mtu: Option<usize>,
-    /// Bytes of memory for the receive ring.
-    pub receive_ring: usize,
-    /// Bytes of memory for the transmit ring.
-    pub transmit_ring: usize,
-}
-
-impl EthernetConfig {
-    /// The largest packet that is of use to MXoE as we speak it.
-    pub const DEFAULT_LARGEST: usize = 9000;
-
-    /// An interface with the usual settings: 8 MiB to receive, which holds several windows of pulled
-    /// data while the receiver does something else, and 2 MiB to send.
-    #[must_use]
-    pub fn new(interface: impl Into<String>) -> Self {
-        Self {
-            interface: interface.into(),
-            mtu: None,
-            receive_ring: 8 << 20,
-            transmit_ring: 2 << 20,
-        }
-    }
-}
-
 /// Whether the interface works.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
+pub(super) enum State {
     Up,
     /// Found down, and the caller has yet to be told.
     WentDown,
@@ -69,15 +36,15 @@ enum State {
     Gone,
 }
 
-/// A network interface.
+/// A network interface by its packet socket.
 #[derive(Debug)]
-pub struct EthernetLink {
+pub(super) struct PacketLink {
     // The rings are unmapped before the socket is closed.
     receive: ReceiveRing,
     transmit: TransmitRing,
     socket: OwnedFd,
-    index: u32,
-    info: LinkInfo,
+    pub(super) index: u32,
+    pub(super) info: LinkInfo,
     /// Frames are in the ring that the kernel has not taken.
     unsent: bool,
     /// The last frame offered found no room.
@@ -86,16 +53,25 @@ pub struct EthernetLink {
     /// The caller has asked what to sleep on since the socket was last asked for an error.
     slept: Cell<bool>,
     hears: BTreeSet<[u8; 6]>,
-    counters: LinkCounters,
+    pub(super) counters: LinkCounters,
 }
 
-impl EthernetLink {
+/// What came out of a receive queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Taken {
+    /// Frames looked at.
+    pub(super) seen: usize,
+    /// Frames handed over.
+    pub(super) count: usize,
+}
+
+impl PacketLink {
     /// Opens a link on an interface of the calling thread's network namespace.
     ///
     /// # Errors
     /// [`LinkError::Denied`] without CAP_NET_RAW; [`LinkError::Interface`] when there is no such interface or it is
     /// not Ethernet; [`LinkError::Setting`] when the interface cannot carry the configured MTU.
-    pub fn open(config: &EthernetConfig) -> Result<Self, LinkError> {
+    pub(super) fn open(config: &EthernetConfig) -> Result<Self, LinkError> {
         let socket = packet::open().map_err(denied)?;
         let (index, interface) = look_up(socket.as_fd(), &config.interface)?;
         let mac = interface.mac.ok_or_else(|| LinkError::Interface {
@@ -160,7 +136,7 @@ impl EthernetLink {
     }
 
     /// The kernel says that the interface is down: it may even be gone.
-    fn note_down(&mut self) {
+    pub(super) fn note_down(&mut self) {
         let removed = rustix::net::netdevice::index_to_name(&self.socket, self.index).is_err();
         if removed {
             self.state = State::Gone;
@@ -170,8 +146,35 @@ impl EthernetLink {
         }
     }
 
+    /// The interface has just worked.
+    pub(super) fn note_up(&mut self) {
+        if self.state != State::Gone {
+            self.state = State::Up;
+        }
+    }
+
+    pub(super) fn is_up(&self) -> bool {
+        self.state == State::Up
+    }
+
+    /// A frame is to be sent: can it be? Looks again when it could not before; else the frame counts as dropped.
+    pub(super) fn check_up(&mut self) -> Result<(), LinkError> {
+        if self.state != State::Up {
+            // Perhaps it is up again.
+            self.kick()?;
+        }
+        match self.state {
+            State::Up => Ok(()),
+            State::Gone => Err(self.gone()),
+            State::WentDown | State::Down => {
+                self.counters.drop_one(DropReason::InterfaceDown);
+                Err(self.down())
+            }
+        }
+    }
+
     /// Tells the caller of an outage, once.
-    fn report_outage(&mut self) -> Result<(), LinkError> {
+    pub(super) fn report_outage(&mut self) -> Result<(), LinkError> {
         match self.state {
             State::Up | State::Down => Ok(()),
             State::WentDown => {
@@ -183,7 +186,7 @@ impl EthernetLink {
     }
 
     /// The device took nothing: because it is full, or because its cable leads nowhere?
-    fn note_refusal(&mut self) {
+    pub(super) fn note_refusal(&mut self) {
         match packet::interface(self.socket.as_fd(), &self.info.name) {
             Ok(interface) if interface.running => self.state = State::Up,
             _ => self.note_down(),
@@ -207,6 +210,63 @@ impl EthernetLink {
             Err(errno) => return Err(LinkError::io("send frames")(errno.into())),
         }
         Ok(())
+    }
+
+    /// Hands over what is in the ring.
+    pub(super) fn take(
+        &mut self,
+        budget: usize,
+        sink: &mut dyn FnMut(Incoming<'_>),
+    ) -> Result<Taken, LinkError> {
+        let (mut seen, mut count, mut losing) = (0, 0, false);
+        // What is dropped counts as seen, so that a flood of it is bounded work too.
+        while seen < budget {
+            let Some(frame) = self.receive.peek() else {
+                break;
+            };
+            seen += 1;
+            losing |= frame.losing;
+            let accepted = if frame.bytes.len() < frame.len {
+                Err(DropReason::Truncated)
+            } else if frame.len < ETHERNET_HEADER {
+                Err(DropReason::ReceiveTooShort)
+            } else if frame.len > self.info.mtu.max(SHORTEST) {
+                Err(DropReason::ReceiveTooLong)
+            } else {
+                frame::partition(frame.vlan)
+            };
+            match accepted {
+                Ok(tag) => {
+                    self.counters.received.count(frame.len);
+                    count += 1;
+                    sink(Incoming::bytes(frame.bytes, tag));
+                }
+                Err(reason) => self.counters.drop_one(reason),
+            }
+            self.receive.release();
+        }
+        if losing {
+            self.count_overruns()?;
+        }
+        if count > 0 {
+            self.note_up();
+        }
+        Ok(Taken { seen, count })
+    }
+
+    /// Nothing arrived: is something wrong?
+    pub(super) fn idle(&mut self) -> Result<(), LinkError> {
+        self.check_socket();
+        self.report_outage()
+    }
+
+    /// The caller is about to sleep.
+    pub(super) fn note_sleep(&self) {
+        self.slept.set(true);
+    }
+
+    pub(super) fn socket(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
     }
 
     /// A sleeper woke and found nothing: an interface that goes down leaves an error on the socket,
@@ -302,25 +362,14 @@ fn prepare(fd: BorrowedFd<'_>, buffer: usize) -> Result<(), LinkError> {
         .map_err(|errno| LinkError::io("set the send buffer's size")(errno.into()))
 }
 
-impl Link for EthernetLink {
+impl Link for PacketLink {
     fn describe(&self) -> LinkInfo {
         self.info.clone()
     }
 
     fn transmit(&mut self, frame: &Outgoing<'_>) -> Result<(), LinkError> {
         let vlan = frame::check(frame, self.info.mtu)?;
-        if self.state != State::Up {
-            // Perhaps it is up again.
-            self.kick()?;
-            match self.state {
-                State::Up => {}
-                State::Gone => return Err(self.gone()),
-                State::WentDown | State::Down => {
-                    self.counters.drop_one(DropReason::InterfaceDown);
-                    return Err(self.down());
-                }
-            }
-        }
+        self.check_up()?;
         let Some(slot) = self.transmit.free_slot() else {
             self.starved = true;
             self.counters.full += 1;
@@ -329,8 +378,9 @@ impl Link for EthernetLink {
         if slot.was_refused {
             self.counters.drop_one(DropReason::TransmitRefused);
         }
-        let len = frame.len().max(SHORTEST) + if vlan.is_some() { TAG } else { 0 };
-        slot.send(len, |out| frame::write_frame(frame, vlan, out));
+        slot.send(frame::wire_len(frame, vlan), |out| {
+            frame::write_frame(frame, vlan, out)
+        });
         self.unsent = true;
         self.starved = false;
         self.counters.transmitted.count(frame.len());
@@ -349,48 +399,15 @@ impl Link for EthernetLink {
         budget: usize,
         sink: &mut dyn FnMut(Incoming<'_>),
     ) -> Result<usize, LinkError> {
-        let (mut seen, mut count, mut losing) = (0, 0, false);
-        // What is dropped counts as seen, so that a flood of it is bounded work too.
-        while seen < budget {
-            let Some(frame) = self.receive.peek() else {
-                break;
-            };
-            seen += 1;
-            losing |= frame.losing;
-            let accepted = if frame.bytes.len() < frame.len {
-                Err(DropReason::Truncated)
-            } else if frame.len < ETHERNET_HEADER {
-                Err(DropReason::ReceiveTooShort)
-            } else if frame.len > self.info.mtu.max(SHORTEST) {
-                Err(DropReason::ReceiveTooLong)
-            } else {
-                frame::partition(frame.vlan)
-            };
-            match accepted {
-                Ok(tag) => {
-                    self.counters.received.count(frame.len);
-                    count += 1;
-                    sink(Incoming::bytes(frame.bytes, tag));
-                }
-                Err(reason) => self.counters.drop_one(reason),
-            }
-            self.receive.release();
+        let taken = self.take(budget, sink)?;
+        if taken.seen == 0 {
+            self.idle()?;
         }
-        if losing {
-            self.count_overruns()?;
-        }
-        if count > 0 && self.state != State::Gone {
-            self.state = State::Up;
-        }
-        if seen == 0 {
-            self.check_socket();
-            self.report_outage()?;
-        }
-        Ok(count)
+        Ok(taken.count)
     }
 
     fn readiness(&self) -> (BorrowedFd<'_>, Interest) {
-        self.slept.set(true);
+        self.note_sleep();
         // Nothing can be sent while the interface is down: waiting for room would not wait.
         let wants_room = (self.unsent || self.starved) && self.state == State::Up;
         let interest = if wants_room {

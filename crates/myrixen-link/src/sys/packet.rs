@@ -197,7 +197,7 @@ pub(crate) fn interface(fd: BorrowedFd<'_>, name: &str) -> io::Result<Interface>
     })
 }
 
-fn named_request(name: &str) -> io::Result<libc::ifreq> {
+pub(super) fn named_request(name: &str) -> io::Result<libc::ifreq> {
     // SAFETY: all zeroes is a valid `ifreq`, integers and a null pointer.
     let mut request: libc::ifreq = unsafe { zeroed() };
     // The last byte stays 0.
