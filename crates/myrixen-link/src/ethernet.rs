@@ -5,6 +5,7 @@
 //! that is not redirected (frames for groups, of other receive queues, those whose tag the card took out), holds the card's
 //! address filter, and notices when the interface goes down. So what a link does is the same either way.
 
+mod direct;
 mod frame;
 mod packet;
 mod xdp;

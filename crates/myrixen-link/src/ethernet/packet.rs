@@ -17,6 +17,7 @@ use rustix::io::Errno;
 use rustix::net::{SendFlags, sockopt};
 
 use super::EthernetConfig;
+use super::direct::Direct;
 use super::frame::{self, SHORTEST};
 use crate::sys::packet::{self, Hears, Membership};
 use crate::sys::ring::{self, ReceiveRing, RingSizes, TransmitRing};
@@ -43,6 +44,7 @@ pub(super) struct PacketLink {
     receive: ReceiveRing,
     transmit: TransmitRing,
     socket: OwnedFd,
+    pub(super) direct: Direct,
     pub(super) index: u32,
     pub(super) info: LinkInfo,
     /// Frames are in the ring that the kernel has not taken.
@@ -112,6 +114,7 @@ impl PacketLink {
             receive,
             transmit,
             socket,
+            direct: Direct::open(index)?,
             index,
             info,
             unsent: false,
@@ -201,15 +204,61 @@ impl PacketLink {
                 self.state = State::Up;
                 self.unsent = self.transmit.is_pending();
             }
-            Err(Errno::NOBUFS) => self.note_refusal(),
             // The socket's share of memory is in flight: what is left goes later.
             Err(Errno::AGAIN | Errno::INTR) => {}
-            Err(Errno::NETDOWN | Errno::NXIO | Errno::NODEV) => self.note_down(),
-            // The interface's MTU was lowered below ours: the kernel has skipped the frame.
-            Err(Errno::MSGSIZE) => self.counters.drop_one(DropReason::TransmitRefused),
-            Err(errno) => return Err(LinkError::io("send frames")(errno.into())),
+            Err(errno) => self.note_failure(errno)?,
         }
         Ok(())
+    }
+
+    /// Sends the frame that waits to be sent alone, if there is one. True if it has to go another way.
+    pub(super) fn send_held(&mut self) -> Result<bool, LinkError> {
+        if self.direct.held().is_none() {
+            return Ok(false);
+        }
+        self.counters.system_calls += 1;
+        match self.direct.send() {
+            Ok(()) => self.state = State::Up,
+            Err(Errno::AGAIN | Errno::INTR) => return Ok(true),
+            Err(errno) => {
+                self.note_failure(errno)?;
+                if matches!(self.state, State::WentDown | State::Down) && errno != Errno::NOBUFS {
+                    // The kernel did not take it.
+                    return Ok(false);
+                }
+            }
+        }
+        self.direct.let_go();
+        Ok(false)
+    }
+
+    /// The kernel did not send, for a reason that waiting for room does not mend.
+    fn note_failure(&mut self, errno: Errno) -> Result<(), LinkError> {
+        match errno {
+            Errno::NOBUFS => self.note_refusal(),
+            Errno::NETDOWN | Errno::NXIO | Errno::NODEV => self.note_down(),
+            // The interface's MTU was lowered below ours: the kernel has skipped the frame.
+            Errno::MSGSIZE => self.counters.drop_one(DropReason::TransmitRefused),
+            errno => return Err(LinkError::io("send frames")(errno.into())),
+        }
+        Ok(())
+    }
+
+    /// Puts the frame that was to be sent alone into the ring. False if there is no room.
+    fn spill(&mut self) -> bool {
+        let Some(held) = self.direct.held() else {
+            return true;
+        };
+        let Some(slot) = self.transmit.free_slot() else {
+            return false;
+        };
+        if slot.was_refused {
+            self.counters.drop_one(DropReason::TransmitRefused);
+        }
+        slot.send(held.len(), |out| out.copy_from_slice(held));
+        self.direct.let_go();
+        self.unsent = true;
+        true
     }
 
     /// Hands over what is in the ring.
@@ -370,7 +419,14 @@ impl Link for PacketLink {
     fn transmit(&mut self, frame: &Outgoing<'_>) -> Result<(), LinkError> {
         let vlan = frame::check(frame, self.info.mtu)?;
         self.check_up()?;
-        let Some(slot) = self.transmit.free_slot() else {
+        if !self.unsent && self.direct.hold(frame, vlan) {
+            self.starved = false;
+            self.counters.transmitted.count(frame.len());
+            return Ok(());
+        }
+        // A second frame: both go by the ring.
+        let room = self.spill();
+        let Some(slot) = self.transmit.free_slot().filter(|_| room) else {
             self.starved = true;
             self.counters.full += 1;
             return Err(LinkError::Full);
@@ -388,6 +444,9 @@ impl Link for PacketLink {
     }
 
     fn flush(&mut self) -> Result<(), LinkError> {
+        if self.send_held()? && !self.spill() {
+            self.starved = true;
+        }
         if self.unsent {
             self.kick()?;
         }

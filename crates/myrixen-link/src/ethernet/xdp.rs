@@ -54,19 +54,44 @@ impl XdpPath {
     ) -> Result<(), LinkError> {
         let vlan = frame::check(frame, packet.info.mtu)?;
         packet.check_up()?;
-        let len = frame::wire_len(frame, vlan);
-        let fill = |out: &mut [u8]| frame::write_frame(frame, vlan, out);
-        self.starved = !self.xsk.transmitter.send(len, fill);
+        // Where the kernel copies anyway, a frame alone is sent sooner without the queue.
+        let alone = !self.xsk.zero_copy && !self.unsent && packet.direct.hold(frame, vlan);
+        self.starved = !alone && !(self.spill(packet) && self.queue(frame, vlan));
         if self.starved {
             packet.counters.full += 1;
             return Err(LinkError::Full);
         }
-        self.unsent = true;
         packet.counters.transmitted.count(frame.len());
         Ok(())
     }
 
+    /// Queues a frame. False if there is no room.
+    fn queue(&mut self, frame: &Outgoing<'_>, vlan: Option<u16>) -> bool {
+        let len = frame::wire_len(frame, vlan);
+        let fill = |out: &mut [u8]| frame::write_frame(frame, vlan, out);
+        let queued = self.xsk.transmitter.send(len, fill);
+        self.unsent |= queued;
+        queued
+    }
+
+    /// Queues the frame that was to be sent alone. False if there is no room.
+    fn spill(&mut self, packet: &mut PacketLink) -> bool {
+        let Some(held) = packet.direct.held() else {
+            return true;
+        };
+        let fill = |out: &mut [u8]| out.copy_from_slice(held);
+        let queued = self.xsk.transmitter.send(held.len(), fill);
+        if queued {
+            packet.direct.let_go();
+            self.unsent = true;
+        }
+        queued
+    }
+
     pub(super) fn flush(&mut self, packet: &mut PacketLink) -> Result<(), LinkError> {
+        if packet.send_held()? && !self.spill(packet) {
+            self.starved = true;
+        }
         if self.unsent {
             self.kick(packet)?;
         }
