@@ -21,8 +21,9 @@ use xdp::XdpPath;
 /// How frames get to the card and from it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Driver {
-    /// AF_XDP where it is to be had in the card's driver, else AF_PACKET; the log says which, and why. Never AF_XDP on a
-    /// machine that runs on Xen, where attaching a program can reset the card of other domains.
+    /// AF_XDP where it is to be had in the card's driver, else AF_PACKET; the log says which, and why. AF_XDP is not tried on a
+    /// virtual cable, where AF_PACKET is faster, nor on a machine that runs on Xen, where a program can reset the card of
+    /// other domains.
     #[default]
     Auto,
     /// AF_PACKET.

@@ -1,5 +1,5 @@
 //! A frame that is sent alone: by a packet socket of its own, without a ring. The kernel copies such a frame in one piece,
-//! which is less work, for it and for who receives, than holding on to a page of the ring.
+//! which is less work than holding on to pages of the ring, for it and for who receives, up to the longest frames.
 
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -9,9 +9,6 @@ use rustix::net::SendFlags;
 use super::frame;
 use crate::sys::packet;
 use crate::{LinkError, Outgoing};
-
-/// Longer frames are not sent this way: copying them takes longer than it saves.
-const LONGEST: usize = 4096;
 
 /// A socket that only sends, and what it sends next.
 #[derive(Debug)]
@@ -30,7 +27,7 @@ impl Direct {
             .map_err(LinkError::io("bind a packet socket"))?;
         Ok(Self {
             socket,
-            bytes: Vec::with_capacity(LONGEST),
+            bytes: Vec::new(),
         })
     }
 
@@ -39,13 +36,12 @@ impl Direct {
         (!self.bytes.is_empty()).then_some(self.bytes.as_slice())
     }
 
-    /// Takes a frame, if none waits and it is not too long.
+    /// Takes a frame, if none waits.
     pub(super) fn hold(&mut self, frame: &Outgoing<'_>, vlan: Option<u16>) -> bool {
-        let len = frame::wire_len(frame, vlan);
-        if !self.bytes.is_empty() || len > LONGEST {
+        if !self.bytes.is_empty() {
             return false;
         }
-        self.bytes.resize(len, 0);
+        self.bytes.resize(frame::wire_len(frame, vlan), 0);
         frame::write_frame(frame, vlan, &mut self.bytes);
         true
     }

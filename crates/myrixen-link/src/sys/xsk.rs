@@ -7,6 +7,7 @@ use std::ffi::c_int;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use rustix::net::xdp::{
     SocketAddrXdp, SocketAddrXdpFlags, XDP_PGOFF_RX_RING, XDP_PGOFF_TX_RING,
@@ -61,7 +62,8 @@ pub(crate) fn open(index: u32, queue: u32, sizes: RingSizes) -> Result<Xsk, (Ste
     let mut flags = SocketAddrXdpFlags::XDP_USE_NEED_WAKEUP;
     flags.set(SocketAddrXdpFlags::XDP_USE_SG, scatters);
     let address = SocketAddrXdp::new(flags, index, queue);
-    rustix::net::bind(&socket, &address).map_err(at(Step::Bind { scatters }))?;
+    while_busy(|| Ok(rustix::net::bind(&socket, &address)?))
+        .map_err(|error| (Step::Bind { scatters }, error))?;
     let options = sockopt::xdp_options(&socket).map_err(at(Step::Bind { scatters }))?;
     Ok(Xsk {
         receiver,
@@ -69,6 +71,24 @@ pub(crate) fn open(index: u32, queue: u32, sizes: RingSizes) -> Result<Xsk, (Ste
         socket,
         zero_copy: options.contains(XdpOptionsFlags::XDP_OPTIONS_ZEROCOPY),
     })
+}
+
+/// Tries again for a moment what is refused because somebody has it: the kernel lets go of a queue, or of a program, some
+/// time after the process that had it is gone.
+pub(crate) fn while_busy<T>(mut attempt: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    const ENOUGH: Duration = Duration::from_millis(500);
+    const PAUSE: Duration = Duration::from_millis(5);
+    let start = Instant::now();
+    loop {
+        match attempt() {
+            Err(error)
+                if error.kind() == io::ErrorKind::ResourceBusy && start.elapsed() < ENOUGH =>
+            {
+                std::thread::sleep(PAUSE);
+            }
+            other => return other,
+        }
+    }
 }
 
 fn register(socket: BorrowedFd<'_>, geometry: Geometry) -> io::Result<Arc<Area>> {

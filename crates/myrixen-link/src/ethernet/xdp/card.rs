@@ -18,6 +18,12 @@ pub(super) enum Tags {
     InTheFrame,
 }
 
+/// Whether an interface is an end of a virtual cable. Its frames are the kernel's packets already: to be redirected they
+/// are copied once more, so that AF_PACKET is faster there.
+pub(super) fn is_virtual_cable(socket: BorrowedFd<'_>, name: &str) -> bool {
+    ethtool::driver(socket, name).is_ok_and(|driver| driver == "veth")
+}
+
 /// Finds out where the tags are, or why that cannot be known: such a card's tagged frames would look untagged.
 pub(super) fn tags(socket: BorrowedFd<'_>, name: &str, index: u32) -> Result<Tags, LinkError> {
     if tells_tags(index).unwrap_or(false)
@@ -31,7 +37,7 @@ pub(super) fn tags(socket: BorrowedFd<'_>, name: &str, index: u32) -> Result<Tag
         problem,
     };
     // What goes into one end of a virtual cable with its tag beside it comes out so, whatever is switched off.
-    if ethtool::driver(socket, name).is_ok_and(|driver| driver == "veth") {
+    if is_virtual_cable(socket, name) {
         let text = "a virtual cable's VLAN tags cannot be seen by an XDP program before Linux 6.8";
         return Err(problem(text.to_owned()));
     }

@@ -33,15 +33,17 @@ pub(in crate::ethernet) fn choose(
     packet: &PacketLink,
 ) -> Result<Option<XdpPath>, LinkError> {
     let interface = config.interface.as_str();
-    let opened = match config.driver {
+    match config.driver {
         Driver::Packet => return Ok(None),
-        Driver::Auto if runs_on_xen() => {
-            tracing::info!(interface, "Ethernet by AF_PACKET: this machine runs on Xen");
-            return Ok(None);
+        Driver::Auto => {
+            if let Some(reason) = needless(config, packet) {
+                tracing::info!(interface, reason, "Ethernet by AF_PACKET");
+                return Ok(None);
+            }
         }
-        Driver::Auto | Driver::Xdp => open(config, packet),
-    };
-    match opened {
+        Driver::Xdp => {}
+    }
+    match open(config, packet) {
         Ok(path) => {
             let copies = if path.xsk.zero_copy {
                 "zero copy"
@@ -58,6 +60,17 @@ pub(in crate::ethernet) fn choose(
         }
         Err(error) => Err(error),
     }
+}
+
+/// Why AF_XDP is not even tried, where the choice is ours.
+fn needless(config: &EthernetConfig, packet: &PacketLink) -> Option<&'static str> {
+    if runs_on_xen() {
+        return Some(
+            "this machine runs on Xen, where a program can reset the card of other domains",
+        );
+    }
+    card::is_virtual_cable(packet.socket(), &config.interface)
+        .then_some("it is faster on a virtual cable, whose frames AF_XDP would copy once more")
 }
 
 fn runs_on_xen() -> bool {
@@ -92,7 +105,7 @@ fn open(config: &EthernetConfig, packet: &PacketLink) -> Result<XdpPath, LinkErr
     bpf::insert_socket(sockets.as_fd(), QUEUE, socket)
         .map_err(LinkError::io("enter an AF_XDP socket in its map"))?;
     let both = watch_both(packet, &xsk.socket).map_err(LinkError::io("make an epoll set"))?;
-    let attached = bpf::attach(program.as_fd(), packet.index)
+    let attached = xsk::while_busy(|| bpf::attach(program.as_fd(), packet.index))
         .map_err(|source| attach_error(config, source))?;
     Ok(XdpPath {
         _attached: attached,
