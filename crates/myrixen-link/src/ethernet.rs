@@ -10,6 +10,7 @@ mod frame;
 mod packet;
 mod xdp;
 
+use std::fmt;
 use std::os::fd::BorrowedFd;
 
 use mxoe::addr::NicAddr;
@@ -30,6 +31,16 @@ pub enum Driver {
     Packet,
     /// AF_XDP, or not at all.
     Xdp,
+}
+
+impl fmt::Display for Driver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Auto => "auto",
+            Self::Packet => "packet",
+            Self::Xdp => "xdp",
+        })
+    }
 }
 
 /// Settings of an Ethernet link.

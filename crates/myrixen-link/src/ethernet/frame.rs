@@ -165,7 +165,10 @@ mod tests {
     fn what_is_too_short_for_a_header_or_a_tag_is_not_taken() {
         let mut bytes = [0x81; 20];
         bytes[12..14].copy_from_slice(&[0x81, 0x00]);
-        let taken = |len: usize| untag(&mut bytes.clone()[..len], 60).map(|(_, f)| f.len());
+        let taken = |len: usize| {
+            let mut bytes = bytes;
+            untag(&mut bytes[..len], 60).map(|(_, frame)| frame.len())
+        };
         assert_eq!(taken(13), Err(DropReason::ReceiveTooShort));
         // Without room for what a tag is followed by it is no tag.
         assert_eq!(taken(17), Ok(17));

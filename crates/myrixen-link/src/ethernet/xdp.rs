@@ -56,7 +56,8 @@ impl XdpPath {
         packet.check_up()?;
         // Where the kernel copies anyway, a frame alone is sent sooner without the queue.
         let alone = !self.xsk.zero_copy && !self.unsent && packet.direct.hold(frame, vlan);
-        self.starved = !alone && !(self.spill(packet) && self.queue(frame, vlan));
+        let taken = alone || (self.spill(packet) && self.queue(frame, vlan));
+        self.starved = !taken;
         if self.starved {
             packet.counters.full += 1;
             return Err(LinkError::Full);

@@ -8,6 +8,7 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 use rustix::io::Errno;
+use rustix::thread::CapabilitySet;
 
 use super::card::{self, Tags};
 use super::program::{self, Maps};
@@ -25,7 +26,8 @@ const QUEUE: u32 = 0;
 const ADDRESSES: u32 = 4096;
 
 const RIGHTS: &str = "it takes CAP_NET_ADMIN and CAP_BPF besides CAP_NET_RAW, outside of user namespaces (setcap \
-                      cap_net_raw,cap_net_admin,cap_bpf+ep on the program, or AmbientCapabilities= in its systemd unit)";
+                      cap_net_raw,cap_net_admin,cap_bpf+ep on the program, or packaging/myrixend-xdp.conf for its \
+                      systemd unit)";
 
 /// Opens the way by AF_XDP if it is wanted and, where the choice is ours, to be had.
 pub(in crate::ethernet) fn choose(
@@ -85,7 +87,8 @@ fn chain(error: &LinkError) -> String {
 }
 
 fn open(config: &EthernetConfig, packet: &PacketLink) -> Result<XdpPath, LinkError> {
-    // Cheap refusals first: what is missing is mostly the right to load a program.
+    // Before any call of bpf(2), for which a sandbox may end the process.
+    check_rights(&rights().map_err(LinkError::io("ask for this process's capabilities"))?)?;
     let addresses = bpf::create_map(MapKind::Hash, ADDRESSES).map_err(map_error)?;
     let sockets = bpf::create_map(MapKind::Sockets, QUEUE + 1).map_err(map_error)?;
     let program = load(config, packet, &addresses, &sockets)?;
@@ -119,6 +122,20 @@ fn open(config: &EthernetConfig, packet: &PacketLink) -> Result<XdpPath, LinkErr
         busy_poll: config.busy_poll,
         overruns: 0,
     })
+}
+
+fn rights() -> io::Result<CapabilitySet> {
+    Ok(rustix::thread::capabilities(None)?.effective)
+}
+
+/// Refuses without the rights to load a program and to attach it.
+fn check_rights(rights: &CapabilitySet) -> Result<(), LinkError> {
+    let network = rights.contains(CapabilitySet::NET_ADMIN);
+    let programs = rights.intersects(CapabilitySet::BPF | CapabilitySet::SYS_ADMIN);
+    if network && programs {
+        return Ok(());
+    }
+    Err(denied("load an XDP program", Errno::PERM.into()))
 }
 
 fn load(
@@ -186,7 +203,9 @@ fn socket_error(config: &EthernetConfig, step: Step, source: io::Error) -> LinkE
     };
     match step {
         Step::Socket if is(&source, Errno::PERM) => denied("open an AF_XDP socket", source),
-        Step::Socket => LinkError::io("open an AF_XDP socket (needs CONFIG_XDP_SOCKETS)")(source),
+        Step::Socket => LinkError::io(
+            "open an AF_XDP socket (needs CONFIG_XDP_SOCKETS, and AF_XDP in the systemd unit's RestrictAddressFamilies)",
+        )(source),
         Step::Memory if is(&source, Errno::NOBUFS) => LinkError::Denied {
             doing: "lock memory for an AF_XDP socket",
             needs: "raise the limit (LimitMEMLOCK=infinity in the systemd unit, ulimit -l) or lower receive_ring and \
@@ -230,12 +249,22 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_program_takes_rights_on_the_network_and_on_bpf() {
+        let network = CapabilitySet::NET_ADMIN;
+        assert!(check_rights(&(network | CapabilitySet::BPF)).is_ok());
+        for lacking in [network, CapabilitySet::BPF, CapabilitySet::NET_RAW] {
+            let error = check_rights(&lacking).unwrap_err();
+            assert!(error.to_string().contains("CAP_BPF"), "{error}");
+        }
+    }
+
+    #[test]
     fn what_is_missing_is_named_with_what_helps() {
         let config = EthernetConfig::new("eth7");
         let errno = |errno: Errno| io::Error::from(errno);
         let cases = [
             (program_error(errno(Errno::PERM)), "CAP_BPF"),
-            (map_error(errno(Errno::PERM)), "AmbientCapabilities"),
+            (map_error(errno(Errno::PERM)), "systemd"),
             (
                 socket_error(&config, Step::Memory, errno(Errno::NOBUFS)),
                 "LimitMEMLOCK",
