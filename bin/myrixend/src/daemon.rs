@@ -160,9 +160,15 @@ impl Daemon {
 
 fn open(uplink: &Uplink, remotes: &Remotes) -> anyhow::Result<Box<dyn Link>> {
     let link: Box<dyn Link> = match &uplink.kind {
-        UplinkKind::Ethernet { interface } => {
+        UplinkKind::Ethernet {
+            interface,
+            driver,
+            busy_poll,
+        } => {
             let mut config = EthernetConfig::new(interface);
             config.mtu = uplink.mtu;
+            config.driver = *driver;
+            config.busy_poll = *busy_poll;
             Box::new(EthernetLink::open(&config)?)
         }
         UplinkKind::Vxlan {

@@ -123,7 +123,9 @@ fn summary(config: &Config) -> String {
     );
     for uplink in &config.uplinks {
         let what = match &uplink.kind {
-            UplinkKind::Ethernet { interface } => format!("Ethernet by {interface}"),
+            UplinkKind::Ethernet {
+                interface, driver, ..
+            } => format!("Ethernet by {interface}, driver {driver}"),
             UplinkKind::Vxlan {
                 listen, remotes, ..
             } => {

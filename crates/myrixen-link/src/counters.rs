@@ -97,6 +97,8 @@ pub struct LinkCounters {
     pub table_full: u64,
     /// Times the interface was found down.
     pub outages: u64,
+    /// Of the received frames, those that came by AF_XDP.
+    pub redirected: u64,
     /// Whether the card receives everything because it has no room for the guests' addresses.
     pub promiscuous: bool,
     /// Dropped frames by reason; index with a [`DropReason`].

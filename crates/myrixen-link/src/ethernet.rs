@@ -1,31 +1,47 @@
-//! A network interface, by AF_PACKET with mapped rings (TPACKET_V2). Partitions are 802.1Q VLANs.
+//! A network interface. Partitions are 802.1Q VLANs.
 //!
-//! Needs CAP_NET_RAW and nothing else. Frames are copied into the transmit ring with their tag, and one system
-//! call sends a burst, past the queueing discipline. Received frames are handed over where the kernel
-//! put them, after it took the tag out.
-//!
-//! The socket is bound to all protocols, with a filter for MXoE's: to a socket of one protocol the kernel gives
-//! frames of *any* VLAN with the tag removed, so partitions could not be told apart.
+//! Frames cross by AF_PACKET with mapped rings, which needs CAP_NET_RAW and works everywhere, or by AF_XDP, which
+//! takes them from the driver and needs more ([`Driver`]). With AF_XDP the packet socket stays: it hears all
+//! that is not redirected (frames for groups, of other receive queues, those whose tag the card took out), holds the card's
+//! address filter, and notices when the interface goes down. So what a link does is the same either way.
 
+mod direct;
 mod frame;
+mod packet;
+mod xdp;
 
-use std::cell::Cell;
-use std::collections::BTreeSet;
-use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::fmt;
+use std::os::fd::BorrowedFd;
 
 use mxoe::addr::NicAddr;
-use rustix::io::Errno;
-use rustix::net::{SendFlags, sockopt};
 
-use frame::{SHORTEST, TAG};
+use crate::{Incoming, Interest, Link, LinkCounters, LinkError, LinkInfo, Outgoing};
+use packet::PacketLink;
+use xdp::XdpPath;
 
-use crate::sys::packet::{self, Hears, Membership};
-use crate::sys::ring::{self, ReceiveRing, RingSizes, TransmitRing};
-use crate::{
-    DropReason, ETHERNET_HEADER, Incoming, Interest, Link, LinkCounters, LinkError, LinkInfo,
-    LinkKind, MXOE_ETHERTYPE, Offloads, Outgoing,
-};
+/// How frames get to the card and from it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Driver {
+    /// AF_XDP where it is to be had in the card's driver, else AF_PACKET; the log says which, and why. AF_XDP is not tried on a
+    /// virtual cable, where AF_PACKET is faster, nor on a machine that runs on Xen, where a program can reset the card of
+    /// other domains.
+    #[default]
+    Auto,
+    /// AF_PACKET.
+    Packet,
+    /// AF_XDP, or not at all.
+    Xdp,
+}
+
+impl fmt::Display for Driver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Auto => "auto",
+            Self::Packet => "packet",
+            Self::Xdp => "xdp",
+        })
+    }
+}
 
 /// Settings of an Ethernet link.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,9 +51,14 @@ pub struct EthernetConfig {
     /// The largest packet, in bytes without the Ethernet header: the interface's MTU when none
     /// is given, but at most [`DEFAULT_LARGEST`](Self::DEFAULT_LARGEST).
     pub mtu: Option<usize>,
-    /// Bytes of memory for the receive ring.
+    /// How frames get to the card and from it.
+    pub driver: Driver,
+    /// With AF_XDP: whoever receives polls the card instead of waiting for its interrupts. Each look at an empty link takes
+    /// a system call then. Worth it on real cards, for a worker that never sleeps.
+    pub busy_poll: bool,
+    /// Bytes of memory for the receive ring, of either kind.
     pub receive_ring: usize,
-    /// Bytes of memory for the transmit ring.
+    /// Bytes of memory for the transmit ring, of either kind.
     pub transmit_ring: usize,
 }
 
@@ -52,41 +73,20 @@ impl EthernetConfig {
         Self {
             interface: interface.into(),
             mtu: None,
+            driver: Driver::Auto,
+            busy_poll: false,
             receive_ring: 8 << 20,
             transmit_ring: 2 << 20,
         }
     }
 }
 
-/// Whether the interface works.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
-    Up,
-    /// Found down, and the caller has yet to be told.
-    WentDown,
-    Down,
-    /// Removed, which the caller is told from now on.
-    Gone,
-}
-
 /// A network interface.
 #[derive(Debug)]
 pub struct EthernetLink {
-    // The rings are unmapped before the socket is closed.
-    receive: ReceiveRing,
-    transmit: TransmitRing,
-    socket: OwnedFd,
-    index: u32,
-    info: LinkInfo,
-    /// Frames are in the ring that the kernel has not taken.
-    unsent: bool,
-    /// The last frame offered found no room.
-    starved: bool,
-    state: State,
-    /// The caller has asked what to sleep on since the socket was last asked for an error.
-    slept: Cell<bool>,
-    hears: BTreeSet<[u8; 6]>,
-    counters: LinkCounters,
+    // Taken off the card before the packet socket is closed.
+    xdp: Option<XdpPath>,
+    packet: PacketLink,
 }
 
 impl EthernetLink {
@@ -94,254 +94,41 @@ impl EthernetLink {
     ///
     /// # Errors
     /// [`LinkError::Denied`] without CAP_NET_RAW; [`LinkError::Interface`] when there is no such interface or it is
-    /// not Ethernet; [`LinkError::Setting`] when the interface cannot carry the configured MTU.
+    /// not Ethernet; [`LinkError::Setting`] when the interface cannot carry the configured MTU. With [`Driver::Xdp`] also
+    /// whatever stands in the way of AF_XDP.
     pub fn open(config: &EthernetConfig) -> Result<Self, LinkError> {
-        let socket = packet::open().map_err(denied)?;
-        let (index, interface) = look_up(socket.as_fd(), &config.interface)?;
-        let mac = interface.mac.ok_or_else(|| LinkError::Interface {
-            name: config.interface.clone(),
-            problem: "is not an Ethernet interface".to_owned(),
-        })?;
-        let mtu = ETHERNET_HEADER + usable_mtu(config, interface.mtu)?;
-        let fd = socket.as_fd();
-        let sizes = RingSizes {
-            frame: mtu,
-            receive: config.receive_ring,
-            transmit: config.transmit_ring,
-        };
-        prepare(fd, config.transmit_ring)?;
-        let (receive, transmit) = ring::map(fd, sizes).map_err(LinkError::io(
-            "map rings (lower receive_ring and transmit_ring?)",
-        ))?;
-        packet::bind(fd, index).map_err(LinkError::io("bind a packet socket"))?;
-        let mut counters = LinkCounters::default();
-        let state = if interface.up {
-            State::Up
-        } else {
-            State::WentDown
-        };
-        counters.outages += u64::from(state == State::WentDown);
-        let info = LinkInfo {
-            name: config.interface.clone(),
-            kind: LinkKind::Ethernet,
-            mac: Some(NicAddr::new(mac)),
-            mtu,
-            offloads: Offloads {
-                transmit_segments: 1,
-                receive_segments: 1,
-                mapped: true,
-            },
-        };
-        Ok(Self {
-            receive,
-            transmit,
-            socket,
-            index,
-            info,
-            unsent: false,
-            starved: false,
-            state,
-            slept: Cell::new(false),
-            hears: BTreeSet::new(),
-            counters,
-        })
+        let packet = PacketLink::open(config)?;
+        let xdp = xdp::choose(config, &packet)?;
+        Ok(Self { xdp, packet })
     }
 
-    fn down(&self) -> LinkError {
-        LinkError::Down {
-            name: self.info.name.clone(),
-        }
-    }
-
-    fn gone(&self) -> LinkError {
-        LinkError::Gone {
-            name: self.info.name.clone(),
-        }
-    }
-
-    /// The kernel says that the interface is down: it may even be gone.
-    fn note_down(&mut self) {
-        let removed = rustix::net::netdevice::index_to_name(&self.socket, self.index).is_err();
-        if removed {
-            self.state = State::Gone;
-        } else if self.state == State::Up {
-            self.state = State::WentDown;
-            self.counters.outages += 1;
-        }
-    }
-
-    /// Tells the caller of an outage, once.
-    fn report_outage(&mut self) -> Result<(), LinkError> {
-        match self.state {
-            State::Up | State::Down => Ok(()),
-            State::WentDown => {
-                self.state = State::Down;
-                Err(self.down())
-            }
-            State::Gone => Err(self.gone()),
-        }
-    }
-
-    /// The device took nothing: because it is full, or because its cable leads nowhere?
-    fn note_refusal(&mut self) {
-        match packet::interface(self.socket.as_fd(), &self.info.name) {
-            Ok(interface) if interface.running => self.state = State::Up,
-            _ => self.note_down(),
-        }
-    }
-
-    /// Tells the kernel to send what is in the ring.
-    fn kick(&mut self) -> Result<(), LinkError> {
-        self.counters.system_calls += 1;
-        match rustix::net::send(&self.socket, &[], SendFlags::DONTWAIT) {
-            Ok(_) => {
-                self.state = State::Up;
-                self.unsent = self.transmit.is_pending();
-            }
-            Err(Errno::NOBUFS) => self.note_refusal(),
-            // The socket's share of memory is in flight: what is left goes later.
-            Err(Errno::AGAIN | Errno::INTR) => {}
-            Err(Errno::NETDOWN | Errno::NXIO | Errno::NODEV) => self.note_down(),
-            // The interface's MTU was lowered below ours: the kernel has skipped the frame.
-            Err(Errno::MSGSIZE) => self.counters.drop_one(DropReason::TransmitRefused),
-            Err(errno) => return Err(LinkError::io("send frames")(errno.into())),
-        }
-        Ok(())
-    }
-
-    /// A sleeper woke and found nothing: an interface that goes down leaves an error on the socket,
-    /// which wakes every sleeper until it is read.
-    fn check_socket(&mut self) {
-        if self.slept.take()
-            && let Ok(Err(Errno::NETDOWN)) = sockopt::socket_error(&self.socket)
-        {
-            self.note_down();
-        }
-    }
-
-    fn count_overruns(&mut self) -> Result<(), LinkError> {
-        let lost = packet::take_overruns(self.socket.as_fd())
-            .map_err(LinkError::io("read a packet socket's statistics"))?;
-        self.counters.drops[DropReason::ReceiveOverrun] += lost;
-        Ok(())
-    }
-
-    fn hear(&self, change: Membership, what: Hears) -> io::Result<()> {
-        packet::membership(self.socket.as_fd(), self.index, change, what)
-    }
-
-    /// Switches promiscuous mode on or off.
-    fn hear_everything(&mut self, wanted: bool) -> Result<(), LinkError> {
-        if wanted != self.counters.promiscuous {
-            let change = if wanted {
-                Membership::Join
-            } else {
-                Membership::Leave
-            };
-            self.hear(change, Hears::Everything)
-                .map_err(LinkError::io("switch promiscuous mode"))?;
-            self.counters.promiscuous = wanted;
-        }
-        Ok(())
+    /// Whether frames cross by AF_XDP.
+    #[must_use]
+    pub fn uses_xdp(&self) -> bool {
+        self.xdp.is_some()
     }
 }
 
-fn denied(source: io::Error) -> LinkError {
-    if source.kind() == io::ErrorKind::PermissionDenied {
-        LinkError::Denied {
-            doing: "open a packet socket",
-            needs: "it takes CAP_NET_RAW (setcap cap_net_raw+ep on the program, \
-                    or AmbientCapabilities=CAP_NET_RAW in its systemd unit)",
-            source,
-        }
-    } else {
-        LinkError::io("open a packet socket")(source)
-    }
-}
-
-fn look_up(socket: BorrowedFd<'_>, name: &str) -> Result<(u32, packet::Interface), LinkError> {
-    let problem = |source: io::Error| LinkError::Interface {
-        name: name.to_owned(),
-        problem: source.to_string(),
-    };
-    let index =
-        rustix::net::netdevice::name_to_index(socket, name).map_err(|e| problem(e.into()))?;
-    let interface = packet::interface(socket, name).map_err(problem)?;
-    Ok((index, interface))
-}
-
-/// The packet size to use on an interface that carries `have`.
-fn usable_mtu(config: &EthernetConfig, have: usize) -> Result<usize, LinkError> {
-    let wanted = config
-        .mtu
-        .unwrap_or_else(|| have.min(EthernetConfig::DEFAULT_LARGEST));
-    if wanted > have {
-        return Err(LinkError::Setting {
-            setting: "mtu",
-            problem: format!(
-                "{wanted} is more than the {have} of {name} (ip link set {name} mtu {wanted})",
-                name = config.interface,
-            ),
-        });
-    }
-    Ok(wanted)
-}
-
-/// Sets what a socket needs before it has rings.
-fn prepare(fd: BorrowedFd<'_>, buffer: usize) -> Result<(), LinkError> {
-    // A frame that the device does not take is skipped, not left to block the ring.
-    packet::set_number(fd, libc::PACKET_LOSS, 1).map_err(LinkError::io("set PACKET_LOSS"))?;
-    packet::set_number(fd, libc::PACKET_QDISC_BYPASS, 1)
-        .map_err(LinkError::io("set PACKET_QDISC_BYPASS"))?;
-    packet::set_number(fd, packet::PACKET_IGNORE_OUTGOING, 1).map_err(LinkError::io(
-        "set PACKET_IGNORE_OUTGOING (needs Linux 4.20)",
-    ))?;
-    packet::filter_ethertype(fd, MXOE_ETHERTYPE).map_err(LinkError::io("attach a filter"))?;
-    // How much may be in flight within the device; the kernel grants what net.core.wmem_max allows.
-    sockopt::set_socket_send_buffer_size(fd, buffer)
-        .map_err(|errno| LinkError::io("set the send buffer's size")(errno.into()))
-}
+/// Of a budget, what is kept for the packet socket, so that a flood of redirected frames cannot silence it.
+const PACKET_SHARE: usize = 8;
 
 impl Link for EthernetLink {
     fn describe(&self) -> LinkInfo {
-        self.info.clone()
+        self.packet.describe()
     }
 
     fn transmit(&mut self, frame: &Outgoing<'_>) -> Result<(), LinkError> {
-        let vlan = frame::check(frame, self.info.mtu)?;
-        if self.state != State::Up {
-            // Perhaps it is up again.
-            self.kick()?;
-            match self.state {
-                State::Up => {}
-                State::Gone => return Err(self.gone()),
-                State::WentDown | State::Down => {
-                    self.counters.drop_one(DropReason::InterfaceDown);
-                    return Err(self.down());
-                }
-            }
+        match &mut self.xdp {
+            Some(xdp) => xdp.transmit(&mut self.packet, frame),
+            None => self.packet.transmit(frame),
         }
-        let Some(slot) = self.transmit.free_slot() else {
-            self.starved = true;
-            self.counters.full += 1;
-            return Err(LinkError::Full);
-        };
-        if slot.was_refused {
-            self.counters.drop_one(DropReason::TransmitRefused);
-        }
-        let len = frame.len().max(SHORTEST) + if vlan.is_some() { TAG } else { 0 };
-        slot.send(len, |out| frame::write_frame(frame, vlan, out));
-        self.unsent = true;
-        self.starved = false;
-        self.counters.transmitted.count(frame.len());
-        Ok(())
     }
 
     fn flush(&mut self) -> Result<(), LinkError> {
-        if self.unsent {
-            self.kick()?;
+        match &mut self.xdp {
+            Some(xdp) => xdp.flush(&mut self.packet),
+            None => self.packet.flush(),
         }
-        self.report_outage()
     }
 
     fn receive(
@@ -349,118 +136,34 @@ impl Link for EthernetLink {
         budget: usize,
         sink: &mut dyn FnMut(Incoming<'_>),
     ) -> Result<usize, LinkError> {
-        let (mut seen, mut count, mut losing) = (0, 0, false);
-        // What is dropped counts as seen, so that a flood of it is bounded work too.
-        while seen < budget {
-            let Some(frame) = self.receive.peek() else {
-                break;
-            };
-            seen += 1;
-            losing |= frame.losing;
-            let accepted = if frame.bytes.len() < frame.len {
-                Err(DropReason::Truncated)
-            } else if frame.len < ETHERNET_HEADER {
-                Err(DropReason::ReceiveTooShort)
-            } else if frame.len > self.info.mtu.max(SHORTEST) {
-                Err(DropReason::ReceiveTooLong)
-            } else {
-                frame::partition(frame.vlan)
-            };
-            match accepted {
-                Ok(tag) => {
-                    self.counters.received.count(frame.len);
-                    count += 1;
-                    sink(Incoming::bytes(frame.bytes, tag));
-                }
-                Err(reason) => self.counters.drop_one(reason),
-            }
-            self.receive.release();
-        }
-        if losing {
-            self.count_overruns()?;
-        }
-        if count > 0 && self.state != State::Gone {
-            self.state = State::Up;
-        }
-        if seen == 0 {
-            self.check_socket();
-            self.report_outage()?;
+        let Some(xdp) = &mut self.xdp else {
+            return self.packet.receive(budget, sink);
+        };
+        let redirected = xdp.take(&mut self.packet, budget - budget / PACKET_SHARE, sink)?;
+        let others = self.packet.take(budget - redirected.seen, sink)?;
+        if redirected.seen + others.seen == 0 {
+            self.packet.idle()?;
         } else {
-            // It was a frame that woke the sleeper, and the next sleep is still to come.
-            self.slept.set(false);
+            self.packet.woke_for_frames();
         }
-        Ok(count)
+        Ok(redirected.count + others.count)
     }
 
     fn readiness(&self) -> (BorrowedFd<'_>, Interest) {
-        self.slept.set(true);
-        // Nothing can be sent while the interface is down: waiting for room would not wait.
-        let wants_room = (self.unsent || self.starved) && self.state == State::Up;
-        let interest = if wants_room {
-            Interest::ReadWrite
-        } else {
-            Interest::Read
-        };
-        (self.socket.as_fd(), interest)
+        match &self.xdp {
+            Some(xdp) => xdp.readiness(&self.packet),
+            None => self.packet.readiness(),
+        }
     }
 
     fn set_addresses(&mut self, macs: &[NicAddr]) -> Result<(), LinkError> {
-        let wanted: BTreeSet<[u8; 6]> = macs
-            .iter()
-            .filter(|mac| !mac.is_multicast() && Some(**mac) != self.info.mac)
-            .map(|mac| mac.octets())
-            .collect();
-        let stale: Vec<_> = self.hears.difference(&wanted).copied().collect();
-        for mac in stale {
-            self.hear(Membership::Leave, Hears::Address(mac))
-                .map_err(LinkError::io("take an address off the card"))?;
-            self.hears.remove(&mac);
+        if let Some(xdp) = &mut self.xdp {
+            xdp.set_addresses(macs);
         }
-        let mut no_room = false;
-        for mac in wanted {
-            if !self.hears.contains(&mac) {
-                if self.hear(Membership::Join, Hears::Address(mac)).is_ok() {
-                    self.hears.insert(mac);
-                } else {
-                    no_room = true;
-                }
-            }
-        }
-        self.hear_everything(no_room)
+        self.packet.set_addresses(macs)
     }
 
     fn counters(&self) -> LinkCounters {
-        self.counters
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_mtu_is_the_interfaces_within_reason() {
-        let mut config = EthernetConfig::new("eth0");
-        assert_eq!(usable_mtu(&config, 1500).unwrap(), 1500);
-        assert_eq!(
-            usable_mtu(&config, 65535).unwrap(),
-            EthernetConfig::DEFAULT_LARGEST
-        );
-        config.mtu = Some(9000);
-        let error = usable_mtu(&config, 1500).unwrap_err();
-        assert!(
-            error.to_string().contains("ip link set eth0 mtu 9000"),
-            "{error}"
-        );
-    }
-
-    #[test]
-    fn a_missing_right_is_named_with_its_remedy() {
-        let error = denied(Errno::PERM.into()).to_string();
-        assert!(
-            error.contains("CAP_NET_RAW") && error.contains("setcap"),
-            "{error}"
-        );
-        assert!(matches!(denied(Errno::MFILE.into()), LinkError::Io { .. }));
+        self.packet.counters()
     }
 }

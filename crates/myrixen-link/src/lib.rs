@@ -3,7 +3,7 @@
 //! A [`Link`] sends and receives whole Ethernet frames that carry MXoE, in bursts, without ever
 //! blocking, and knows nothing of what is in them beyond addresses and the partition [`Tag`]:
 //!
-//! - [`ethernet`]: a network interface, by AF_PACKET with mapped rings; partitions are VLANs;
+//! - [`ethernet`]: a network interface, by AF_XDP or by AF_PACKET with mapped rings; partitions are VLANs;
 //! - [`vxlan`]: VXLAN over UDP, for networks that carry only IP; partitions are VNIs;
 //! - [`memory`]: a pair of queues in this process, for tests;
 //! - [`pcap`] and [`fault`] wrap a link: they record what passes, and lose some of it.

@@ -172,7 +172,7 @@ impl<'a> Incoming<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum LinkKind {
-    /// A network interface, by AF_PACKET.
+    /// A network interface, by AF_PACKET or AF_XDP.
     Ethernet,
     /// A VXLAN tunnel over UDP.
     Vxlan,

@@ -30,6 +30,16 @@ impl Lab {
         Self::here()
     }
 
+    /// As [`Lab::enter`], for a root that keeps its rights on the machine: what it takes to load BPF programs, which
+    /// the root of a user namespace may not.
+    ///
+    /// # Errors
+    /// [`LabError::Forbidden`] to whoever is not root.
+    pub fn enter_as_root() -> Result<Self, LabError> {
+        sys::new_privileged_lab().map_err(LabError::refused)?;
+        Self::here()
+    }
+
     /// The lab in which this process has begun.
     pub(crate) fn here() -> Result<Self, LabError> {
         prepare_network()?;

@@ -28,7 +28,7 @@ mod test;
 
 pub use error::LabError;
 pub use lab::{Host, Lab};
-pub use test::{Verdict, test};
+pub use test::{Verdict, test, test_as_root};
 
 /// A plain packet socket (AF_PACKET) for frames of one EtherType on an interface of the host that the caller is in: frames as they are on the
 /// wire, without any protocol. Sending puts out what it is given, header and all.

@@ -59,9 +59,21 @@ pub(crate) fn new_lab(maps: &IdMaps) -> Result<(), Errno> {
     }
 }
 
-/// Makes the process that `command` starts begin in a lab of its own (see [`new_lab`]).
-pub(crate) fn begin_in_new_lab(command: &mut Command, maps: IdMaps) {
-    let enter = move || new_lab(&maps).map_err(io::Error::from);
+/// Moves the calling thread to a new network namespace only: it keeps the rights it has on the machine.
+pub(crate) fn new_privileged_lab() -> Result<(), Errno> {
+    unshare(UnshareFlags::NEWNET)
+}
+
+/// Makes the process that `command` starts begin in a lab of its own: one with `maps` (see [`new_lab`]), or
+/// one that keeps its rights.
+pub(crate) fn begin_in_new_lab(command: &mut Command, maps: Option<IdMaps>) {
+    let enter = move || {
+        let entered = match &maps {
+            Some(maps) => new_lab(maps),
+            None => new_privileged_lab(),
+        };
+        entered.map_err(io::Error::from)
+    };
     // SAFETY: between fork and exec the closure makes system calls only: it takes no lock
     // and allocates nothing (`io::Error::from(Errno)` holds a number).
     unsafe { command.pre_exec(enter) };

@@ -71,7 +71,8 @@ impl Embedded {
         self
     }
 
-    /// The way to other hosts.
+    /// The way to other hosts. Of an Ethernet, [`EthernetConfig`](myrixen_link::ethernet::EthernetConfig) says whether AF_XDP is to be
+    /// used.
     #[must_use]
     pub fn uplink(mut self, name: impl Into<String>, link: Box<dyn Link>, tag: Tag) -> Self {
         self.uplink = Some((name.into(), link, tag));

@@ -4,9 +4,9 @@
 mod wire;
 
 use mxoe::frame::{Dialect, Mtu};
-use myrixen_netlab::test;
+use myrixen_netlab::{test, test_as_root};
 
-use wire::{bridge, cabled, faults, repairs, stream};
+use wire::{bridge, cabled, cabled_by_xdp, faults, repairs, stream};
 
 /// Messages each way: every length several times.
 const MESSAGES: usize = 160;
@@ -29,6 +29,18 @@ fn streams_survive_five_percent() {
             let sides = cabled(lab, 9000, Dialect::DEFAULT, &faults(0.05, seed));
             stream::exchange(&sides, MESSAGES);
             assert!(repairs(&sides) > 0, "nothing was lost with seed {seed}");
+        }
+    });
+}
+
+/// Discovery goes by frames for everybody, which the packet socket hears, all else by AF_XDP.
+#[test]
+fn streams_survive_over_af_xdp() {
+    test_as_root(|lab| {
+        for (rate, seed) in [(0.01, 8), (0.05, 9)] {
+            let sides = cabled_by_xdp(lab, &faults(rate, seed));
+            stream::exchange(&sides, MESSAGES);
+            assert!(repairs(&sides) > 0, "nothing was lost at {rate}");
         }
     });
 }

@@ -65,6 +65,8 @@ pub(crate) struct RawUplink {
     pub(crate) name: String,
     pub(crate) kind: String,
     pub(crate) interface: Option<String>,
+    pub(crate) driver: Option<String>,
+    pub(crate) busy_poll: Option<bool>,
     pub(crate) vlan: Option<u16>,
     pub(crate) listen: Option<String>,
     pub(crate) remotes: Option<Vec<String>>,

@@ -2,6 +2,7 @@ use std::path::Path;
 
 use super::*;
 use myrixen_link::Tag;
+use myrixen_link::ethernet::Driver;
 use myrixen_platform::{Names, Who};
 
 fn parse(text: &str) -> Config {
@@ -36,6 +37,24 @@ fn an_uplink_alone_serves_the_default_partition() {
     assert_eq!(remotes[1], "10.0.0.1:4789".parse().unwrap());
     let config = parse("[[uplink]]\nname = 'wire'\nkind = 'ethernet'\ninterface = 'eth1'");
     assert_eq!(config.partitions[0].uplink, Some((0, Tag::None)));
+}
+
+#[test]
+fn an_ethernet_uplink_has_a_driver() {
+    let wire = "[[uplink]]\nname = 'wire'\nkind = 'ethernet'\ninterface = 'eth1'\n";
+    let parsed = |more: &str| match parse(&format!("{wire}{more}")).uplinks[0].kind {
+        UplinkKind::Ethernet {
+            driver, busy_poll, ..
+        } => (driver, busy_poll),
+        UplinkKind::Vxlan { .. } => panic!("a tunnel"),
+    };
+    assert_eq!(parsed(""), (Driver::Auto, false));
+    assert_eq!(parsed("driver = 'auto'"), (Driver::Auto, false));
+    assert_eq!(parsed("driver = 'packet'"), (Driver::Packet, false));
+    assert_eq!(
+        parsed("driver = 'xdp'\nbusy_poll = true"),
+        (Driver::Xdp, true)
+    );
 }
 
 const TWO: &str = "
@@ -109,6 +128,14 @@ fn what_cannot_be_is_refused_by_name() {
         (
             "[[uplink]]\nname = 'a'\nkind = 'ethernet'\ninterface = 'b'\nvni = 1",
             "uplink \"a\": vni",
+        ),
+        (
+            "[[uplink]]\nname = 'a'\nkind = 'ethernet'\ninterface = 'b'\ndriver = 'dpdk'",
+            "uplink \"a\": driver",
+        ),
+        (
+            "[[uplink]]\nname = 'a'\nkind = 'vxlan'\nlisten = '0.0.0.0'\nvni = 1\nbusy_poll = true",
+            "uplink \"a\": busy_poll",
         ),
         (
             "[[uplink]]\nname = 'a'\nkind = 'vxlan'\nlisten = '0.0.0.0'",

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use mxoe::frame::Dialect;
 use myrixen_link::Tag;
+use myrixen_link::ethernet::Driver;
 use myrixen_link::fault::{FaultConfig, Faults};
 use myrixen_link::vxlan::DEFAULT_PORT;
 use myrixen_platform::message::Name;
@@ -32,6 +33,10 @@ pub enum UplinkKind {
     Ethernet {
         /// Its name.
         interface: String,
+        /// How frames get to it and from it.
+        driver: Driver,
+        /// With AF_XDP, the worker polls the card.
+        busy_poll: bool,
     },
     /// VXLAN over UDP.
     Vxlan {
@@ -73,6 +78,9 @@ fn uplink(raw: &RawUplink) -> Result<Uplink, ConfigError> {
     let kind = match raw.kind.as_str() {
         "ethernet" => UplinkKind::Ethernet {
             interface: raw.interface.clone().ok_or_else(|| missing("interface"))?,
+            driver: driver(raw.driver.as_deref())
+                .map_err(|p| ConfigError::setting(at("driver"), p))?,
+            busy_poll: raw.busy_poll.unwrap_or(false),
         },
         "vxlan" => {
             let listen = raw.listen.as_deref().ok_or_else(|| missing("listen"))?;
@@ -100,8 +108,8 @@ fn uplink(raw: &RawUplink) -> Result<Uplink, ConfigError> {
         UplinkKind::Vxlan { .. } => [
             ("interface", raw.interface.is_some()),
             ("vlan", raw.vlan.is_some()),
-            ("", false),
-            ("", false),
+            ("driver", raw.driver.is_some()),
+            ("busy_poll", raw.busy_poll.is_some()),
         ],
     };
     if let Some((setting, _)) = foreign.iter().find(|(_, given)| *given) {
@@ -118,6 +126,17 @@ fn uplink(raw: &RawUplink) -> Result<Uplink, ConfigError> {
         mtu: raw.mtu,
         fault,
     })
+}
+
+fn driver(text: Option<&str>) -> Result<Driver, String> {
+    match text {
+        None | Some("auto") => Ok(Driver::Auto),
+        Some("packet") => Ok(Driver::Packet),
+        Some("xdp") => Ok(Driver::Xdp),
+        Some(other) => Err(format!(
+            "{other:?} is none of \"auto\", \"packet\", \"xdp\""
+        )),
+    }
 }
 
 /// An address with or without a port, or a host's name.

@@ -273,6 +273,7 @@ fn link_counters(link: &LinkCounters) -> BTreeMap<String, u64> {
         ("learned", link.learned),
         ("table_full", link.table_full),
         ("outages", link.outages),
+        ("redirected", link.redirected),
         ("promiscuous", u64::from(link.promiscuous)),
     ];
     counts.extend(

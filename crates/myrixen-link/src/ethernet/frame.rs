@@ -12,7 +12,9 @@ const VLAN_MASK: u16 = 0x0fff;
 const VLANS: std::ops::RangeInclusive<u16> = 1..=4094;
 
 /// Bytes of a tag.
-pub(super) const TAG: usize = 4;
+const TAG: usize = 4;
+/// Bytes of the two addresses, which a tag follows.
+const ADDRESSES: usize = 12;
 
 /// Checks a frame and gives its VLAN.
 pub(super) fn check(frame: &Outgoing<'_>, mtu: usize) -> Result<Option<u16>, LinkError> {
@@ -37,9 +39,18 @@ pub(super) fn check(frame: &Outgoing<'_>, mtu: usize) -> Result<Option<u16>, Lin
     }
 }
 
+/// Bytes of a frame on the wire: padded, with its tag.
+pub(super) fn wire_len(frame: &Outgoing<'_>, vlan: Option<u16>) -> usize {
+    frame.len().max(SHORTEST) + if vlan.is_some() { TAG } else { 0 }
+}
+
+/// The most bytes on the wire of frames of up to `mtu` bytes.
+pub(super) fn longest_on_wire(mtu: usize) -> usize {
+    mtu.max(SHORTEST) + TAG
+}
+
 /// Writes a frame to `out`, with its tag, padded with zeroes.
 pub(super) fn write_frame(frame: &Outgoing<'_>, vlan: Option<u16>, out: &mut [u8]) {
-    const ADDRESSES: usize = 12;
     let Some(vlan) = vlan else {
         frame.write_to(out);
         out[frame.len()..].fill(0);
@@ -70,6 +81,49 @@ pub(super) fn partition(vlan: Option<(u16, u16)>) -> Result<Tag, DropReason> {
     }
 }
 
+/// Takes the tag out of a frame as it was on the wire: gives its partition and the frame without it.
+pub(super) fn untag(bytes: &mut [u8], mtu: usize) -> Result<(Tag, &[u8]), DropReason> {
+    let vlan = match bytes {
+        [
+            _,
+            _,
+            _,
+            _,
+            _,
+            _,
+            _,
+            _,
+            _,
+            _,
+            _,
+            _,
+            0x81,
+            0x00,
+            high,
+            low,
+            _,
+            _,
+            ..,
+        ] => {
+            let control = u16::from_be_bytes([*high, *low]);
+            // The addresses move, the longer part stays.
+            bytes.copy_within(..ADDRESSES, TAG);
+            Some((TPID_8021Q, control))
+        }
+        _ => None,
+    };
+    let frame = bytes
+        .get(if vlan.is_some() { TAG } else { 0 }..)
+        .unwrap_or_default();
+    if frame.len() < ETHERNET_HEADER {
+        return Err(DropReason::ReceiveTooShort);
+    }
+    if frame.len() > mtu.max(SHORTEST) {
+        return Err(DropReason::ReceiveTooLong);
+    }
+    Ok((partition(vlan)?, frame))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -90,6 +144,35 @@ mod tests {
         assert_eq!(out[16..24], head[12..]);
         assert_eq!(out[24..34], [7; 10]);
         assert_eq!(out[34..], [0; 30]);
+    }
+
+    #[test]
+    fn taking_a_tag_out_undoes_putting_it_in() {
+        let head: Vec<u8> = (0..80).collect();
+        for tag in [Tag::None, Tag::Vlan(1), Tag::Vlan(4094)] {
+            let frame = Outgoing::bytes(&head, tag);
+            let vlan = check(&frame, 80).unwrap();
+            let mut wire = vec![0xee; wire_len(&frame, vlan)];
+            write_frame(&frame, vlan, &mut wire);
+            assert_eq!(untag(&mut wire, 80).unwrap(), (tag, head.as_slice()));
+            let mut wire = vec![0xee; wire_len(&frame, vlan)];
+            write_frame(&frame, vlan, &mut wire);
+            assert_eq!(untag(&mut wire, 79), Err(DropReason::ReceiveTooLong));
+        }
+    }
+
+    #[test]
+    fn what_is_too_short_for_a_header_or_a_tag_is_not_taken() {
+        let mut bytes = [0x81; 20];
+        bytes[12..14].copy_from_slice(&[0x81, 0x00]);
+        let taken = |len: usize| {
+            let mut bytes = bytes;
+            untag(&mut bytes[..len], 60).map(|(_, frame)| frame.len())
+        };
+        assert_eq!(taken(13), Err(DropReason::ReceiveTooShort));
+        // Without room for what a tag is followed by it is no tag.
+        assert_eq!(taken(17), Ok(17));
+        assert_eq!(taken(18), Ok(14));
     }
 
     #[test]

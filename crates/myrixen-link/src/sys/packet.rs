@@ -79,13 +79,20 @@ pub(crate) fn filter_ethertype(fd: BorrowedFd<'_>, ethertype: u16) -> io::Result
 
 /// Binds to all protocols of an interface: with one protocol alone the kernel would hide the VLAN tags.
 pub(crate) fn bind(fd: BorrowedFd<'_>, interface: u32) -> io::Result<()> {
-    let all = u16::try_from(libc::ETH_P_ALL)
-        .expect("an EtherType")
-        .to_be();
+    let all = u16::try_from(libc::ETH_P_ALL).expect("an EtherType");
+    bind_protocol(fd, interface, all)
+}
+
+/// Binds to an interface to send by it: nothing arrives.
+pub(crate) fn bind_to_send(fd: BorrowedFd<'_>, interface: u32) -> io::Result<()> {
+    bind_protocol(fd, interface, 0)
+}
+
+fn bind_protocol(fd: BorrowedFd<'_>, interface: u32, protocol: u16) -> io::Result<()> {
     // SAFETY: all zeroes is a valid `sockaddr_ll`, a struct of integers.
     let mut address: libc::sockaddr_ll = unsafe { zeroed() };
     address.sll_family = libc::c_ushort::try_from(libc::AF_PACKET).expect("a small number");
-    address.sll_protocol = all;
+    address.sll_protocol = protocol.to_be();
     address.sll_ifindex = interface.cast_signed();
     let len =
         libc::socklen_t::try_from(size_of::<libc::sockaddr_ll>()).expect("addresses are small");
@@ -197,7 +204,7 @@ pub(crate) fn interface(fd: BorrowedFd<'_>, name: &str) -> io::Result<Interface>
     })
 }
 
-fn named_request(name: &str) -> io::Result<libc::ifreq> {
+pub(super) fn named_request(name: &str) -> io::Result<libc::ifreq> {
     // SAFETY: all zeroes is a valid `ifreq`, integers and a null pointer.
     let mut request: libc::ifreq = unsafe { zeroed() };
     // The last byte stays 0.

@@ -4,6 +4,7 @@ mod ethernet;
 mod suite;
 mod vxlan;
 
+use mxoe::addr::NicAddr;
 use myrixen_link::fault::{FaultConfig, FaultLink};
 use myrixen_link::pcap::RecordingLink;
 use myrixen_link::{Link, Tag, memory};
@@ -19,6 +20,7 @@ fn wrapped<L: Link>(mut wrap: impl FnMut(memory::MemoryLink) -> L) -> Bench<L> {
         window: usize::MAX,
         tags: vec![Tag::None, Tag::Vlan(7), Tag::Vni(7)],
         wrong_tags: Vec::new(),
+        to: NicAddr::BROADCAST,
     }
 }
 

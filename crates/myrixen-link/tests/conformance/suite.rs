@@ -18,7 +18,12 @@ pub(crate) struct Bench<L> {
     pub(crate) tags: Vec<Tag>,
     /// Tags that neither may carry.
     pub(crate) wrong_tags: Vec<Tag>,
+    /// Whom frames are for.
+    pub(crate) to: NicAddr,
 }
+
+/// A guest of both ends.
+pub(crate) const GUEST: NicAddr = NicAddr::new([2, 0, 0, 0, 2, 1]);
 
 impl<L: Link> Bench<L> {
     fn tag(&self) -> Tag {
@@ -27,6 +32,11 @@ impl<L: Link> Bench<L> {
 
     fn mtu(&self) -> usize {
         self.left.describe().mtu
+    }
+
+    /// A frame of `len` bytes whose contents depend on `number`.
+    fn frame(&self, len: usize, number: usize) -> Vec<u8> {
+        frame_to(self.to, len, number)
     }
 }
 
@@ -45,11 +55,15 @@ pub(crate) fn conforms<L: Link>(mut make: impl FnMut() -> Bench<L>) {
     guests_addresses_are_heard(&mut make());
 }
 
-/// A frame of `len` bytes whose contents depend on `number`.
+/// A frame of `len` bytes for everybody whose contents depend on `number`.
 pub(crate) fn frame(len: usize, number: usize) -> Vec<u8> {
-    let mut bytes = vec![
-        0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 2, 0, 0, 0, 0, 1, 0x86, 0xdf,
-    ];
+    frame_to(NicAddr::BROADCAST, len, number)
+}
+
+/// A frame of `len` bytes whose contents depend on `number`.
+pub(crate) fn frame_to(to: NicAddr, len: usize, number: usize) -> Vec<u8> {
+    let mut bytes = to.octets().to_vec();
+    bytes.extend([2, 0, 0, 0, 0, 1, 0x86, 0xdf]);
     let low = |n: usize| u8::try_from(n % 251).unwrap();
     bytes.extend((ETHERNET_HEADER..len).map(|at| low(at * 7 + number * 31)));
     bytes
@@ -130,7 +144,7 @@ fn frames_of_every_length_arrive_unchanged<L: Link>(bench: &mut Bench<L>) {
         .chain((200..mtu).step_by(97))
         .chain([mtu - 1, mtu]);
     for len in lengths {
-        let sent = frame(len, len);
+        let sent = bench.frame(len, len);
         send(&mut bench.left, &Outgoing::bytes(&sent, tag));
         let arrived = collect(&mut bench.right, 1);
         assert_same(&arrived[0].0, &sent);
@@ -142,7 +156,7 @@ fn every_kind_of_body_is_gathered<L: Link>(bench: &mut Bench<L>) {
     let (tag, mtu) = (bench.tag(), bench.mtu());
     let pages = Pages::private(16384).unwrap();
     for (number, split) in [14, 15, 16, 44, 80].into_iter().enumerate() {
-        let whole = frame(mtu, number);
+        let whole = bench.frame(mtu, number);
         let (head, rest) = whole.split_at(split);
         let offset = 33 + number;
         pages.write(offset, rest);
@@ -165,7 +179,7 @@ fn tags_are_kept_apart<L: Link>(bench: &mut Bench<L>) {
     let tags = bench.tags.clone();
     for round in 0..3 {
         for (number, &tag) in tags.iter().enumerate() {
-            let sent = frame(100 + round, number);
+            let sent = bench.frame(100 + round, number);
             bench.left.transmit(&Outgoing::bytes(&sent, tag)).unwrap();
         }
     }
@@ -176,13 +190,13 @@ fn tags_are_kept_apart<L: Link>(bench: &mut Bench<L>) {
     for (number, (bytes, tag)) in arrived.iter().enumerate() {
         let (of_tag, round) = (number / 3, number % 3);
         assert_eq!(*tag, tags[of_tag]);
-        assert_same(bytes, &frame(100 + round, of_tag));
+        assert_same(bytes, &bench.frame(100 + round, of_tag));
     }
 }
 
 fn what_cannot_be_sent_is_refused_and_leaves_no_trace<L: Link>(bench: &mut Bench<L>) {
     let (tag, mtu) = (bench.tag(), bench.mtu());
-    let long = frame(mtu + 1, 0);
+    let long = bench.frame(mtu + 1, 0);
     let error = bench
         .left
         .transmit(&Outgoing::bytes(&long, tag))
@@ -203,7 +217,7 @@ fn what_cannot_be_sent_is_refused_and_leaves_no_trace<L: Link>(bench: &mut Bench
             .unwrap_err();
         assert!(matches!(error, LinkError::WrongTag { tag, .. } if tag == wrong));
     }
-    let sent = frame(90, 1);
+    let sent = bench.frame(90, 1);
     send(&mut bench.left, &Outgoing::bytes(&sent, tag));
     assert_same(&collect(&mut bench.right, 1)[0].0, &sent);
     assert_eq!(bench.left.counters().transmitted.frames, 1);
@@ -214,7 +228,7 @@ fn a_budget_is_kept<L: Link>(bench: &mut Bench<L>) {
     for number in 0..10 {
         bench
             .left
-            .transmit(&Outgoing::bytes(&frame(64, number), tag))
+            .transmit(&Outgoing::bytes(&bench.frame(64, number), tag))
             .unwrap();
     }
     bench.left.flush().unwrap();
@@ -229,7 +243,7 @@ fn a_budget_is_kept<L: Link>(bench: &mut Bench<L>) {
         }
     }
     for (number, (bytes, _)) in arrived.iter().enumerate() {
-        assert_same(bytes, &frame(64, number));
+        assert_same(bytes, &bench.frame(64, number));
     }
 }
 
@@ -247,7 +261,7 @@ fn full_is_back_pressure_not_loss<L: Link>(bench: &mut Bench<L>) {
     };
     let mut arrived = Vec::new();
     for number in 0..FRAMES {
-        let sent = frame(length(number), number);
+        let sent = bench.frame(length(number), number);
         while let Err(error) = bench.left.transmit(&Outgoing::bytes(&sent, tag)) {
             assert!(matches!(error, LinkError::Full), "{error}");
             bench.left.flush().unwrap();
@@ -268,7 +282,7 @@ fn full_is_back_pressure_not_loss<L: Link>(bench: &mut Bench<L>) {
         }
     }
     for (number, (bytes, _)) in arrived.iter().enumerate() {
-        assert_same(bytes, &frame(length(number), number));
+        assert_same(bytes, &bench.frame(length(number), number));
     }
     let (sent, got) = (bench.left.counters(), bench.right.counters());
     assert_eq!(sent.transmitted.frames, FRAMES as u64);
@@ -286,19 +300,21 @@ fn full_is_back_pressure_not_loss<L: Link>(bench: &mut Bench<L>) {
 
 fn a_sleeper_is_woken<L: Link>(bench: &mut Bench<L>) {
     let tag = bench.tag();
+    let sent = bench.frame(77, 5);
     let Bench { left, right, .. } = bench;
     let mut ignored = Vec::new();
     take(right, 8, &mut ignored);
     std::thread::scope(|scope| {
         let sleeper = scope.spawn(|| collect(right, 1));
-        send(left, &Outgoing::bytes(&frame(77, 5), tag));
-        assert_same(&sleeper.join().unwrap()[0].0, &frame(77, 5));
+        send(left, &Outgoing::bytes(&sent, tag));
+        assert_same(&sleeper.join().unwrap()[0].0, &sent);
     });
 }
 
 fn an_idle_link_wakes_nobody<L: Link>(bench: &mut Bench<L>) {
     let tag = bench.tag();
-    send(&mut bench.left, &Outgoing::bytes(&frame(64, 0), tag));
+    let sent = bench.frame(64, 0);
+    send(&mut bench.left, &Outgoing::bytes(&sent, tag));
     collect(&mut bench.right, 1);
     for link in [&mut bench.left, &mut bench.right] {
         // The first call may find a bell that rang for what has been received already.
@@ -313,19 +329,19 @@ fn both_ends_talk_at_once<L: Link>(bench: &mut Bench<L>) {
     for number in 0..50 {
         bench
             .left
-            .transmit(&Outgoing::bytes(&frame(300, number), tag))
+            .transmit(&Outgoing::bytes(&bench.frame(300, number), tag))
             .unwrap();
         bench
             .right
-            .transmit(&Outgoing::bytes(&frame(300, 1000 + number), tag))
+            .transmit(&Outgoing::bytes(&bench.frame(300, 1000 + number), tag))
             .unwrap();
     }
     bench.left.flush().unwrap();
     bench.right.flush().unwrap();
     let (at_left, at_right) = (collect(&mut bench.left, 50), collect(&mut bench.right, 50));
     for number in 0..50 {
-        assert_eq!(at_right[number].0, frame(300, number));
-        assert_eq!(at_left[number].0, frame(300, 1000 + number));
+        assert_eq!(at_right[number].0, bench.frame(300, number));
+        assert_eq!(at_left[number].0, bench.frame(300, 1000 + number));
     }
 }
 
@@ -337,7 +353,7 @@ fn guests_addresses_are_heard<L: Link>(bench: &mut Bench<L>) {
     bench.right.set_addresses(&guests[50..]).unwrap();
     bench.right.set_addresses(&guests).unwrap();
     for guest in &guests {
-        let mut sent = frame(100, 3);
+        let mut sent = bench.frame(100, 3);
         sent[..6].copy_from_slice(&guest.octets());
         send(&mut bench.left, &Outgoing::bytes(&sent, tag));
         assert_eq!(collect(&mut bench.right, 1)[0].0, sent);

@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
+use mxoe::addr::NicAddr;
 use myrixen_link::vxlan::{VxlanConfig, VxlanLink};
 use myrixen_link::{DropReason, Link, LinkError, LinkKind, Outgoing, Tag};
 use myrixen_netlab::test;
@@ -41,6 +42,7 @@ fn bench(host: IpAddr) -> Bench<VxlanLink> {
         window: 32,
         tags: vec![VNI, Tag::Vni(0), Tag::Vni(0x00ff_ffff)],
         wrong_tags: vec![Tag::None, Tag::Vlan(1), Tag::Vni(0x0100_0000)],
+        to: NicAddr::BROADCAST,
     }
 }
 

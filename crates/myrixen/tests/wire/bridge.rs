@@ -4,6 +4,7 @@ use std::io::Write as _;
 use std::process::{Command, Output, Stdio};
 
 use mxoe::frame::Dialect;
+use myrixen::link::ethernet::Driver;
 use myrixen::link::fault::FaultConfig;
 use myrixen_netlab::{Host, Lab};
 
@@ -85,7 +86,7 @@ pub(crate) fn lossy(lab: &Lab, percent: u32, dialect: Dialect) -> Option<([Side;
         return None;
     }
     let ends = [(left, &*names[0]), (right, &*names[1])];
-    let sides = join(ends, dialect, &FaultConfig::default());
+    let sides = join(ends, Driver::Auto, dialect, &FaultConfig::default());
     Some((sides, switch))
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use mxoe::frame::Dialect;
 use myrixen::link::Tag;
-use myrixen::link::ethernet::{EthernetConfig, EthernetLink};
+use myrixen::link::ethernet::{Driver, EthernetConfig, EthernetLink};
 use myrixen::link::fault::{FaultConfig, FaultLink, Faults};
 use myrixen::{Embedded, Endpoint, EndpointOptions, Fabric, Peer};
 use myrixen_netlab::{Host, Lab};
@@ -44,9 +44,18 @@ struct Opened {
     fabric: Fabric,
 }
 
-fn open(host: &Host, interface: &str, dialect: Dialect, faults: &FaultConfig) -> Opened {
+fn open(
+    (host, interface): (&Host, &str),
+    driver: Driver,
+    dialect: Dialect,
+    faults: &FaultConfig,
+) -> Opened {
+    let config = EthernetConfig {
+        driver,
+        ..EthernetConfig::new(interface)
+    };
     let link = host
-        .run(|| EthernetLink::open(&EthernetConfig::new(interface)))
+        .run(|| EthernetLink::open(&config))
         .expect("on the host")
         .expect("a link");
     let link = FaultLink::new(link, faults).expect("a link with faults");
@@ -64,7 +73,12 @@ fn open(host: &Host, interface: &str, dialect: Dialect, faults: &FaultConfig) ->
 }
 
 /// Opens both sides and connects them, each to the other.
-fn join(ends: [(&Host, &str); 2], dialect: Dialect, faults: &FaultConfig) -> [Side; 2] {
+fn join(
+    ends: [(&Host, &str); 2],
+    driver: Driver,
+    dialect: Dialect,
+    faults: &FaultConfig,
+) -> [Side; 2] {
     // The two directions must not suffer alike.
     let seeds = [faults.seed.wrapping_mul(2), faults.seed.wrapping_mul(2) + 1];
     let opened = [0, 1].map(|end: usize| {
@@ -72,8 +86,7 @@ fn join(ends: [(&Host, &str); 2], dialect: Dialect, faults: &FaultConfig) -> [Si
             seed: seeds[end],
             ..faults.clone()
         };
-        let (host, interface) = ends[end];
-        open(host, interface, dialect, &faults)
+        open(ends[end], driver, dialect, &faults)
     });
     let addresses = [&opened[0], &opened[1]].map(|side| side.endpoint.address());
     let mut others = addresses.into_iter().rev();
@@ -92,10 +105,20 @@ fn join(ends: [(&Host, &str); 2], dialect: Dialect, faults: &FaultConfig) -> [Si
 
 /// Two hosts joined by a cable for packets of `mtu` bytes.
 pub(crate) fn cabled(lab: &Lab, mtu: u32, dialect: Dialect, faults: &FaultConfig) -> [Side; 2] {
+    cable(lab, mtu, |ends| join(ends, Driver::Auto, dialect, faults))
+}
+
+/// Two hosts joined by a cable for long packets, with AF_XDP at both ends.
+pub(crate) fn cabled_by_xdp(lab: &Lab, faults: &FaultConfig) -> [Side; 2] {
+    cable(lab, 9000, |ends| {
+        join(ends, Driver::Xdp, Dialect::DEFAULT, faults)
+    })
+}
+
+fn cable(lab: &Lab, mtu: u32, join: impl FnOnce([(&Host, &str); 2]) -> [Side; 2]) -> [Side; 2] {
     let hosts = [lab.host("left"), lab.host("right")].map(|host| host.expect("a host"));
     let names = lab.cable([&hosts[0], &hosts[1]], mtu).expect("a cable");
-    let ends = [(&hosts[0], &*names[0]), (&hosts[1], &*names[1])];
-    join(ends, dialect, faults)
+    join([(&hosts[0], &*names[0]), (&hosts[1], &*names[1])])
 }
 
 /// How often either side sent something once more.
