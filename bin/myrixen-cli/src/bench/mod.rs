@@ -48,7 +48,7 @@ impl Extent {
             pingpong: vec![8, 4096],
             stream: vec![16 << 10, 1 << 20, 4 << 20],
             rate: vec![8],
-            each: Duration::from_millis(25),
+            each: Duration::from_millis(20),
         }
     }
 }

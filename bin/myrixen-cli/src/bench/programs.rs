@@ -123,8 +123,8 @@ impl Program {
         let [program, _] = self.source();
         let mut command = Command::new(program);
         let (size, count) = match *test {
-            Test::Latency(size) => (size, (100 << 20) / (size + 16 * 1024)),
-            Test::Bandwidth(size) | Test::Rate(size) => (size, (500 << 20) / (size + 1024)),
+            Test::Latency(size) => (size, (60 << 20) / (size + 16 * 1024)),
+            Test::Bandwidth(size) | Test::Rate(size) => (size, (300 << 20) / (size + 1024)),
         };
         let [size, count, warm_up] = [size, count, count / 10].map(|number| number.to_string());
         match self {

@@ -112,6 +112,12 @@ pub(crate) fn window(size: usize) -> usize {
     ((8 << 20) / size.max(1)).clamp(4, 256)
 }
 
+/// How many receives are posted for messages of `size` bytes: fewer buffers than messages under way, since others receive all into one, and
+/// more memory than caches hold would be measured instead of the path.
+fn room(size: usize) -> usize {
+    ((4 << 20) / size.max(1)).clamp(2, 256)
+}
+
 /// Makes `spare` hold `count` buffers of `size` bytes, every page of which has been touched. `None` if there is no memory for them.
 fn buffers_of<B: AsMut<[u8]>>(
     spare: &mut Vec<B>,

@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use myrixen::{Endpoint, Match, Peer};
 
-use super::{Answer, CONTROL_BYTES, Kind, Order, PATIENCE, Test, buffers_of, window};
+use super::{Answer, CONTROL_BYTES, Kind, Order, PATIENCE, Test, buffers_of, room};
 use crate::record::Wait;
 
 /// The largest message a server takes part with, in bytes: it holds four of them.
@@ -115,7 +115,7 @@ fn take_in(
     let data = Match::exact(Kind::Data.bits(order.run)).from(client);
     let size = usize::try_from(order.size)?;
     let mut posted = 0;
-    buffers_of(spare, size, window(size), || Some(vec![0; size])).context("no memory")?;
+    buffers_of(spare, size, room(size), || Some(vec![0; size])).context("no memory")?;
     while posted < order.count
         && let Some(buffer) = spare.pop()
     {
