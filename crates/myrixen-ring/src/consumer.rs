@@ -73,6 +73,13 @@ impl<M: Memory> Consumer<M> {
         &self.memory
     }
 
+    /// Whether nothing has been published that [`advance`](Self::advance) was not told of. One load, for whoever waits by looking.
+    #[inline]
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.header() == STOP
+    }
+
     /// The oldest record that has not been passed to [`advance`](Self::advance), or `None` when there is nothing.
     ///
     /// # Errors

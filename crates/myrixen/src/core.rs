@@ -119,6 +119,17 @@ impl Core {
         busy | self.transmit(now)
     }
 
+    /// Looks at the rings, that many times, until something has arrived. Far cheaper than as many turns, and what arrives is seen sooner.
+    pub(crate) fn look_out(&self, times: u32) {
+        for _ in 0..times {
+            let arrived = |path: &Path| !path.dead && !path.consumer.is_empty();
+            if self.paths.iter().any(|(_, path)| arrived(path)) {
+                return;
+            }
+            std::hint::spin_loop();
+        }
+    }
+
     fn is_live(&self, at: usize) -> bool {
         self.paths.get(at).is_some_and(|path| !path.dead)
     }
