@@ -141,9 +141,7 @@ impl Link for EthernetLink {
         };
         let redirected = xdp.take(&mut self.packet, budget - budget / PACKET_SHARE, sink)?;
         let others = self.packet.take(budget - redirected.seen, sink)?;
-        if redirected.seen + others.seen == 0 {
-            self.packet.idle()?;
-        }
+        self.packet.after(redirected.seen + others.seen)?;
         Ok(redirected.count + others.count)
     }
 

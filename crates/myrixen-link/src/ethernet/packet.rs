@@ -306,8 +306,13 @@ impl PacketLink {
         Ok(Taken { seen, count })
     }
 
-    /// Nothing arrived: is something wrong?
-    pub(super) fn idle(&mut self) -> Result<(), LinkError> {
+    /// So many frames were looked at. If there were none: is something wrong?
+    pub(super) fn after(&mut self, seen: usize) -> Result<(), LinkError> {
+        if seen > 0 {
+            // It was a frame that woke the sleeper, and the next sleep is still to come.
+            self.slept.set(false);
+            return Ok(());
+        }
         self.check_socket();
         self.report_outage()
     }
@@ -406,9 +411,7 @@ impl Link for PacketLink {
         sink: &mut dyn FnMut(Incoming<'_>),
     ) -> Result<usize, LinkError> {
         let taken = self.take(budget, sink)?;
-        if taken.seen == 0 {
-            self.idle()?;
-        }
+        self.after(taken.seen)?;
         Ok(taken.count)
     }
 
