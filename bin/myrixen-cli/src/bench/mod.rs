@@ -46,7 +46,7 @@ impl Extent {
     fn quick() -> Self {
         Self {
             pingpong: vec![8, 4096],
-            stream: vec![16 << 10, 1 << 20, 4 << 20],
+            stream: vec![16 << 10, 64 << 10, 1 << 20, 4 << 20],
             rate: vec![8],
             each: Duration::from_millis(20),
         }
