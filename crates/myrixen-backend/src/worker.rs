@@ -171,15 +171,17 @@ impl Worker {
         }
     }
 
-    /// Gives each guest its share, and once more while there is something and not much has been moved: what leaves by an
-    /// uplink should leave in bursts that are worth a system call.
+    /// Gives each guest its share, and where they are few once more while there is something: what leaves by an uplink should leave in bursts
+    /// that are worth a system call. How often depends on nothing that a guest could do to the others.
     fn serve(&mut self, now: Time) -> usize {
         const ROUNDS: usize = 4;
-        const BURST: usize = 64;
+        const FEW: usize = 8;
+        let guests = self.switch.guests();
+        let rounds = if guests <= FEW { ROUNDS } else { 1 };
         let mut frames = 0;
-        for _ in 0..ROUNDS {
+        for _ in 0..rounds {
             let before = frames;
-            for _ in 0..self.switch.guests() {
+            for _ in 0..guests {
                 let served = self.switch.serve_next(now, &mut self.uplinks);
                 if served > 0 {
                     // At once: who sleeps should not wait for the others' turns.
@@ -187,7 +189,7 @@ impl Worker {
                 }
                 frames += served;
             }
-            if frames == before || frames >= BURST {
+            if frames == before {
                 break;
             }
         }
