@@ -30,6 +30,8 @@ struct Extent {
     stream: Vec<u64>,
     rate: Vec<u64>,
     each: Duration,
+    /// Of programs that no bar speaks of only a figure or two: starting them takes most of the time.
+    sparing: bool,
 }
 
 impl Extent {
@@ -39,6 +41,7 @@ impl Extent {
             stream: vec![4096, 16 << 10, 64 << 10, 256 << 10, 1 << 20, 4 << 20],
             rate: vec![8],
             each: Duration::from_millis(60),
+            sparing: false,
         }
     }
 
@@ -49,6 +52,7 @@ impl Extent {
             stream: vec![16 << 10, 64 << 10, 1 << 20, 4 << 20],
             rate: vec![8],
             each: Duration::from_millis(20),
+            sparing: true,
         }
     }
 }
