@@ -42,7 +42,7 @@ impl Broker {
         }
         let bytes = self.rules.budget.pool(bytes);
         let seat = self.seat_mut(asker.0).ok_or_else(away)?;
-        if !seat.has_pool(Way::Ours, channel) {
+        if !seat.take_pool(Way::Ours, channel) {
             let text = format_args!("the channel to {to} has a pool already");
             return fail(FailReason::InUse, text);
         }
@@ -79,7 +79,7 @@ impl Broker {
 
     fn no_pool(&mut self, now: Instant, asked: PoolAsked, failure: Failure) {
         if let Some(seat) = self.seat_mut(asked.asker.0) {
-            seat.no_pool(Way::Ours, asked.channel);
+            seat.free_pool(Way::Ours, asked.channel);
         }
         self.fail(now, asked.asker, failure);
     }
@@ -124,7 +124,7 @@ impl Broker {
         let Some(channel) = seat.channel(endpoint, peer, channel) else {
             return;
         };
-        if !seat.has_pool(Way::Theirs, channel) {
+        if !seat.take_pool(Way::Theirs, channel) {
             return;
         }
         match self.lender.borrow_pool(lent.domain, lent.brought, bytes) {

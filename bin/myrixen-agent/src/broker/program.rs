@@ -81,16 +81,16 @@ impl Seat {
         held.filter(|held| held.may_be(channel))
     }
 
-    /// Notes that a channel has a pool. False: it has one already.
-    pub(super) fn has_pool(&mut self, way: Way, channel: ChannelId) -> bool {
+    /// Takes the place that a channel has for a pool each way. False: it is taken.
+    pub(super) fn take_pool(&mut self, way: Way, channel: ChannelId) -> bool {
         let directs = &self.directs;
         let open = |id: ChannelId| directs.values().any(|held| *held == Some(id));
         self.pools.retain(|(_, id)| open(*id));
         self.pools.insert((way, channel))
     }
 
-    /// The pool did not come to be.
-    pub(super) fn no_pool(&mut self, way: Way, channel: ChannelId) {
+    /// The pool did not come to be: its place is free.
+    pub(super) fn free_pool(&mut self, way: Way, channel: ChannelId) {
         self.pools.remove(&(way, channel));
     }
 

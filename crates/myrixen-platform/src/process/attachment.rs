@@ -137,9 +137,7 @@ impl Answer {
             _ => Err(RequestError::WrongAnswer),
         }
     }
-}
 
-impl Answer {
     /// The memory that a `LendPool` asked for: ours to write, the other end's to read.
     ///
     /// # Errors

@@ -38,12 +38,12 @@ pub(crate) fn bell_of(channel: EventChannel, pages: &Pages, side: Side) -> (Ring
     bell::event_bell(channel, pages.clone(), alive(side.other()))
 }
 
-fn grants(source: impl Error + Send + Sync + 'static) -> SetupError {
+pub(super) fn grants(source: impl Error + Send + Sync + 'static) -> SetupError {
     SetupError::Grants(Box::new(source))
 }
 
 /// Why pages could not be granted.
-fn no_pages(error: XenError) -> SetupError {
+pub(super) fn no_pages(error: XenError) -> SetupError {
     match error {
         error @ XenError::GrantsUsedUp { .. } => SetupError::GrantsUsedUp(Box::new(error)),
         other => grants(other),

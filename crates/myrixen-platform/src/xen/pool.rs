@@ -3,11 +3,10 @@
 //! Memory that one domain writes and one other only reads. The granting side ([`lend_pool`]) is told nothing of it again; it ends with
 //! the program that it is handed to.
 
-use std::error::Error;
-
 use myrixen_shm::Access;
 
-use super::{DomId, GrantAlloc, GrantMap, GrantRef, PAGE, XenError};
+use super::pair::{grants, no_pages};
+use super::{DomId, GrantAlloc, GrantMap, GrantRef, PAGE};
 use crate::handover::{Handover, Item};
 use crate::meeting::SetupError;
 use crate::message::Brought;
@@ -27,10 +26,6 @@ fn pages(bytes: u32) -> Result<usize, SetupError> {
     Ok(pages)
 }
 
-fn grants(source: impl Error + Send + Sync + 'static) -> SetupError {
-    SetupError::Grants(Box::new(source))
-}
-
 /// Grants a pool of `bytes`, rounded up to whole pages, to another domain, for reading; for a program of this domain. `event` of what the
 /// other side needs to know is 0.
 ///
@@ -41,12 +36,7 @@ pub fn lend_pool(to: DomId, bytes: u32) -> Result<(Brought, Handover), SetupErro
     let lists = count.div_ceil(PER_LIST);
     let all = u32::try_from(lists + count).unwrap_or(u32::MAX);
     let alloc = GrantAlloc::open().map_err(grants)?;
-    let granted = alloc
-        .alloc(to, all, Access::ReadOnly)
-        .map_err(|error| match error {
-            error @ XenError::GrantsUsedUp { .. } => SetupError::GrantsUsedUp(Box::new(error)),
-            other => grants(other),
-        })?;
+    let granted = alloc.alloc(to, all, Access::ReadOnly).map_err(no_pages)?;
     let (heads, data) = granted.refs().split_at(lists);
     for (i, part) in data.chunks(PER_LIST).enumerate() {
         let next = heads.get(i + 1).map_or(0, |next| next.get());
