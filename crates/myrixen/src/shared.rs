@@ -3,7 +3,7 @@
 //! the others on it.
 
 use std::os::fd::{AsFd, BorrowedFd};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, TryLockError, Weak};
 use std::time::Duration;
 
@@ -34,6 +34,7 @@ pub(crate) struct Guarded {
     has_handler: bool,
     /// It is being called.
     pub(crate) handling: bool,
+    wait: Wait,
     /// How long to poll before a sleep, where it is for us to find out.
     polling: Polling,
     /// The doorbells that ended the last sleep and were not taken note of yet.
@@ -77,8 +78,6 @@ pub(crate) struct Shared {
     guarded: Mutex<Guarded>,
     told: Condvar,
     wakeup: BellWaker,
-    /// Nanoseconds to poll before sleeping, at most; `u64::MAX` for ever.
-    poll_for: AtomicU64,
 }
 
 /// What a shared endpoint is made of.
@@ -123,28 +122,24 @@ impl Shared {
                 tell_progress: false,
                 has_handler: parts.handler.is_some(),
                 handling: false,
+                wait: parts.wait,
                 polling: Polling::new(Duration::ZERO),
                 ready: Vec::new(),
             }),
             handler: parts.handler,
             told: Condvar::new(),
             wakeup,
-            poll_for: AtomicU64::new(0),
         };
         shared.set_wait(parts.wait);
         shared
     }
 
     pub(crate) fn set_wait(&self, wait: Wait) {
-        let nanos = match wait {
-            Wait::Spin => u64::MAX,
-            Wait::Sleep => 0,
-            Wait::Adaptive(time) => u64::try_from(time.as_nanos()).unwrap_or(u64::MAX - 1),
-        };
+        let mut guarded = self.lock();
+        guarded.wait = wait;
         if let Wait::Adaptive(limit) = wait {
-            self.lock().polling = Polling::new(limit);
+            guarded.polling = Polling::new(limit);
         }
-        self.poll_for.store(nanos, Ordering::Relaxed);
     }
 
     pub(crate) fn now(&self) -> Time {
@@ -320,9 +315,10 @@ impl Shared {
                 self.leave(guarded);
                 return None;
             }
-            let (spins, learns) = match self.poll_for.load(Ordering::Relaxed) {
-                u64::MAX => (true, false),
-                limit => (false, limit > 0),
+            let (spins, learns) = match guarded.wait {
+                Wait::Spin => (true, false),
+                Wait::Sleep => (false, false),
+                Wait::Adaptive(limit) => (false, !limit.is_zero()),
             };
             let looks_on = || now.since(idle_since) < guarded.polling.time();
             if spins || (!busy && learns && looks_on()) {
