@@ -176,14 +176,7 @@ fn send_medium_fragment(mut pair: Box<Pair>) -> Box<Pair> {
 #[library_benchmark]
 #[bench::engine(setup = arrived_medium)]
 fn receive_medium_fragment(mut pair: Box<Pair>) -> Box<Pair> {
-    for burst in pair.frames.chunks(BURST) {
-        for frame in burst {
-            pair.to.take(black_box(frame));
-        }
-        while let Some(frame) = pair.to.transmit() {
-            black_box(frame);
-        }
-    }
+    pair.take_in_bursts();
     pair
 }
 
@@ -201,14 +194,7 @@ fn send_pull_reply(mut pair: Box<Pair>) -> Box<Pair> {
 #[library_benchmark]
 #[bench::engine(setup = replies)]
 fn receive_pull_reply(mut pair: Box<Pair>) -> Box<Pair> {
-    for burst in pair.frames.chunks(BURST) {
-        for frame in burst {
-            pair.to.take(black_box(frame));
-        }
-        while let Some(frame) = pair.to.transmit() {
-            black_box(frame);
-        }
-    }
+    pair.take_in_bursts();
     pair
 }
 

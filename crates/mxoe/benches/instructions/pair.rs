@@ -42,6 +42,16 @@ impl Frame {
             len: transmit.head.len() + payload,
         }
     }
+
+    fn arrival(&self) -> Arrival<'_> {
+        Arrival {
+            path: PathId::SWITCH,
+            from: self.from,
+            head: &self.head[..self.len.min(HEAD_BYTES)],
+            len: self.len,
+            offer: None,
+        }
+    }
 }
 
 /// One of the two. What it does is never inlined, so that a bench more or less leaves the others' figures as they are.
@@ -123,14 +133,7 @@ impl Side {
     #[inline(never)]
     pub(crate) fn take(&mut self, frame: &Frame) {
         self.now += TICK;
-        let arrival = Arrival {
-            path: PathId::SWITCH,
-            from: frame.from,
-            head: &frame.head[..frame.len.min(HEAD_BYTES)],
-            len: frame.len,
-            offer: None,
-        };
-        let placement = self.endpoint.handle_frame(self.now, arrival);
+        let placement = self.endpoint.handle_frame(self.now, frame.arrival());
         let _ = black_box(placement);
         self.events();
     }
@@ -144,6 +147,19 @@ pub(crate) struct Pair {
 }
 
 impl Pair {
+    /// The frames arrive, and after each burst of them what is to be said goes out.
+    #[inline(always)]
+    pub(crate) fn take_in_bursts(&mut self) {
+        for burst in self.frames.chunks(BURST) {
+            for frame in burst {
+                self.to.take(black_box(frame));
+            }
+            while let Some(frame) = self.to.transmit() {
+                black_box(frame);
+            }
+        }
+    }
+
     pub(crate) fn new() -> Self {
         let mut pair = Self {
             from: Side::new(0xa),
@@ -246,14 +262,7 @@ fn carry(from: &mut Side, to: &mut Side) -> bool {
 impl Side {
     /// The reply to a connect arrives.
     fn take_connected(&mut self, frame: &Frame) {
-        let arrival = Arrival {
-            path: PathId::SWITCH,
-            from: frame.from,
-            head: &frame.head[..frame.len.min(HEAD_BYTES)],
-            len: frame.len,
-            offer: None,
-        };
-        let placement = self.endpoint.handle_frame(self.now, arrival);
+        let placement = self.endpoint.handle_frame(self.now, frame.arrival());
         placement.expect("an engine reads what an engine writes");
         let Some(Event::Connected { partner, .. }) = self.endpoint.poll_event() else {
             panic!("connected");
