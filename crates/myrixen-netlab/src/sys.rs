@@ -1,14 +1,15 @@
 //! Namespaces of threads and of processes about to begin: the only unsafe code of this crate.
 #![allow(unsafe_code)]
 
-use std::ffi::{CStr, CString};
+use std::ffi::CStr;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use rustix::thread::{LinkNameSpaceType, UnshareFlags};
 
 /// What to write where so that this user is root of a new user namespace.
@@ -103,24 +104,14 @@ pub(crate) fn new_network() -> Result<OwnedFd, Errno> {
 
 /// A plain packet socket for frames of one EtherType on one interface of the network that the caller is in.
 pub(crate) fn packet_socket(interface: &str, ethertype: u16) -> io::Result<OwnedFd> {
-    let name = CString::new(interface)?;
-    // SAFETY: the name ends with a zero byte and is only read.
-    let index = unsafe { libc::if_nametoindex(name.as_ptr()) };
-    let index = i32::try_from(index).ok().filter(|&index| index > 0);
-    let index = index.ok_or(Errno::NODEV)?;
-    let kind = libc::SOCK_RAW | libc::SOCK_CLOEXEC;
-    let protocol = ethertype.to_be();
-    // SAFETY: plain numbers.
-    let socket = unsafe { libc::socket(libc::AF_PACKET, kind, i32::from(protocol)) };
-    if socket < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: just made, and nobody else's.
-    let socket = unsafe { OwnedFd::from_raw_fd(socket) };
+    let (family, kind) = (AddressFamily::PACKET, SocketType::RAW);
+    // No protocol yet: nothing arrives from other interfaces.
+    let socket = rustix::net::socket_with(family, kind, SocketFlags::CLOEXEC, None)?;
+    let index = rustix::net::netdevice::name_to_index(&socket, interface)?;
     let address = libc::sockaddr_ll {
-        sll_family: u16::try_from(libc::AF_PACKET).unwrap_or(0),
-        sll_protocol: protocol,
-        sll_ifindex: index,
+        sll_family: family.as_raw(),
+        sll_protocol: ethertype.to_be(),
+        sll_ifindex: index.cast_signed(),
         sll_hatype: 0,
         sll_pkttype: 0,
         sll_halen: 0,
