@@ -45,9 +45,26 @@ impl Leg {
     }
 }
 
+/// Where a guest is.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Home {
+    /// At a back end, by its place among the stage's.
+    Post(usize),
+    /// With a back end of its own, on this host.
+    Native(usize),
+}
+
 /// The guests of a stage, in their order: two of the host `a` and one of `b` joined by Ethernet, one of each joined by VXLAN, two with a back end
 /// of their own.
-pub(super) const GUESTS: [&str; 7] = ["a1", "a2", "b1", "c1", "d1", "n1", "n2"];
+pub(super) const GUESTS: [(&str, Home); 7] = [
+    ("a1", Home::Post(0)),
+    ("a2", Home::Post(0)),
+    ("b1", Home::Post(1)),
+    ("c1", Home::Post(2)),
+    ("d1", Home::Post(3)),
+    ("n1", Home::Native(0)),
+    ("n2", Home::Native(1)),
+];
 
 /// All that make sense with so many cores: whoever spins needs one for each process between the two ends, or it only measures the
 /// scheduler. With `only`, those whose name begins with one of its words.

@@ -7,7 +7,6 @@ pub(crate) mod part;
 mod programs;
 mod stage;
 
-use std::path::Path as FilePath;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
@@ -135,7 +134,7 @@ fn publish(
     for Missing { name, why } in missing {
         output::print(&format!("not measured: {name}: {why}\n"))?;
     }
-    let (page, json) = (show(&page), show(&json));
+    let (page, json) = (output::place(&page), output::place(&json));
     output::print(&format!("\nPlots: {page}\nRecords: {json}\n"))
 }
 
@@ -157,12 +156,4 @@ fn about(begun: Instant, rounds: u32, missing: &[Missing]) -> html::About {
         notes,
         charts: Vec::new(),
     }
-}
-
-fn show(path: &FilePath) -> String {
-    let whole = path.canonicalize();
-    whole
-        .unwrap_or_else(|_| path.to_owned())
-        .display()
-        .to_string()
 }

@@ -1,8 +1,9 @@
 //! Other people's transports, measured by the programs that come with them: iperf3, fi_pingpong of libfabric, ucx_perftest of UCX. Each
 //! is started anew for each figure, at both ends.
 
-use std::io::Read as _;
+use std::io::Read;
 use std::process::{Child, Command, Stdio};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
@@ -301,21 +302,8 @@ struct Ended(Child);
 impl Ended {
     /// Waits for its end, until then at most: whether it ended well, and what it said.
     fn hear(&mut self, until: Instant) -> anyhow::Result<(bool, String)> {
-        let (mut out, mut err) = (self.0.stdout.take(), self.0.stderr.take());
-        let words = std::thread::spawn(move || {
-            let mut text = String::new();
-            if let Some(err) = &mut err {
-                let _ = err.read_to_string(&mut text);
-            }
-            text
-        });
-        let said = std::thread::spawn(move || {
-            let mut text = String::new();
-            if let Some(out) = &mut out {
-                let _ = out.read_to_string(&mut text);
-            }
-            text
-        });
+        let said = listen(self.0.stdout.take());
+        let words = listen(self.0.stderr.take());
         let status = loop {
             if let Some(status) = self.0.try_wait()? {
                 break status;
@@ -335,6 +323,17 @@ impl Ended {
             (false, said + &words)
         })
     }
+}
+
+/// Reads all that comes, by a thread, so that whoever says much is not held up.
+fn listen(from: Option<impl Read + Send + 'static>) -> JoinHandle<String> {
+    std::thread::spawn(move || {
+        let mut text = String::new();
+        if let Some(mut from) = from {
+            let _ = from.read_to_string(&mut text);
+        }
+        text
+    })
 }
 
 impl Drop for Ended {

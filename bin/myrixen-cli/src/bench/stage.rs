@@ -1,6 +1,6 @@
 //! Two hosts, the cables between them, and everybody who takes part for longer than one figure.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::process::{Child, Command as Process};
 use std::time::Duration;
 
@@ -8,9 +8,11 @@ use anyhow::{Context as _, bail};
 use myrixen_netlab::Lab;
 
 use super::Extent;
-use super::legs::{Contestant, GUESTS, Leg, Ours};
+use super::legs::{Contestant, GUESTS, Home, Leg, Ours};
 use crate::demo::crew::{Crew, Member};
+use crate::demo::dialogue::PATIENCE;
 use crate::demo::hosts::{Post, Site};
+use crate::demo::measure::describe;
 use crate::demo::protocol::{Command, GuestPlace, Plan, Report};
 use crate::peer::Kind;
 use crate::record::{Record, Wait};
@@ -27,9 +29,6 @@ const MTU: u32 = 9000;
 pub(super) const IP: [&str; 2] = ["10.77.0.1", "10.77.0.2"];
 /// Where peers serve.
 const PORT: u16 = 7001;
-
-/// How long any one answer may take.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Names of the hosts' interfaces, host by host.
 struct Cables {
@@ -100,61 +99,33 @@ impl Stage {
         for post in 0..4 {
             self.site.start_daemon(&mut self.crew, post)?;
         }
-        let mut waiting = BTreeMap::new();
-        for (number, name) in (0..).zip(GUESTS) {
-            let member = self.start_guest(name, number)?;
-            waiting.insert(member, ());
+        let mut waiting = BTreeSet::new();
+        for (number, (name, home)) in (0..).zip(GUESTS) {
+            waiting.insert(self.start_guest(name, home, number)?);
         }
-        while !waiting.is_empty() {
-            let (member, report) = self.crew.next(PATIENCE, "guests attached")?;
-            if let (Some(()), Report::Ready { guest }) = (waiting.remove(&member), report) {
-                self.guests.push((member, guest));
-            }
-        }
-        self.guests.sort_by_key(|(_, place)| place.number);
-        for fabric in [&[0, 1, 2][..], &[3, 4], &[5, 6]] {
-            self.connect(fabric)?;
+        self.guests = self.crew.ready(waiting)?;
+        // Those that can reach each other.
+        for fabric in [0..3, 3..5, 5..7] {
+            self.crew.connect(&self.guests[fabric])?;
         }
         Ok(())
     }
 
-    fn start_guest(&mut self, name: &str, number: u16) -> anyhow::Result<Member> {
-        let host = usize::from(name.ends_with('2') && name.starts_with('n'));
-        let post = match name.as_bytes() {
-            [b'a', ..] => 0,
-            [b'b', ..] => 1,
-            [b'c', ..] => 2,
-            [b'd', ..] => 3,
-            _ => {
-                let mut command = self.site.myself();
-                command.args(["demo-part", "guest", "--native", &self.cables.native[host]]);
-                let board = format!("{name}:0");
-                command.args(["--board", &board, "--number", &number.to_string()]);
-                let what = format!("guest {name}");
-                return self
-                    .site
-                    .hire(&mut self.crew, Some(host), &what, &mut command);
+    fn start_guest(&mut self, name: &str, home: Home, number: u16) -> anyhow::Result<Member> {
+        let host = match home {
+            Home::Post(post) => {
+                let crew = &mut self.crew;
+                return self.site.start_guest(crew, post, name, number);
             }
+            Home::Native(host) => host,
         };
-        self.site.start_guest(&mut self.crew, post, name, number)
-    }
-
-    /// Connects guests that can reach each other, all to all.
-    fn connect(&mut self, who: &[usize]) -> anyhow::Result<()> {
-        let guests: Vec<GuestPlace> = who.iter().map(|&at| self.guests[at].1.clone()).collect();
-        for &at in who {
-            let connect = Command::Connect {
-                guests: guests.clone(),
-            };
-            self.crew.tell(self.guests[at].0, &connect)?;
-        }
-        for _ in who {
-            match self.crew.next(PATIENCE, "guests connected")?.1 {
-                Report::Connected => {}
-                other => bail!("a guest said {other:?} instead of connecting"),
-            }
-        }
-        Ok(())
+        let mut command = self.site.myself();
+        command.args(["demo-part", "guest", "--native", &self.cables.native[host]]);
+        let board = format!("{name}:0");
+        command.args(["--board", &board, "--number", &number.to_string()]);
+        let what = format!("guest {name}");
+        self.site
+            .hire(&mut self.crew, Some(host), &what, &mut command)
     }
 
     /// Gives one contestant its turn.
@@ -181,7 +152,6 @@ impl Stage {
         } = ours;
         let (on, with) = (*on, self.guests[*server].1.number);
         let (client, server) = (self.guests[*client].0, self.guests[*server].0);
-        self.crew.tell(server, &Command::Serve { on })?;
         let order = Command::Measure {
             on,
             with,
@@ -190,25 +160,10 @@ impl Stage {
             wait,
             plan,
         };
-        self.crew.tell(client, &order)?;
-        let records = self.collect(client)?;
-        self.crew.tell(server, &Command::Halt)?;
-        match self.crew.next(PATIENCE, "a guest stopped serving")? {
-            (member, Report::Halted) if member == server => Ok(records),
-            (_, other) => bail!("a guest said {other:?} instead of stopping to serve"),
-        }
-    }
-
-    /// Takes in what somebody measures, until it says that this was all.
-    fn collect(&mut self, client: Member) -> anyhow::Result<Vec<Record>> {
         let mut records = Vec::new();
-        loop {
-            match self.crew.next(PATIENCE, "something was measured")? {
-                (member, Report::Halted) if member == client => return Ok(records),
-                (_, Report::Measured { record }) => records.push(record),
-                (_, other) => bail!("somebody said {other:?} during a measurement"),
-            }
-        }
+        self.crew
+            .measure((client, server), on, &order, keep(&mut records))?;
+        Ok(records)
     }
 
     fn peer(&mut self, kind: Kind, wait: Wait, plan: Plan) -> anyhow::Result<Vec<Record>> {
@@ -227,11 +182,12 @@ impl Stage {
             }
         }
         let client = self.hire(kind, wait, 0, &["--at", &here, "--plan", &plan])?;
-        let records = self.collect(client);
+        let mut records = Vec::new();
+        let collected = self.crew.collect(client, keep(&mut records));
         for member in server.into_iter().chain([client]) {
             self.crew.kill(member)?;
         }
-        records
+        collected.map(|()| records)
     }
 
     fn hire(
@@ -258,6 +214,15 @@ impl Stage {
     /// Lets everybody go.
     pub(super) fn close(&mut self) {
         self.crew.dismiss(Duration::from_secs(5));
+    }
+}
+
+/// Keeps what is measured.
+fn keep(records: &mut Vec<Record>) -> impl FnMut(Record) -> String {
+    |record| {
+        let text = describe(&record);
+        records.push(record);
+        text
     }
 }
 

@@ -2,10 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 
-use super::protocol::{Command, Plan, Report, Which};
-use super::{Demo, PATIENCE};
+use super::Demo;
+use super::protocol::{Command, Plan, Which};
 use crate::record::{Path, Record, Wait};
 use crate::units;
 
@@ -86,7 +86,6 @@ impl Demo {
             self.progress.step(&name);
             let (client, server) = (&self.guests[client], &self.guests[server]);
             let with = server.place.number;
-            self.crew.tell(server.member, &Command::Serve { on })?;
             let plan = plan(until.saturating_duration_since(Instant::now()), left);
             let order = Command::Measure {
                 on,
@@ -96,41 +95,27 @@ impl Demo {
                 wait,
                 plan,
             };
-            self.crew.tell(client.member, &order)?;
-            let (client, server) = (client.member, server.member);
-            let outcome = self.collect(client).with_context(|| name.clone())?;
-            self.crew.tell(server, &Command::Halt)?;
-            match self.crew.next(PATIENCE, "a guest stopped serving")? {
-                (member, Report::Halted) if member == server => {}
-                (_, other) => bail!("a guest said {other:?} instead of stopping to serve"),
-            }
-            self.progress.finish(&outcome);
+            let ends = (client.member, server.member);
+            let (progress, records) = (&mut self.progress, &mut self.records);
+            // The first is the one for the smallest messages.
+            let mut outcome = None;
+            self.crew
+                .measure(ends, on, &order, |record| {
+                    let text = describe(&record);
+                    progress.detail(&text);
+                    outcome.get_or_insert_with(|| text.clone());
+                    records.push(record);
+                    text
+                })
+                .context(name)?;
+            self.progress.finish(&outcome.unwrap_or_default());
         }
         Ok(())
     }
-
-    /// Takes a leg's results in. Returns the one for the smallest messages, in words.
-    fn collect(&mut self, client: super::Member) -> anyhow::Result<String> {
-        let (mut outcome, mut doing) = (String::new(), "the first messages were sent".to_owned());
-        loop {
-            match self.crew.next(PATIENCE, &doing)? {
-                (member, Report::Halted) if member == client => return Ok(outcome),
-                (_, Report::Measured { record }) => {
-                    let text = describe(&record);
-                    self.progress.detail(&text);
-                    doing = format!("the next figure after this one was measured: {text}");
-                    if outcome.is_empty() {
-                        outcome = text;
-                    }
-                    self.records.push(record);
-                }
-                (_, other) => bail!("a guest said {other:?} during a measurement"),
-            }
-        }
-    }
 }
 
-fn describe(record: &Record) -> String {
+/// A figure in words.
+pub(crate) fn describe(record: &Record) -> String {
     match record {
         Record::PingPong(r) => format!(
             "{} in {} (half round trip)",

@@ -4,10 +4,11 @@
 //! with hidden subcommands), on hosts that are network namespaces where the machine allows that.
 
 pub(crate) mod crew;
+pub(crate) mod dialogue;
 mod exchange;
 pub(crate) mod guest;
 pub(crate) mod hosts;
-mod measure;
+pub(crate) mod measure;
 pub(crate) mod parts;
 pub(crate) mod protocol;
 mod restart;
@@ -15,12 +16,12 @@ mod stream;
 pub(crate) mod verify;
 
 use std::collections::BTreeMap;
-use std::path::Path as FilePath;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 
 use self::crew::{Crew, Member};
+use self::dialogue::PATIENCE;
 use self::hosts::{Joint, Site};
 use self::protocol::{Command, GuestPlace, Report};
 use crate::cli::DemoArgs;
@@ -32,9 +33,6 @@ use crate::units;
 
 pub(crate) use parts::{die_with_parent, monotonic_ns};
 pub(crate) use protocol::Place;
-
-/// How long any one answer of a guest may take before the demo gives up.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Names of the two hosts; guests are called after them: a1, a2, b1, b2.
 const HOSTS: [&str; 2] = ["a", "b"];
@@ -104,35 +102,24 @@ impl Demo {
                 waiting.insert(member, name);
             }
         }
-        while !waiting.is_empty() {
-            let (member, report) = self.crew.next(PATIENCE, "guests attached")?;
-            if let (Some(name), Report::Ready { guest: place }) = (waiting.remove(&member), report)
-            {
-                self.guests.push(Guest {
-                    member,
-                    name,
-                    place,
-                });
-            }
+        for (member, place) in self.crew.ready(waiting.keys().copied().collect())? {
+            let name = waiting.remove(&member).unwrap_or_default();
+            self.guests.push(Guest {
+                member,
+                name,
+                place,
+            });
         }
-        self.guests.sort_by_key(|guest| guest.place.number);
         Ok(())
     }
 
     fn connect(&mut self) -> anyhow::Result<()> {
         self.progress.step("Connecting all to all");
-        let guests: Vec<GuestPlace> = self
-            .guests
-            .iter()
-            .map(|guest| guest.place.clone())
+        let guests = self.guests.iter();
+        let guests: Vec<_> = guests
+            .map(|guest| (guest.member, guest.place.clone()))
             .collect();
-        self.tell_all(&Command::Connect { guests })?;
-        for _ in 0..self.guests.len() {
-            match self.crew.next(PATIENCE, "guests connected")?.1 {
-                Report::Connected => {}
-                other => bail!("a guest said {other:?} instead of connecting"),
-            }
-        }
+        self.crew.connect(&guests)?;
         let count = self.guests.len();
         self.progress
             .finish(&format!("{} connections", count * (count - 1)));
@@ -207,7 +194,11 @@ impl Demo {
         if !args.no_perf {
             text = format!("\n{}\n\n", table::summary(&self.records));
         }
-        let (verdicts, page, json) = (table::verdicts(&self.records), show(&page), show(&json));
+        let (verdicts, page, json) = (
+            table::verdicts(&self.records),
+            output::place(&page),
+            output::place(&json),
+        );
         output::print(&format!(
             "{text}{verdicts}\nPlots: {page}\nRecords: {json}\n"
         ))?;
@@ -220,14 +211,6 @@ impl Demo {
         }
         Ok(())
     }
-}
-
-/// A path that can be opened wherever the reader is.
-fn show(path: &FilePath) -> String {
-    path.canonicalize()
-        .unwrap_or_else(|_| path.to_owned())
-        .display()
-        .to_string()
 }
 
 fn about(joint: &Joint, begun: Instant) -> html::About {
