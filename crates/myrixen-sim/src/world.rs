@@ -67,6 +67,14 @@ enum Pending {
     Timer(usize),
     /// A program loses patience with a receive.
     Withdraw { life: Life, post: PostId },
+    /// A driver that has asked for what it could read has waited for long enough.
+    ReadAfterAll {
+        life: Life,
+        pull: PullId,
+        offer: u32,
+        to: RegionId,
+        len: u32,
+    },
     /// Offered data has been read, or not.
     Fetched {
         life: Life,
@@ -321,6 +329,18 @@ impl<'a> World<'a> {
                 to,
                 len,
             } => self.fetched(life, pull, offer, to, len),
+            Pending::ReadAfterAll {
+                life,
+                pull,
+                offer,
+                to,
+                len,
+            } => {
+                if self.reads_after_all(life, pull) {
+                    self.fetched(life, pull, offer, to, len)?;
+                }
+                Ok(())
+            }
             Pending::Retry { life, to } => self.retry(life, to),
         }
     }

@@ -1,11 +1,13 @@
 //! Getting the data of large messages: by fetching what is offered, else by PULL (specification, sections 7.3, 7.4).
 
+mod offered;
+
 use std::collections::VecDeque;
 
 use super::Endpoint;
 use super::arrive::Via;
 use super::counters::Ignored;
-use super::event::{Envelope, Event, FetchFailed, Placement, Status, Target, Transmit};
+use super::event::{Envelope, Event, Placement, Status, Target, Transmit};
 use super::ids::{OfferId, PathId, PullId, RegionId};
 use super::incoming::Body;
 use super::receive::{Wait, received_status};
@@ -47,6 +49,8 @@ pub(super) struct Pull {
     /// Bytes to be transferred: what of the message fits the buffer.
     total: u32,
     stage: Stage,
+    /// What may be read if the partner is slow to answer.
+    offer: Option<OfferId>,
     pub(super) path: PathId,
     /// P and K of the path.
     payload: u32,
@@ -180,6 +184,7 @@ impl Endpoint {
             rdma_offset,
             total,
             stage: Stage::Waiting,
+            offer: None,
             path,
             payload: 1,
             block: 1,
@@ -204,28 +209,6 @@ impl Endpoint {
             offer => {
                 self.free_offer(offer);
                 self.run_pull(now, pull);
-            }
-        }
-    }
-
-    /// How a fetch went. What could not be fetched is pulled. Of a pull that has ended meanwhile nothing comes.
-    pub fn fetched(&mut self, now: Time, pull: PullId, result: Result<(), FetchFailed>) {
-        let Some(key) = pull.find(&self.pulls) else {
-            return;
-        };
-        let Stage::Fetching(offer) = self.pulls[key].stage else {
-            return;
-        };
-        self.pulls[key].stage = Stage::Waiting;
-        self.emit(Event::OfferFreed { offer });
-        match result {
-            Ok(()) => {
-                self.counters.fetches = self.counters.fetches.wrapping_add(1);
-                self.finish_pull(now, key);
-            }
-            Err(FetchFailed) => {
-                self.counters.fetches_failed = self.counters.fetches_failed.wrapping_add(1);
-                self.run_pull(now, key);
             }
         }
     }
@@ -471,21 +454,33 @@ impl Endpoint {
 
     /// Takes a pull out, with all that refers to it. Its slot serves the next one.
     fn take_pull(&mut self, now: Time, key: Key) -> Option<Pull> {
-        self.stop_asking(key);
-        let mut pull = self.pulls.remove(key)?;
-        self.slots.spare.push(std::mem::take(&mut pull.window));
-        match pull.stage {
-            Stage::Fetching(offer) => self.emit(Event::OfferFreed { offer }),
-            Stage::Waiting => {}
-            Stage::Running { slot, .. } => {
-                if let Some(place) = self.slots.slots.get_mut(usize::from(slot)) {
-                    *place = Key::NIL;
-                }
-                self.slots.free.push(slot);
-                self.run_waiting(now);
-            }
+        if let Some(Pull {
+            stage: Stage::Fetching(offer),
+            ..
+        }) = self.pulls.peek(key)
+        {
+            self.emit(Event::OfferFreed { offer: *offer });
         }
+        self.leave_slot(now, key, Stage::Waiting);
+        let mut pull = self.pulls.remove(key)?;
+        self.free_offer(pull.offer.take());
+        self.slots.spare.push(std::mem::take(&mut pull.window));
         Some(pull)
+    }
+
+    /// What the pull has asked for counts no more, and another one has its slot.
+    fn leave_slot(&mut self, now: Time, key: Key, stage: Stage) {
+        self.stop_asking(key);
+        let Some(pull) = self.pulls.peek_mut(key) else {
+            return;
+        };
+        if let Stage::Running { slot, .. } = std::mem::replace(&mut pull.stage, stage) {
+            if let Some(place) = self.slots.slots.get_mut(usize::from(slot)) {
+                *place = Key::NIL;
+            }
+            self.slots.free.push(slot);
+            self.run_waiting(now);
+        }
     }
 
     /// A slot is free.

@@ -100,6 +100,11 @@ impl Window {
         self.limit
     }
 
+    /// The first frame that has not arrived.
+    pub(super) fn base(&self) -> u32 {
+        self.base
+    }
+
     pub(super) fn is_complete(&self) -> bool {
         self.base >= self.frames
     }

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use mxoe::engine::{
-    ClaimedReceive, Connect, Event, Filter, PartnerId, Receive, RequestId, Send, Space, Status,
+    ClaimedReceive, Connect, Event, Filter, OfferId, PartnerId, PullId, Receive, RegionId,
+    RequestId, Send, Space, Status,
 };
 use mxoe::time::Time;
 
@@ -11,6 +12,7 @@ use super::{Pending, World, tell};
 use crate::node::{Asked, Contact, ContactState, Request, token};
 use crate::oracle::{Got, Life, Posting, Sending};
 use crate::payload;
+use crate::rng::Ppm;
 use crate::scenario::{Drain, GIVE_UP, Give, Happening, MessageId, What};
 use crate::violation::Violation;
 
@@ -22,6 +24,8 @@ const DRAIN_DEPTH: usize = 2;
 const RETRY: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(500));
 /// Flips in a key make it a wrong one.
 const WRONG: u32 = 0x5555_5555;
+/// How often drivers ask for data that they could read.
+const ASKS_FIRST: Ppm = Ppm::percent(50);
 
 impl World<'_> {
     /// A program does what the scenario plans.
@@ -522,27 +526,7 @@ impl World<'_> {
                 offer,
                 to,
                 len,
-            } => {
-                let life = node.life;
-                if !node.offers.contains_key(&offer.0) {
-                    return Err(Violation::BadOffer {
-                        node: index,
-                        offer: offer.0,
-                    });
-                }
-                let at = self.now + self.rng.up_to(Duration::from_micros(100));
-                self.schedule(
-                    at,
-                    Pending::Fetched {
-                        life,
-                        pull,
-                        offer: offer.0,
-                        to,
-                        len,
-                    },
-                );
-                Ok(())
-            }
+            } => self.offered(index, pull, offer, to, len),
             Event::OfferFreed { offer } => {
                 let known = node.offers.remove(&offer.0);
                 known.map(|_| ()).ok_or(Violation::BadOffer {
@@ -552,6 +536,47 @@ impl World<'_> {
             }
             Event::Unexpected { .. } => Ok(()),
         }
+    }
+
+    /// Data can be read where it is: it is, or its owner is asked for it first.
+    fn offered(
+        &mut self,
+        index: usize,
+        pull: PullId,
+        OfferId(offer): OfferId,
+        to: RegionId,
+        len: u32,
+    ) -> Result<(), Violation> {
+        let Some(node) = &mut self.nodes[index] else {
+            return Ok(());
+        };
+        let life = node.life;
+        if !node.offers.contains_key(&offer) {
+            return Err(Violation::BadOffer { node: index, offer });
+        }
+        let asks = self.rng.chance(ASKS_FIRST) && node.endpoint.pull_first(self.now, pull);
+        let (within, what) = if asks {
+            let read = Pending::ReadAfterAll {
+                life,
+                pull,
+                offer,
+                to,
+                len,
+            };
+            (Duration::from_millis(1), read)
+        } else {
+            let read = Pending::Fetched {
+                life,
+                pull,
+                offer,
+                to,
+                len,
+            };
+            (Duration::from_micros(100), read)
+        };
+        let at = self.now + self.rng.up_to(within);
+        self.schedule(at, what);
+        Ok(())
     }
 
     /// A request has ended: it must have been in progress, under this name.

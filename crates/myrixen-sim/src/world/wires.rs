@@ -339,6 +339,14 @@ impl World<'_> {
         self.through_network(flight.to, to, nic, bytes);
     }
 
+    /// Whether what was asked for has not come yet, so that it is to be read.
+    pub(super) fn reads_after_all(&mut self, life: Life, pull: mxoe::engine::PullId) -> bool {
+        let now = self.now;
+        let node = self.nodes[life.node].as_mut();
+        node.filter(|node| node.life == life)
+            .is_some_and(|node| node.endpoint.read_after_all(now, pull).is_some())
+    }
+
     /// Offered data is read now, unless it cannot be.
     pub(super) fn fetched(
         &mut self,

@@ -46,6 +46,8 @@ enum Step {
     Cancel,
     Connect,
     Fetched(bool),
+    /// The driver asks first, or has asked for long enough.
+    PullFirst(bool),
     Forget,
 }
 
@@ -216,6 +218,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(Step::Cancel),
         1 => Just(Step::Connect),
         1 => any::<bool>().prop_map(Step::Fetched),
+        1 => any::<bool>().prop_map(Step::PullFirst),
         1 => Just(Step::Forget),
     ]
 }
@@ -393,6 +396,15 @@ impl Victim {
                         Err(crate::engine::FetchFailed)
                     };
                     self.endpoint.fetched(self.now, pull, result);
+                }
+            }
+            Step::PullFirst(first) => {
+                if let Some(&pull) = self.fetches.last() {
+                    if first {
+                        self.endpoint.pull_first(self.now, pull);
+                    } else {
+                        self.endpoint.read_after_all(self.now, pull);
+                    }
                 }
             }
             Step::Forget => {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::addr::{Address, EndpointId, NicAddr};
 use crate::engine::{
     Arrival, Config, Connect, Endpoint, Event, Gone, OfferId, PartnerId, PathId, PathProfile,
-    Placement, Receive, RegionId, RequestId, Send, SendMode, Slice, Space, Status, Target,
+    Placement, PullId, Receive, RegionId, RequestId, Send, SendMode, Slice, Space, Status, Target,
 };
 use crate::frame::{Dialect, HEAD_BYTES};
 use crate::matching::hash::splitmix;
@@ -34,6 +34,10 @@ pub(super) struct Host {
     offers: HashMap<u32, Vec<u8>>,
     /// Whether reading it works.
     pub(super) fetches: bool,
+    /// Whether what can be read is asked for first.
+    pub(super) asks_first: bool,
+    /// What was: pull, offer, region, length.
+    asked: Vec<(PullId, OfferId, RegionId, u32)>,
     pub(super) events: Vec<Event>,
 }
 
@@ -46,6 +50,8 @@ impl Host {
             stores: HashMap::new(),
             offers: HashMap::new(),
             fetches: true,
+            asks_first: false,
+            asked: vec![],
             events: vec![],
         }
     }
@@ -103,6 +109,11 @@ impl Host {
                     to,
                     len,
                 } => {
+                    if self.asks_first {
+                        assert!(self.endpoint.pull_first(now, pull));
+                        self.asked.push((pull, offer, to, len));
+                        continue;
+                    }
                     let result = if self.fetches {
                         let bytes = self.offers[&offer.0][..len as usize].to_vec();
                         self.regions[to.0 as usize][..len as usize].copy_from_slice(&bytes);
@@ -120,6 +131,25 @@ impl Host {
                 event => self.events.push(event),
             }
         }
+    }
+
+    /// Reads what was asked for and has not come. Gives the bytes that were not read, since they had come.
+    pub(super) fn read_asked(&mut self, now: Time) -> u32 {
+        let mut came = 0;
+        for (pull, offer, to, len) in std::mem::take(&mut self.asked) {
+            let Some(done) = self.endpoint.read_after_all(now, pull) else {
+                assert_eq!(self.endpoint.pull_advanced(pull), None);
+                continue;
+            };
+            assert!(self.endpoint.pull_advanced(pull).is_some());
+            came += done;
+            let (done, len) = (done as usize, len as usize);
+            let bytes = self.offers[&offer.0][done..len].to_vec();
+            self.regions[to.0 as usize][done..len].copy_from_slice(&bytes);
+            self.endpoint.fetched(now, pull, Ok(()));
+        }
+        self.process_events(now);
+        came
     }
 
     /// The partner at an address, which must be known.
