@@ -256,7 +256,8 @@ impl Shared {
         let mut found = done(&mut guarded);
         if found.is_none() {
             self.turn_back_end();
-            guarded.turn(self.recent());
+            // Who looks once without waiting will look again, as a rule.
+            guarded.turn(self.recent(), true);
             guarded = self.let_handler_look(guarded);
             found = done(&mut guarded);
         }
@@ -299,7 +300,8 @@ impl Shared {
         let (mut idle_since, mut idle) = (now, false);
         loop {
             guarded.core.sent = false;
-            let busy = self.turn_back_end() | guarded.turn(now);
+            let looks_on = guarded.looks_on();
+            let busy = self.turn_back_end() | guarded.turn(now, looks_on);
             if busy {
                 if std::mem::take(&mut idle) {
                     guarded.polling.came_after(now.since(idle_since));
@@ -437,6 +439,15 @@ impl Guarded {
         self.core.rung(&ready);
         ready.clear();
         self.ready = ready;
+    }
+
+    /// Whoever waits looks on for a while before it sleeps.
+    fn looks_on(&self) -> bool {
+        match self.wait {
+            Wait::Spin => true,
+            Wait::Sleep => false,
+            Wait::Adaptive(limit) => !limit.is_zero() && !self.polling.time().is_zero(),
+        }
     }
 
     /// The leader sleeps past a timer that has been set since.
