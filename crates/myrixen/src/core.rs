@@ -111,7 +111,7 @@ impl Core {
                 busy |= self.receive(now, at);
             }
         }
-        busy |= self.fetch(now, looks_on, !busy);
+        busy |= self.fetch(now, looks_on);
         if self.engine.next_timeout().is_some_and(|due| due <= now) {
             self.engine.handle_timeout(now);
             self.events();
@@ -148,6 +148,7 @@ impl Core {
             }
         }
         if taken > 0 {
+            self.paths[at].promptness.heard();
             self.paths[at].release();
         } else if self.is_over(at) {
             self.lose(at);
@@ -351,7 +352,7 @@ impl Core {
                     self.fetches
                         .add(Fetch::new(pull, offer, to, len as usize, path));
                 }
-                Event::OfferFreed { offer } => self.offers.remove(offer),
+                Event::OfferFreed { offer } => self.offer_freed(offer),
                 Event::Unexpected { id, envelope } => {
                     self.announced.push_back(Announced { id, envelope });
                 }

@@ -76,8 +76,9 @@ impl Fetches {
 /// Whether the other end of a channel answers at once when it seems awake: it may be computing.
 #[derive(Default)]
 pub(crate) struct Promptness {
-    /// When something that was asked for last came.
-    advanced: Time,
+    /// Since when nothing has come of it, as far as we have looked; `None` when something came in the last turn. What we did meanwhile
+    /// does not count against it.
+    silent_since: Option<Time>,
     /// Messages that are read without asking after it did not answer: more each time.
     spared: u8,
     left: u8,
@@ -91,12 +92,14 @@ impl Promptness {
         ask
     }
 
-    fn advanced(&mut self, at: Time) {
-        self.advanced = self.advanced.max(at);
+    /// Something has come, or we have not looked.
+    pub(crate) fn heard(&mut self) {
+        self.silent_since = None;
     }
 
-    fn is_late(&self, now: Time, patience: Duration) -> bool {
-        now.since(self.advanced) >= patience
+    /// Nothing has come in this turn.
+    fn is_late(&mut self, now: Time, patience: Duration) -> bool {
+        now.since(*self.silent_since.get_or_insert(now)) >= patience
     }
 
     /// It has sent everything, or kept us waiting.
@@ -112,17 +115,18 @@ impl Promptness {
 }
 
 impl Core {
-    /// Reads offered data, one step, or asks for it. True if anything was done. `quiet` says that nothing has arrived in this turn.
-    pub(crate) fn fetch(&mut self, now: Time, looks_on: bool, quiet: bool) -> bool {
-        /// More than that are looked through in every turn.
-        const MANY: usize = 64;
-        let look = quiet || self.fetches.asked.len() > MANY;
-        let mut busy = look && self.read_overdue(now, PATIENCE);
+    /// Reads offered data, one step, or asks for it. True if anything was done.
+    pub(crate) fn fetch(&mut self, now: Time, looks_on: bool) -> bool {
         if let Some(fetch) = self.fetches.reads.pop_front() {
             self.begin_or_go_on(now, fetch, looks_on);
-            busy = true;
+            for fetch in &self.fetches.asked {
+                if let Some(path) = fetch.path_in(&mut self.paths) {
+                    path.promptness.heard();
+                }
+            }
+            return true;
         }
-        busy
+        self.read_overdue(now, PATIENCE)
     }
 
     /// Nobody looks on any more: what has been asked for is to be read.
@@ -133,29 +137,20 @@ impl Core {
     /// What was asked for is to be read if nothing has come by its path for so long. True if there is such.
     fn read_overdue(&mut self, now: Time, patience: Duration) -> bool {
         let asked = &mut self.fetches.asked;
-        // Those of one path wait for each other.
-        for fetch in asked.iter() {
-            let advanced = self.engine.pull_advanced(fetch.pull);
-            if let (Some(advanced), Some(path)) = (advanced, fetch.path_in(&mut self.paths)) {
-                path.promptness.advanced(advanced);
-            }
-        }
-        let mut at = 0;
         let before = self.fetches.reads.len();
+        let mut at = 0;
         while let Some(fetch) = asked.get(at) {
-            let over = self.engine.pull_advanced(fetch.pull).is_none();
             let path = fetch.path_in(&mut self.paths);
-            let late = path
-                .as_ref()
-                .is_none_or(|path| path.promptness.is_late(now, patience));
-            if !over && !late {
+            let late = path.is_none_or(|path| {
+                let late = path.promptness.is_late(now, patience);
+                if late && !patience.is_zero() {
+                    path.promptness.learn(false);
+                }
+                late
+            });
+            if !late {
                 at += 1;
                 continue;
-            }
-            if let Some(path) = path
-                && !patience.is_zero()
-            {
-                path.promptness.learn(over);
             }
             let mut fetch = asked.swap_remove(at);
             if let Some(done) = self.engine.read_after_all(now, fetch.pull) {
@@ -165,6 +160,18 @@ impl Core {
             }
         }
         self.fetches.reads.len() > before
+    }
+
+    /// An offer is over: what was asked for has come, or never will.
+    pub(crate) fn offer_freed(&mut self, offer: OfferId) {
+        self.offers.remove(offer);
+        let asked = &mut self.fetches.asked;
+        if let Some(at) = asked.iter().position(|fetch| fetch.offer == offer) {
+            let fetch = asked.swap_remove(at);
+            if let Some(path) = fetch.path_in(&mut self.paths) {
+                path.promptness.learn(true);
+            }
+        }
     }
 
     fn begin_or_go_on(&mut self, now: Time, mut fetch: Fetch, looks_on: bool) {
