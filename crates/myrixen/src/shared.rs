@@ -284,18 +284,20 @@ impl Shared {
         self.drive(timeout, |core, _| core.requests.take(key))
     }
 
-    /// Works for the endpoint until `done` says so. `None` when the time is over.
+    /// Works for the endpoint until `done` says so. `None` when the time is over. `done` is told whether there is nothing more to be done
+    /// that could help: first no, then whether a turn has found nothing, or many have not sufficed.
     pub(crate) fn drive<T>(
         &self,
         timeout: Option<Duration>,
-        mut done: impl FnMut(&mut Core, Time) -> Option<T>,
+        mut done: impl FnMut(&mut Core, bool) -> Option<T>,
     ) -> Option<T> {
         let mut guarded = self.enter();
         let mut now = self.recent();
-        if let Some(found) = done(&mut guarded, now) {
+        if let Some(found) = done(&mut guarded, false) {
             self.leave(guarded);
             return Some(found);
         }
+        let mut turns = 0_u32;
         let deadline = timeout.map(|timeout| self.fabric.clock.deadline(timeout));
         let (mut idle_since, mut idle) = (now, false);
         loop {
@@ -309,7 +311,8 @@ impl Shared {
                 idle_since = now;
             }
             guarded = self.let_handler_look(guarded);
-            if let Some(found) = done(&mut guarded, now) {
+            turns = turns.saturating_add(1);
+            if let Some(found) = done(&mut guarded, !busy || turns >= MANY_TURNS) {
                 self.leave(guarded);
                 return Some(found);
             }
@@ -534,6 +537,8 @@ impl Shared {
 
 /// Looks at the rings between two turns of whoever waits by looking: some hundred nanoseconds in which others wait for the lock.
 const LOOKS: u32 = 32;
+/// Whoever can go on without what it waits for does so after this many turns, however busy they are.
+const MANY_TURNS: u32 = 64;
 /// How long closing an endpoint waits for the last acknowledgements.
 const LINGER: Duration = Duration::from_secs(2);
 /// How long it waits for another domain to let go of its pages: one that hangs does not hold us up for ever.
