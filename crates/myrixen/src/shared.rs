@@ -151,6 +151,11 @@ impl Shared {
         self.fabric.clock.recent()
     }
 
+    /// As [`myrixen_platform::Clock::fine`].
+    fn fine(&self) -> Time {
+        self.fabric.clock.fine()
+    }
+
     /// Wakes whoever sleeps on the doorbells, so that it looks at everything anew.
     pub(crate) fn rouse(&self) {
         self.wakeup.wake();
@@ -285,7 +290,7 @@ impl Shared {
     }
 
     /// Works for the endpoint until `done` says so. `None` when the time is over. `done` is told whether there is nothing more to be done
-    /// that could help: first no, then whether a turn has found nothing, or many have not sufficed.
+    /// that could help: first no, then whether turns have found nothing, or many have not sufficed.
     pub(crate) fn drive<T>(
         &self,
         timeout: Option<Duration>,
@@ -297,7 +302,7 @@ impl Shared {
             self.leave(guarded);
             return Some(found);
         }
-        let mut turns = 0_u32;
+        let (mut turns, mut fruitless) = (0_u32, 0_u32);
         let deadline = timeout.map(|timeout| self.fabric.clock.deadline(timeout));
         let (mut idle_since, mut idle) = (now, false);
         loop {
@@ -312,11 +317,14 @@ impl Shared {
             }
             guarded = self.let_handler_look(guarded);
             turns = turns.saturating_add(1);
-            if let Some(found) = done(&mut guarded, !busy || turns >= MANY_TURNS) {
+            fruitless = if busy { 0 } else { fruitless + 1 };
+            let over = deadline.is_some_and(|deadline| deadline <= now);
+            let helpless = !busy && (over || !looks_on || fruitless >= FRUITLESS_TURNS);
+            if let Some(found) = done(&mut guarded, helpless || turns >= MANY_TURNS) {
                 self.leave(guarded);
                 return Some(found);
             }
-            if deadline.is_some_and(|deadline| deadline <= now) {
+            if over {
                 self.leave(guarded);
                 return None;
             }
@@ -348,7 +356,7 @@ impl Shared {
                 continue;
             }
             // Only who polls for a time needs to know how much of it is over.
-            now = if learns { self.now() } else { self.recent() };
+            now = if learns { self.fine() } else { self.recent() };
         }
     }
 
@@ -537,7 +545,10 @@ impl Shared {
 
 /// Looks at the rings between two turns of whoever waits by looking: some hundred nanoseconds in which others wait for the lock.
 const LOOKS: u32 = 32;
-/// Whoever can go on without what it waits for does so after this many turns, however busy they are.
+/// Whoever can go on without what it waits for, at some cost, does so after this many turns that have found nothing: a microsecond or two, in which a
+/// partner that looks on has answered.
+const FRUITLESS_TURNS: u32 = 8;
+/// The same after this many, however busy they are.
 const MANY_TURNS: u32 = 64;
 /// How long closing an endpoint waits for the last acknowledgements.
 const LINGER: Duration = Duration::from_secs(2);
@@ -555,6 +566,11 @@ impl Clock {
     /// As [`myrixen_platform::Clock::recent`].
     pub(crate) fn recent(&self) -> Time {
         Time::ZERO + self.0.recent()
+    }
+
+    /// As [`myrixen_platform::Clock::fine`].
+    pub(crate) fn fine(&self) -> Time {
+        Time::ZERO + self.0.fine()
     }
 
     /// As [`myrixen_platform::Clock::deadline`].
