@@ -59,6 +59,8 @@ pub(crate) struct Core {
     pub(crate) eager_max: u32,
     /// Direct channels are wanted.
     direct: bool,
+    /// Whoever sends drives the back end next, or rings.
+    driven: bool,
     store: Store,
     pub(crate) offers: Offers,
     pub(crate) fetches: Fetches,
@@ -75,6 +77,8 @@ pub(crate) struct Start {
     pub(crate) eager_max: u32,
     /// Direct channels are wanted.
     pub(crate) direct: bool,
+    /// The program drives the back end.
+    pub(crate) driven: bool,
     pub(crate) guards: Option<Guards>,
 }
 
@@ -94,6 +98,7 @@ impl Core {
             dialect: start.dialect,
             eager_max: start.eager_max,
             direct: start.direct,
+            driven: start.driven,
             store: Store::default(),
             offers: Offers::default(),
             fetches: Fetches::default(),
@@ -246,10 +251,23 @@ impl Core {
             sent = true;
         }
         if sent {
-            self.paths[at].ring();
-            self.sent |= self.paths[at].direct.is_none();
+            let path = &mut self.paths[at];
+            let back_end = path.direct.is_none();
+            if !(back_end && self.driven) {
+                path.ring();
+            }
+            self.sent |= back_end;
         }
         Ok(sent)
+    }
+
+    /// Rings a back end that was to be driven, and could not be.
+    pub(crate) fn ring_back_end(&mut self) {
+        for (_, path) in &mut self.paths {
+            if path.direct.is_none() && !path.dead {
+                path.ring();
+            }
+        }
     }
 
     /// The hint for a rendezvous on a channel whose other end can read us.

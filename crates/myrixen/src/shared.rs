@@ -13,7 +13,7 @@ use mxoe::time::Time;
 use myrixen_platform::{Polling, Ready, WaitSet, Waker as BellWaker};
 
 use crate::core::Core;
-use crate::driver::{Bed, Driver, Rest};
+use crate::driver::{Bed, Rest, Watched};
 use crate::fabric::Inner;
 use crate::path::{Path, Wait};
 use crate::request::{Key, Outcome};
@@ -39,6 +39,8 @@ pub(crate) struct Guarded {
     polling: Polling,
     /// The doorbells that ended the last sleep and were not taken note of yet.
     ready: Vec<Ready>,
+    /// Room for the uplinks to sleep on.
+    uplinks: Vec<Watched>,
 }
 
 impl std::ops::Deref for Guarded {
@@ -125,6 +127,7 @@ impl Shared {
                 wait: parts.wait,
                 polling: Polling::new(Duration::ZERO),
                 ready: Vec::new(),
+                uplinks: Vec::new(),
             }),
             handler: parts.handler,
             told: Condvar::new(),
@@ -210,7 +213,7 @@ impl Shared {
     pub(crate) fn leave(&self, mut guarded: MutexGuard<'_, Guarded>) {
         self.mind_timers(&mut guarded);
         if std::mem::take(&mut guarded.core.sent) {
-            self.turn_back_end();
+            self.turn_back_end(&mut guarded.core);
         }
         if guarded.is_quiet() {
             return;
@@ -239,11 +242,15 @@ impl Shared {
     }
 
     /// Lets a back end that we drive look at its rings and uplinks. True if it had anything to do.
-    fn turn_back_end(&self) -> bool {
-        self.fabric
-            .driver
-            .as_ref()
-            .is_some_and(|driver| driver.turn())
+    fn turn_back_end(&self, core: &mut Core) -> bool {
+        let Some(driver) = &self.fabric.driver else {
+            return false;
+        };
+        let turn = driver.turn();
+        if !turn.saw_all {
+            core.ring_back_end();
+        }
+        turn.busy
     }
 
     /// The handler of unexpected messages sees them before anybody else.
@@ -260,7 +267,7 @@ impl Shared {
         let mut guarded = self.enter();
         let mut found = done(&mut guarded);
         if found.is_none() {
-            self.turn_back_end();
+            self.turn_back_end(&mut guarded.core);
             // Who looks once without waiting will look again, as a rule.
             guarded.turn(self.recent(), true);
             guarded = self.let_handler_look(guarded);
@@ -308,7 +315,7 @@ impl Shared {
         loop {
             guarded.core.sent = false;
             let looks_on = guarded.looks_on();
-            let busy = self.turn_back_end() | guarded.turn(now, looks_on);
+            let busy = self.turn_back_end(&mut guarded.core) | guarded.turn(now, looks_on);
             if busy {
                 if std::mem::take(&mut idle) {
                     guarded.polling.came_after(now.since(idle_since));
@@ -386,15 +393,20 @@ impl Shared {
         let Some(due) = guarded.begin_sleep(now) else {
             return guarded;
         };
+        if std::mem::take(&mut guarded.core.sent) {
+            self.turn_back_end(&mut guarded.core);
+        }
         let mut due = [due, deadline].into_iter().flatten().min();
         let driver = self.fabric.driver.as_deref();
-        match driver.map(Driver::prepare_sleep) {
+        let mut uplinks = std::mem::take(&mut guarded.uplinks);
+        match driver.map(|driver| driver.prepare_sleep(&mut uplinks)) {
             None | Some(Rest::Asleep(None)) => {}
             Some(Rest::Asleep(Some(time))) => {
                 let look = now + time;
                 due = Some(due.map_or(look, |due| due.min(look)));
             }
             Some(Rest::Awake) => {
+                guarded.uplinks = uplinks;
                 self.end_sleep(&mut guarded);
                 return guarded;
             }
@@ -403,15 +415,16 @@ impl Shared {
         drop(guarded);
         // Waiting fails only for a set that does not exist, and then there is nothing to wait for.
         let timeout = due.map(|due| due.since(now));
-        let _ = match &self.bed {
-            Some(bed) => bed.wait(&self.bells, timeout, &mut ready),
-            None => self.bells.wait(timeout, &mut ready),
-        };
-        if let Some(driver) = driver {
-            driver.wake_up();
+        match (&self.bed, driver) {
+            (Some(bed), Some(driver)) => {
+                let rung = bed.wait(&self.bells, &uplinks, timeout, &mut ready);
+                driver.wake_up(rung.unwrap_or(true));
+            }
+            _ => drop(self.bells.wait(timeout, &mut ready)),
         }
         let mut guarded = self.lock();
         guarded.ready = ready;
+        guarded.uplinks = uplinks;
         self.end_sleep(&mut guarded);
         guarded
     }
@@ -497,6 +510,7 @@ impl Drop for Shared {
         let now = self.now();
         guarded.core.engine.close(now);
         guarded.core.transmit(now);
+        self.turn_back_end(&mut guarded.core);
         self.end_directs(&mut guarded.core);
         drop(guarded);
         self.wait_for_pages(|path| path.direct.is_some());
