@@ -372,7 +372,7 @@ impl Endpoint {
                     length: slice.len,
                     fragment: outgoing.fragment,
                 };
-                if u32::from(medium.fragment) >= medium.fragments(dialect) {
+                if medium.fragment > 0 && u32::from(medium.fragment) >= medium.fragments(dialect) {
                     // Begun on a path of shorter frames, which is gone: what went out there is lost.
                     medium.fragment = 0;
                     outgoing.fragment = 0;
