@@ -412,6 +412,17 @@ pub(crate) struct BenchArgs {
     pub(crate) out: PathBuf,
 }
 
+/// The process in which `myrixen bench` measures matching.
+#[derive(Debug, Args)]
+pub(crate) struct MatchingArgs {
+    /// Entries before the measured ones.
+    #[arg(long, value_delimiter = ',')]
+    pub(crate) lengths: Vec<u64>,
+    /// Time for each length.
+    #[arg(long)]
+    pub(crate) each_ms: u64,
+}
+
 /// One process of a peer that `myrixen bench` measures.
 #[derive(Debug, Args)]
 pub(crate) struct WayArgs {
@@ -439,6 +450,8 @@ pub(crate) enum DemoPart {
     Guest(GuestArgs),
     /// One process of a peer that is measured
     Way(WayArgs),
+    /// The process in which matching is measured
+    Matching(MatchingArgs),
     /// Removes DIR when its standard input ends, however the demo ends
     Janitor { directory: PathBuf },
 }

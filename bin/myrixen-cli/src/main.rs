@@ -7,6 +7,7 @@ mod counters;
 mod decode;
 mod demo;
 mod docs;
+mod held;
 mod info;
 mod measure;
 mod output;

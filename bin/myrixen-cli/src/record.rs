@@ -9,6 +9,8 @@ use std::path::Path as FilePath;
 use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
 
+use crate::held::Held;
+
 /// Which way the measured messages took.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
@@ -263,6 +265,9 @@ pub(crate) enum Record {
     Exchange(Exchange),
     Restart(Restart),
     Ratio(Ratio),
+    /// Its test is any other.
+    #[serde(untagged)]
+    Held(Held),
 }
 
 /// Writes `records` to `file` as a JSON array, one record a line.

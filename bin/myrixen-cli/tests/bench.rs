@@ -26,7 +26,7 @@ fn everybody_has_a_turn_and_is_in_the_records() {
         // They only spin.
         ways.extend(["peer:line", "peer:memcpy"]);
     }
-    let only = ways.join(",");
+    let only = ways.join(",") + ",matching";
     let (well, said) = bench(
         directory.path(),
         &["--quick", "--rounds", "1", "--only", &only],
@@ -54,6 +54,13 @@ fn everybody_has_a_turn_and_is_in_the_records() {
     let ratio =
         |record: &&Value| record["test"] == "ratio" && record["of"] == "native/peer:udp half_rtt 8";
     assert!(records.iter().any(|record| ratio(&record)), "{said}");
+    let matched = |record: &&Value| record["test"] == "match";
+    let matched: Vec<&Value> = records.iter().filter(matched).collect();
+    assert_eq!(matched.len(), 4, "{said}");
+    for one in matched {
+        assert!(one["match_ns"].as_f64().unwrap() > 0.0, "{one}");
+        assert!(one["entries"].as_f64().unwrap() >= 1000.0, "{one}");
+    }
     let page = std::fs::read_to_string(directory.path().join("report.html")).unwrap();
     assert!(page.matches("<svg").count() >= 2);
     assert!(

@@ -16,10 +16,28 @@ pub(super) struct Ours {
     pub(super) guests: (usize, usize),
 }
 
+/// What is ours and has a bar of its own, rather than somebody to be compared with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Cost {
+    /// A message that arrives where many others stand before it.
+    Matching,
+}
+
+impl Cost {
+    const ALL: [Self; 1] = [Self::Matching];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Matching => "matching",
+        }
+    }
+}
+
 /// One contestant.
 #[derive(Clone, Debug)]
 pub(super) enum Contestant {
     Ours(Ours),
+    Cost(Cost),
     /// Measured by this program, in processes of its own.
     Peer(Kind),
     /// Measured by a program that comes with it.
@@ -38,6 +56,7 @@ impl Leg {
     pub(super) fn name(&self) -> String {
         let path = match &self.contestant {
             Contestant::Ours(ours) => ours.path.over(ours.link).to_string(),
+            Contestant::Cost(cost) => return cost.name().to_owned(),
             Contestant::Peer(kind) => kind.path().to_string(),
             Contestant::Program(program) => format!("peer:{}", program.name()),
         };
@@ -103,6 +122,11 @@ pub(super) fn all(cores: usize, only: &[String]) -> anyhow::Result<Vec<Leg>> {
         let waits = program.waits();
         (Contestant::Program(program), 2, waits)
     }));
+    contestants.extend(
+        Cost::ALL
+            .into_iter()
+            .map(|cost| (Contestant::Cost(cost), 1, [Wait::Sleep].as_slice())),
+    );
     let mut legs = Vec::new();
     for (contestant, busy, waits) in contestants {
         for &wait in waits {

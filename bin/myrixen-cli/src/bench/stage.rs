@@ -8,7 +8,7 @@ use anyhow::{Context as _, bail};
 use myrixen_netlab::Lab;
 
 use super::Extent;
-use super::legs::{Contestant, GUESTS, Home, Leg, Ours};
+use super::legs::{Contestant, Cost, GUESTS, Home, Leg, Ours};
 use crate::demo::crew::{Crew, Member};
 use crate::demo::dialogue::PATIENCE;
 use crate::demo::hosts::{Post, Site};
@@ -138,6 +138,7 @@ impl Stage {
         };
         match &leg.contestant {
             Contestant::Ours(ours) => self.ours(ours, leg.wait, plan),
+            Contestant::Cost(Cost::Matching) => self.matching(extent),
             Contestant::Peer(kind) => self.peer(*kind, leg.wait, plan),
             Contestant::Program(program) => program.measure(self, extent),
         }
@@ -164,6 +165,19 @@ impl Stage {
         self.crew
             .measure((client, server), on, &order, keep(&mut records))?;
         Ok(records)
+    }
+
+    fn matching(&mut self, extent: &Extent) -> anyhow::Result<Vec<Record>> {
+        let mut command = self.site.myself();
+        let lengths: Vec<String> = extent.queues.iter().map(u64::to_string).collect();
+        command.args(["demo-part", "matching", "--lengths", &lengths.join(",")]);
+        command.args(["--each-ms", &extent.each.as_millis().to_string()]);
+        let crew = &mut self.crew;
+        let member = self.site.hire(crew, Some(0), "matching", &mut command)?;
+        let mut records = Vec::new();
+        let collected = self.crew.collect(member, keep(&mut records));
+        self.crew.kill(member)?;
+        collected.map(|()| records)
     }
 
     fn peer(&mut self, kind: Kind, wait: Wait, plan: Plan) -> anyhow::Result<Vec<Record>> {

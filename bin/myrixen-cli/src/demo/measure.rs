@@ -136,6 +136,7 @@ pub(crate) fn describe(record: &Record) -> String {
                 units::count(r.msgs_per_s)
             )
         }
+        Record::Held(held) => held.summary(),
         Record::Exchange(_) | Record::Restart(_) | Record::Ratio(_) => String::new(),
     }
 }

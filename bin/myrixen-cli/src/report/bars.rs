@@ -171,7 +171,7 @@ fn side(record: &Record) -> Option<(Side, f64)> {
             let path = r.path.over(r.link.as_deref());
             Some(((Figure::MsgsPerS, r.size, path, r.wait), r.msgs_per_s))
         }
-        Record::Exchange(_) | Record::Restart(_) | Record::Ratio(_) => None,
+        Record::Exchange(_) | Record::Restart(_) | Record::Ratio(_) | Record::Held(_) => None,
     }
 }
 
@@ -213,6 +213,11 @@ impl Sides {
             rounds.sort_by(|a, b| (&a.path, a.wait).cmp(&(&b.path, b.wait)));
         }
         sides
+    }
+
+    /// Nothing was measured that can be compared.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 
     fn add(&mut self, (figure, size, path, wait): Side, value: f64) {

@@ -38,7 +38,7 @@ pub(crate) fn summary(records: &[Record]) -> String {
                     .or_default();
                 line.rate = Some(line.rate.unwrap_or(0.0).max(r.msgs_per_s));
             }
-            Record::Exchange(_) | Record::Restart(_) | Record::Ratio(_) => {}
+            Record::Exchange(_) | Record::Restart(_) | Record::Ratio(_) | Record::Held(_) => {}
         }
     }
     let small = common_size(lines.values().map(|line| &line.latency), 8);
@@ -148,7 +148,9 @@ pub(crate) fn cells(record: &Record) -> Option<[String; 9]> {
                 [dash(), dash(), dash(), dash(), rate],
             )
         }
-        Record::Exchange(_) | Record::Restart(_) | Record::Ratio(_) => return None,
+        Record::Exchange(_) | Record::Restart(_) | Record::Ratio(_) | Record::Held(_) => {
+            return None;
+        }
     };
     let [p50, p99, p999, bandwidth, rate] = figures;
     let (path, wait) = (path.to_string(), wait.to_string());
@@ -179,6 +181,7 @@ pub(crate) fn verdicts(records: &[Record]) -> String {
             )),
             Record::Restart(r) => text.push_str(&restart(r)),
             Record::Ratio(r) => text.push_str(&format!("{}.\n", ratio(r))),
+            Record::Held(held) => text.push_str(&format!("{}.\n", held.verdict())),
             Record::PingPong(_) | Record::Stream(_) | Record::Rate(_) => {}
         }
     }

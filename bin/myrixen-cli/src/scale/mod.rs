@@ -9,7 +9,7 @@ mod crowd;
 mod guests;
 mod hand;
 mod order;
-mod record;
+
 mod setup;
 mod sleep;
 mod system;
@@ -20,9 +20,10 @@ use anyhow::Context as _;
 pub(crate) use args::{ScaleArgs, ScalePart};
 
 use self::args::Part;
-use self::record::Record;
+
 use crate::demo::crew::{Crew, Member};
 use crate::demo::hosts::Site;
+use crate::held::{self, Held};
 use crate::output;
 use crate::progress::Progress;
 
@@ -53,7 +54,7 @@ pub(crate) fn run(args: &ScaleArgs) -> anyhow::Result<()> {
         site,
     };
     stage.progress.note(&joint.sentence());
-    let mut records: Vec<Record> = Vec::new();
+    let mut records: Vec<Held> = Vec::new();
     if args.wants(Part::Crowd) {
         records.extend(crowd::run(&mut stage, args.guests, args.seconds)?);
     }
@@ -67,7 +68,7 @@ pub(crate) fn run(args: &ScaleArgs) -> anyhow::Result<()> {
         records.extend(sleep::run(&mut stage, args.round_trips)?);
     }
     drop(stage);
-    output::print(&format!("\n{}\n", record::summary(&records)))?;
+    output::print(&format!("\n{}\n", held::summary(&records)))?;
     match &args.json {
         Some(file) => crate::record::write(file, &records),
         None => Ok(()),

@@ -8,8 +8,8 @@ use std::process::{Child, Command, Stdio};
 use anyhow::Context as _;
 
 use super::hand::Hand;
-use super::record::{Bar, Record, float, quantile};
 use super::{HOST, Stage, system};
+use crate::held::{Held, Limit, float, quantile};
 
 /// Bytes of a message.
 const SIZE: usize = 8;
@@ -33,7 +33,7 @@ struct Players {
 
 /// Measures all three, with both processes on one core and on two: left alone, the kernel puts one pair here and another there, and
 /// that makes more of a difference than all else.
-pub(super) fn run(stage: &mut Stage, rounds: u64) -> anyhow::Result<Vec<Record>> {
+pub(super) fn run(stage: &mut Stage, rounds: u64) -> anyhow::Result<Vec<Held>> {
     stage.start_daemon(HOST)?;
     let mut players = Players::gather(stage)?;
     let cores = system::cores();
@@ -49,7 +49,7 @@ pub(super) fn run(stage: &mut Stage, rounds: u64) -> anyhow::Result<Vec<Record>>
             .step(&format!("Playing ping-pong asleep, on {place}"));
         players.pin(ends)?;
         let found = players.measure(stage, rounds, ends[0] == ends[1])?;
-        let words = found.iter().map(Record::summary);
+        let words = found.iter().map(Held::summary);
         stage.progress.finish(&words.collect::<Vec<_>>().join(", "));
         records.extend(found);
     }
@@ -96,7 +96,7 @@ impl Players {
         stage: &mut Stage,
         rounds: u64,
         together: bool,
-    ) -> anyhow::Result<Vec<Record>> {
+    ) -> anyhow::Result<Vec<Held>> {
         let mut taken: [Vec<u64>; 3] = Default::default();
         // To warm up.
         self.round(rounds / 20)?;
@@ -116,7 +116,7 @@ impl Players {
             ["of a pipe, two cores", "of a socket, two cores"]
         };
         let ratio = |of, theirs: f64| {
-            Record::new("sleep_cpu", of, direct / theirs, "", Bar::AtMost(1.0))
+            Held::new("sleep_cpu", of, direct / theirs, "", Limit::AtMost(1.0))
                 .with("direct_ns", direct)
                 .with("other_ns", theirs)
                 .with("round_trips", float(rounds))
