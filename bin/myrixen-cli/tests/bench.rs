@@ -26,7 +26,7 @@ fn everybody_has_a_turn_and_is_in_the_records() {
         // They only spin.
         ways.extend(["peer:line", "peer:memcpy"]);
     }
-    let only = ways.join(",") + ",matching";
+    let only = ways.join(",") + ",matching,setup";
     let (well, said) = bench(
         directory.path(),
         &["--quick", "--rounds", "1", "--only", &only],
@@ -60,6 +60,18 @@ fn everybody_has_a_turn_and_is_in_the_records() {
     for one in matched {
         assert!(one["match_ns"].as_f64().unwrap() > 0.0, "{one}");
         assert!(one["entries"].as_f64().unwrap() >= 1000.0, "{one}");
+    }
+    for [test, of] in [
+        ["open", "an endpoint"],
+        ["connect", "one host"],
+        ["connect", "wire"],
+    ] {
+        let found = |record: &&Value| record["test"] == test && record["of"] == of;
+        assert_eq!(
+            records.iter().filter(found).count(),
+            1,
+            "{test} {of}:\n{said}"
+        );
     }
     let page = std::fs::read_to_string(directory.path().join("report.html")).unwrap();
     assert!(page.matches("<svg").count() >= 2);

@@ -21,14 +21,17 @@ pub(super) struct Ours {
 pub(super) enum Cost {
     /// A message that arrives where many others stand before it.
     Matching,
+    /// Opening an endpoint, and connecting it.
+    Setup,
 }
 
 impl Cost {
-    const ALL: [Self; 1] = [Self::Matching];
+    const ALL: [Self; 2] = [Self::Matching, Self::Setup];
 
     fn name(self) -> &'static str {
         match self {
             Self::Matching => "matching",
+            Self::Setup => "setup",
         }
     }
 }

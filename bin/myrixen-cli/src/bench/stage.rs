@@ -16,6 +16,7 @@ use crate::demo::measure::describe;
 use crate::demo::protocol::{Command, GuestPlace, Plan, Report};
 use crate::peer::Kind;
 use crate::record::{Record, Wait};
+use crate::scale;
 
 /// What the page says of it.
 pub(super) const SENTENCE: &str = "Two hosts (network namespaces), joined by virtual Ethernet cables (veth, MTU 9000): one for the back ends, \
@@ -138,7 +139,7 @@ impl Stage {
         };
         match &leg.contestant {
             Contestant::Ours(ours) => self.ours(ours, leg.wait, plan),
-            Contestant::Cost(Cost::Matching) => self.matching(extent),
+            Contestant::Cost(cost) => self.cost(*cost, extent),
             Contestant::Peer(kind) => self.peer(*kind, leg.wait, plan),
             Contestant::Program(program) => program.measure(self, extent),
         }
@@ -165,6 +166,14 @@ impl Stage {
         self.crew
             .measure((client, server), on, &order, keep(&mut records))?;
         Ok(records)
+    }
+
+    fn cost(&mut self, cost: Cost, extent: &Extent) -> anyhow::Result<Vec<Record>> {
+        let figures = match cost {
+            Cost::Matching => return self.matching(extent),
+            Cost::Setup => scale::setup::measure(&self.site)?,
+        };
+        Ok(figures.into_iter().map(Record::Held).collect())
     }
 
     fn matching(&mut self, extent: &Extent) -> anyhow::Result<Vec<Record>> {

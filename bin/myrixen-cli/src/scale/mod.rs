@@ -10,7 +10,7 @@ mod guests;
 mod hand;
 mod order;
 
-mod setup;
+pub(crate) mod setup;
 mod sleep;
 mod system;
 mod talk;

@@ -2,6 +2,7 @@
 
 use super::hand::Hand;
 use super::{HOST, OTHER_HOST, Stage};
+use crate::demo::hosts::Site;
 use crate::held::{Held, Limit, float, quantile};
 
 /// How often each is done; the median counts.
@@ -17,15 +18,18 @@ const ROUNDS: [u64; 2] = [200, 2000];
 pub(super) fn run(stage: &mut Stage) -> anyhow::Result<Vec<Held>> {
     stage.start_daemon(HOST)?;
     stage.start_daemon(OTHER_HOST)?;
-    let records = measure(stage)?;
+    stage.progress.step("Opening endpoints, and connecting");
+    let records = measure(&stage.site)?;
+    let words: Vec<String> = records.iter().map(Held::summary).collect();
+    stage.progress.finish(&words.join(", "));
     stage.stop_daemons()?;
     Ok(records)
 }
 
-fn measure(stage: &mut Stage) -> anyhow::Result<Vec<Held>> {
-    stage.progress.step("Opening endpoints");
+/// Measures between the first two posts of a site, whose back ends run: each is at the host of the same number.
+pub(crate) fn measure(site: &Site) -> anyhow::Result<Vec<Held>> {
     let start = |host, name: &str| {
-        let mut hand = Hand::guests(&stage.site, host, &[name.to_owned()])?;
+        let mut hand = Hand::guests(site, host, &[name.to_owned()])?;
         hand.hear_ready()?;
         anyhow::Ok(hand)
     };
@@ -34,8 +38,6 @@ fn measure(stage: &mut Stage) -> anyhow::Result<Vec<Held>> {
     let (near, took) = here.open(TIMES, RING, false)?;
     let open = timed("open", "an endpoint", took, Limit::Below(1e6));
     let (far, _) = there.open(TIMES, RING, false)?;
-    stage.progress.finish(&open.summary());
-    stage.progress.step("Connecting");
     // One endpoint for each host, so that neither has to do with what was said on the other.
     client.open(2, RING, false)?;
     // Somebody else's frame is what wakes the first endpoint there: the round trip is that of programs that both sleep.
@@ -48,9 +50,6 @@ fn measure(stage: &mut Stage) -> anyhow::Result<Vec<Held>> {
     let local = timed("connect", "one host", local, Limit::Below(300_000.0));
     let bar = Limit::AtMost(2.0 * round_trip);
     let wire = timed("connect", "wire", wire, bar).with("round_trip_ns", round_trip);
-    stage
-        .progress
-        .finish(&format!("{}, {}", local.summary(), wire.summary()));
     Ok(vec![open, local, wire])
 }
 
