@@ -323,7 +323,7 @@ pub(crate) struct ReportArgs {
     /// Records, as other commands write them with --json; of several of one kind the median counts
     #[arg(required = true)]
     pub(crate) records: Vec<PathBuf>,
-    /// A ratio and its bar: \"direct/peer:tcp half_rtt 8 <=0.35\"; other figures are mb_per_s and msgs_per_s; held against each way of waiting
+    /// A ratio and its bar: \"direct/peer:tcp half_rtt 8 <=0.35\"; other figures are mb_per_s, msgs_per_s, cpu_s_per_gib and cpu_s_per_million; held against each way of waiting
     #[arg(long = "bar", value_name = "RATIO")]
     pub(crate) bars: Vec<Bar>,
     /// Leaves records out that say they were disturbed by more than so many thousandths, where three of their kind remain

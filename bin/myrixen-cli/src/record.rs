@@ -162,6 +162,9 @@ pub(crate) struct Stream {
     pub(crate) messages: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) link: Option<String>,
+    /// Processor seconds of all who took part, for each GiB.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) cpu_s_per_gib: Option<f64>,
 }
 
 /// Messages delivered a second, one way, with many under way.
@@ -176,6 +179,9 @@ pub(crate) struct Rate {
     pub(crate) messages: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) link: Option<String>,
+    /// Processor seconds of all who took part, for each million of messages.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) cpu_s_per_million: Option<f64>,
 }
 
 /// Every guest sent messages of every size to every other, and each byte that arrived was compared.
@@ -326,6 +332,7 @@ mod tests {
                 wait,
                 messages: 64,
                 link: link.clone(),
+                cpu_s_per_gib: Some(0.5),
             }),
             Record::Rate(Rate {
                 path: Path::Peer("udp".to_owned()),
@@ -334,6 +341,7 @@ mod tests {
                 wait,
                 messages: 500,
                 link,
+                cpu_s_per_million: Some(1.25),
             }),
             Record::Exchange(Exchange {
                 guests: 4,

@@ -26,7 +26,7 @@ fn everybody_has_a_turn_and_is_in_the_records() {
         // They only spin.
         ways.extend(["peer:line", "peer:memcpy"]);
     }
-    let only = ways.join(",") + ",matching,setup";
+    let only = ways.join(",") + ",matching,setup,asleep";
     let (well, said) = bench(
         directory.path(),
         &["--quick", "--rounds", "1", "--only", &only],
@@ -72,6 +72,14 @@ fn everybody_has_a_turn_and_is_in_the_records() {
             1,
             "{test} {of}:\n{said}"
         );
+    }
+    let asleep = |record: &&Value| record["test"] == "sleep_cpu";
+    assert!(records.iter().any(|record| asleep(&record)), "{said}");
+    // Nobody gets a message through for nothing.
+    for (test, figure) in [("stream", "cpu_s_per_gib"), ("rate", "cpu_s_per_million")] {
+        for record in records.iter().filter(|record| record["test"] == test) {
+            assert!(record[figure].as_f64().unwrap() > 0.0, "{record}");
+        }
     }
     let page = std::fs::read_to_string(directory.path().join("report.html")).unwrap();
     assert!(page.matches("<svg").count() >= 2);

@@ -23,15 +23,18 @@ pub(super) enum Cost {
     Matching,
     /// Opening an endpoint, and connecting it.
     Setup,
+    /// Processor time of ping-pongs between programs that sleep.
+    Asleep,
 }
 
 impl Cost {
-    const ALL: [Self; 2] = [Self::Matching, Self::Setup];
+    const ALL: [Self; 3] = [Self::Matching, Self::Setup, Self::Asleep];
 
     fn name(self) -> &'static str {
         match self {
             Self::Matching => "matching",
             Self::Setup => "setup",
+            Self::Asleep => "asleep",
         }
     }
 }

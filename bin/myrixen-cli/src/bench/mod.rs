@@ -33,6 +33,8 @@ struct Extent {
     each: Duration,
     /// Entries before a message that is matched.
     queues: &'static [u64],
+    /// Ping-pongs between programs that sleep.
+    asleep: u64,
     /// Of programs that no bar speaks of only a figure or two: starting them takes most of the time.
     sparing: bool,
 }
@@ -45,6 +47,7 @@ impl Extent {
             rate: vec![8],
             each: Duration::from_millis(60),
             queues: &[10, 100, 1000, 10_000],
+            asleep: 10_000,
             sparing: false,
         }
     }
@@ -57,6 +60,7 @@ impl Extent {
             rate: vec![8],
             each: Duration::from_millis(20),
             queues: &[1000, 10_000],
+            asleep: 1000,
             sparing: true,
         }
     }

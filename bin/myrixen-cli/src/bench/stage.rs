@@ -1,6 +1,6 @@
 //! Two hosts, the cables between them, and everybody who takes part for longer than one figure.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::process::{Child, Command as Process};
 use std::time::Duration;
 
@@ -41,7 +41,11 @@ struct Cables {
 pub(super) struct Stage {
     crew: Crew,
     guests: Vec<(Member, GuestPlace)>,
+    /// The back ends' processes, by their posts.
+    back_ends: Vec<u32>,
     cables: Cables,
+    /// Processor time that programs of others take to start, by their names.
+    pub(super) start_ups: BTreeMap<&'static str, Duration>,
     // Last, so that nothing runs any more when its directory is removed.
     site: Site,
 }
@@ -90,7 +94,9 @@ impl Stage {
         Ok(Self {
             crew: Crew::new(),
             guests: Vec::new(),
+            back_ends: Vec::new(),
             cables: Cables { native, raw },
+            start_ups: BTreeMap::new(),
             site: Site::make(vec![a, b], posts)?,
         })
     }
@@ -98,7 +104,8 @@ impl Stage {
     /// Starts the back ends and the guests, and connects those that talk.
     pub(super) fn start(&mut self) -> anyhow::Result<()> {
         for post in 0..4 {
-            self.site.start_daemon(&mut self.crew, post)?;
+            let daemon = self.site.start_daemon(&mut self.crew, post)?;
+            self.back_ends.push(self.crew.pid(daemon));
         }
         let mut waiting = BTreeSet::new();
         for (number, (name, home)) in (0..).zip(GUESTS) {
@@ -136,6 +143,7 @@ impl Stage {
             stream_sizes: extent.stream.clone(),
             rate_sizes: extent.rate.clone(),
             each_ms: u64::try_from(extent.each.as_millis())?,
+            parties: Some(Vec::new()),
         };
         match &leg.contestant {
             Contestant::Ours(ours) => self.ours(ours, leg.wait, plan),
@@ -153,6 +161,10 @@ impl Stage {
             guests: (client, server),
         } = ours;
         let (on, with) = (*on, self.guests[*server].1.number);
+        let plan = Plan {
+            parties: Some(self.parties(*client, *server)),
+            ..plan
+        };
         let (client, server) = (self.guests[*client].0, self.guests[*server].0);
         let order = Command::Measure {
             on,
@@ -172,6 +184,7 @@ impl Stage {
         let figures = match cost {
             Cost::Matching => return self.matching(extent),
             Cost::Setup => scale::setup::measure(&self.site)?,
+            Cost::Asleep => scale::sleep::measure(&self.site, extent.asleep, 1, &mut |_| ())?,
         };
         Ok(figures.into_iter().map(Record::Held).collect())
     }
@@ -189,21 +202,36 @@ impl Stage {
         collected.map(|()| records)
     }
 
+    /// Who works for two guests besides the one that measures: the other, and the back ends between them.
+    fn parties(&self, client: usize, server: usize) -> Vec<u32> {
+        let mut parties = vec![self.crew.pid(self.guests[server].0)];
+        for (_, home) in [GUESTS[client], GUESTS[server]] {
+            if let Home::Post(post) = home
+                && !parties.contains(&self.back_ends[post])
+            {
+                parties.push(self.back_ends[post]);
+            }
+        }
+        parties
+    }
+
     fn peer(&mut self, kind: Kind, wait: Wait, plan: Plan) -> anyhow::Result<Vec<Record>> {
         let at = |host: usize| match kind {
             Kind::Raw => self.cables.raw[host].clone(),
             _ => format!("{}:{PORT}", IP[1]),
         };
         let (here, there) = (at(0), at(1));
-        let plan = serde_json::to_string(&fitting(kind, plan))?;
-        let mut server = None;
+        let (mut plan, mut server) = (fitting(kind, plan), None);
         if kind.has_partner() {
-            server = Some(self.hire(kind, wait, 1, &["--at", &there])?);
+            let member = self.hire(kind, wait, 1, &["--at", &there])?;
+            plan.parties = Some(vec![self.crew.pid(member)]);
+            server = Some(member);
             match self.crew.next(PATIENCE, "a peer began to serve")?.1 {
                 Report::Connected => {}
                 other => bail!("a peer said {other:?} instead of serving"),
             }
         }
+        let plan = serde_json::to_string(&plan)?;
         let client = self.hire(kind, wait, 0, &["--at", &here, "--plan", &plan])?;
         let mut records = Vec::new();
         let collected = self.crew.collect(client, keep(&mut records));
@@ -275,5 +303,6 @@ fn fitting(kind: Kind, plan: Plan) -> Plan {
             Vec::new()
         },
         each_ms: plan.each_ms,
+        parties: plan.parties,
     }
 }

@@ -13,7 +13,7 @@ use myrixen::{Embedded, Endpoint, EndpointOptions, Fabric, PathKind, Peer};
 use super::protocol::{Command, GuestPlace, Plan, Report, Which};
 use super::{exchange, stream};
 use crate::cli::GuestArgs;
-use crate::measure::{self, Client, Label, Served, Way};
+use crate::measure::{self, Client, Label, Parties, Served, Way};
 use crate::pattern::Stamp;
 use crate::record::{Path, Wait};
 
@@ -172,7 +172,13 @@ impl Guest {
                     wait,
                     plan,
                 } => {
-                    let label = Label { path, link, wait };
+                    let parties = plan.parties.clone();
+                    let label = Label {
+                        path,
+                        link,
+                        wait,
+                        parties: parties.map(Parties),
+                    };
                     self.measure(on, with, &label, &plan)?;
                     say(&Report::Halted)?;
                 }

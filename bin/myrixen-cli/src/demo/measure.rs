@@ -65,6 +65,7 @@ fn plan(time: Duration, legs: usize) -> Plan {
         stream_sizes: STREAM.to_vec(),
         rate_sizes: RATE.to_vec(),
         each_ms: u64::try_from(each).unwrap_or(u64::MAX).max(20),
+        parties: None,
     }
 }
 

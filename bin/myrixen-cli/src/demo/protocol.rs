@@ -59,6 +59,8 @@ pub(crate) struct Plan {
     pub(crate) rate_sizes: Vec<u64>,
     /// Time for each size of each test.
     pub(crate) each_ms: u64,
+    /// Processes whose processor time counts besides the client's; of nobody's, if there are none.
+    pub(crate) parties: Option<Vec<u32>>,
 }
 
 /// What the coordinator tells a guest to do.
@@ -157,6 +159,7 @@ mod tests {
             stream_sizes: vec![],
             rate_sizes: vec![8],
             each_ms: 5,
+            parties: Some(vec![17]),
         };
         let command = Command::Measure {
             on: Which::Switched,

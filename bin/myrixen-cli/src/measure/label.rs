@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::timing::{self, Way};
+use super::timing::{self, Parties, Way};
 use crate::record::{Path, PingPong, Rate, Record, Stream, Wait};
 
 /// What the records of a measurement have in common.
@@ -10,6 +10,8 @@ pub(crate) struct Label {
     pub(crate) path: Path,
     pub(crate) link: Option<String>,
     pub(crate) wait: Wait,
+    /// Whose processor time is counted besides this process's; of none, if they cannot all be asked.
+    pub(crate) parties: Option<Parties>,
 }
 
 impl Label {
@@ -39,7 +41,7 @@ impl Label {
         size: u64,
         time: Duration,
     ) -> anyhow::Result<Record> {
-        let flow = timing::flow(way, size, time)?;
+        let flow = timing::flow(way, size, time, self.parties.as_ref())?;
         let (path, link, wait) = (self.path.clone(), self.link.clone(), self.wait);
         let (mb_per_s, messages) = (flow.mb_per_s(), flow.messages);
         Ok(Record::Stream(Stream {
@@ -49,6 +51,7 @@ impl Label {
             wait,
             messages,
             link,
+            cpu_s_per_gib: flow.cpu_s_per_gib(),
         }))
     }
 
@@ -59,7 +62,7 @@ impl Label {
         size: u64,
         time: Duration,
     ) -> anyhow::Result<Record> {
-        let flow = timing::flow(way, size, time)?;
+        let flow = timing::flow(way, size, time, self.parties.as_ref())?;
         let (path, link, wait) = (self.path.clone(), self.link.clone(), self.wait);
         let (msgs_per_s, messages) = (flow.msgs_per_s(), flow.messages);
         Ok(Record::Rate(Rate {
@@ -69,6 +72,7 @@ impl Label {
             wait,
             messages,
             link,
+            cpu_s_per_million: flow.cpu_s_per_million(),
         }))
     }
 }

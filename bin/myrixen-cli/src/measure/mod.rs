@@ -18,7 +18,7 @@ use crate::record::Wait;
 pub(crate) use client::Client;
 pub(crate) use label::Label;
 pub(crate) use serve::{Served, serve};
-pub(crate) use timing::{Flow, Laps, Way};
+pub(crate) use timing::{Flow, Laps, Parties, Way};
 
 /// How long either side waits for the other within a test: longer than a back end takes to restart.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(15);

@@ -123,6 +123,7 @@ fn measure(
         path: Path::Peer(name.to_owned()),
         link: None,
         wait: Wait::Sleep,
+        parties: None,
     };
     let mut way = connect(&args.address)?;
     let mut records = Vec::new();

@@ -6,10 +6,10 @@ use anyhow::bail;
 
 use super::hand::Hand;
 use super::order::{Answer, Order};
-use super::system::{self, Memory};
 use super::{HOST, Stage};
 use crate::demo::{Place, monotonic_ns};
 use crate::held::{Held, Limit, float};
+use crate::system::{self, Memory};
 use crate::units;
 
 /// Bytes of each ring.

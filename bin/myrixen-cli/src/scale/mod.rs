@@ -11,8 +11,7 @@ mod hand;
 mod order;
 
 pub(crate) mod setup;
-mod sleep;
-mod system;
+pub(crate) mod sleep;
 mod talk;
 
 use anyhow::Context as _;
@@ -26,6 +25,7 @@ use crate::demo::hosts::Site;
 use crate::held::{self, Held};
 use crate::output;
 use crate::progress::Progress;
+use crate::system;
 
 /// Where most of it happens, and the host at the other end of the wire.
 const HOST: usize = 0;
