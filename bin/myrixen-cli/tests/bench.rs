@@ -26,7 +26,7 @@ fn everybody_has_a_turn_and_is_in_the_records() {
         // They only spin.
         ways.extend(["peer:line", "peer:memcpy"]);
     }
-    let only = ways.join(",") + ",matching,setup,asleep";
+    let only = ways.join(",") + ",peer:xdp,matching,setup,asleep";
     let (well, said) = bench(
         directory.path(),
         &["--quick", "--rounds", "1", "--only", &only],
@@ -44,6 +44,11 @@ fn everybody_has_a_turn_and_is_in_the_records() {
             "{path} is missing:\n{said}"
         );
     }
+    let xdp = |record: &Value| record["path"] == "peer:xdp";
+    assert!(
+        records.iter().any(xdp) || said.contains("not measured: peer:xdp"),
+        "neither measured nor said to be missing:\n{said}"
+    );
     for link in ["ethernet", "vxlan"] {
         assert!(
             records.iter().any(|record| record["link"] == link),

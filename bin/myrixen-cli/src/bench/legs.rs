@@ -121,6 +121,7 @@ pub(super) fn all(cores: usize, only: &[String]) -> anyhow::Result<Vec<Leg>> {
         (Contestant::Peer(Kind::Switched), 2, &[Wait::Spin]),
         (ours(Path::Native, None, main, (5, 6)), 2, &BOTH),
         (Contestant::Peer(Kind::Raw), 2, &BOTH),
+        (Contestant::Peer(Kind::Xdp), 2, &BOTH),
         (Contestant::Peer(Kind::Udp), 2, &BOTH),
         (Contestant::Peer(Kind::Tcp), 2, &BOTH),
     ];

@@ -20,7 +20,7 @@ use crate::scale;
 
 /// What the page says of it.
 pub(super) const SENTENCE: &str = "Two hosts (network namespaces), joined by virtual Ethernet cables (veth, MTU 9000): one for the back ends, \
-     one for IP (sockets, iperf3, VXLAN), one for back ends embedded in programs, one for plain packet sockets. Programs of somebody else's \
+     one for IP (sockets, iperf3, VXLAN), one for back ends embedded in programs, one each for plain packet and AF_XDP sockets. Programs of somebody else's \
      wait as they do: fi_pingpong and ucx_perftest spin, iperf3 sleeps; what fi_pingpong calls bandwidth is that of its \
      ping-pong; UCX's tcp has found loopback only.";
 
@@ -35,6 +35,7 @@ const PORT: u16 = 7001;
 struct Cables {
     native: [String; 2],
     raw: [String; 2],
+    xdp: [String; 2],
 }
 
 /// See the module.
@@ -53,7 +54,8 @@ pub(super) struct Stage {
 impl Stage {
     /// Makes the hosts. To be called while the process has one thread.
     pub(super) fn make() -> anyhow::Result<Self> {
-        let lab = Lab::enter().context(
+        // A root keeps its rights: AF_XDP takes them.
+        let lab = Lab::enter_as_root().or_else(|_| Lab::enter()).context(
             "paths are measured between hosts made of network namespaces, which cannot be made",
         )?;
         let (a, b) = (lab.host("a")?, lab.host("b")?);
@@ -63,7 +65,12 @@ impl Stage {
             let _ = host.run(off)?;
         }
         let cable = || lab.cable([&a, &b], MTU);
-        let (fabric, ip, native, raw) = (cable()?, cable()?, cable()?, cable()?);
+        let (fabric, ip, native) = (cable()?, cable()?, cable()?);
+        let cables = Cables {
+            native,
+            raw: cable()?,
+            xdp: cable()?,
+        };
         for ((host, interface), address) in [&a, &b].into_iter().zip(&ip).zip(IP) {
             host.add_address(interface, address.parse()?, 24)?;
         }
@@ -95,7 +102,7 @@ impl Stage {
             crew: Crew::new(),
             guests: Vec::new(),
             back_ends: Vec::new(),
-            cables: Cables { native, raw },
+            cables,
             start_ups: BTreeMap::new(),
             site: Site::make(vec![a, b], posts)?,
         })
@@ -218,6 +225,7 @@ impl Stage {
     fn peer(&mut self, kind: Kind, wait: Wait, plan: Plan) -> anyhow::Result<Vec<Record>> {
         let at = |host: usize| match kind {
             Kind::Raw => self.cables.raw[host].clone(),
+            Kind::Xdp => self.cables.xdp[host].clone(),
             _ => format!("{}:{PORT}", IP[1]),
         };
         let (here, there) = (at(0), at(1));
@@ -282,7 +290,7 @@ fn fitting(kind: Kind, plan: Plan) -> Plan {
     let largest = match kind {
         Kind::Line => 8,
         Kind::Memcpy => 0,
-        Kind::Raw => 8192,
+        Kind::Raw | Kind::Xdp => 8192,
         Kind::Udp => 32 << 10,
         Kind::Tcp | Kind::Switched => u64::MAX,
     };
