@@ -36,7 +36,7 @@ pub(crate) enum Command {
     /// Measures every path beside what the machine allows and beside other transports, in one run
     ///
     /// Makes hosts (network namespaces) joined by virtual cables, and gives everybody a turn in each round: our paths, plain sockets, memory
-    /// copies, and what is installed of iperf3, fi_pingpong (libfabric) and ucx_perftest (UCX). Prints medians and ratios, and writes records and a page
+    /// copies, and what is installed of iperf3, fi_pingpong (libfabric), ucx_perftest (UCX) and myrixen-peer-iceoryx2. Prints medians and ratios, and writes records and a page
     /// with plots. Needs no root and no configuration. Let the machine do nothing else meanwhile.
     Bench(BenchArgs),
     /// Lists boards, peers, endpoints and attached guests

@@ -26,7 +26,9 @@ fn everybody_has_a_turn_and_is_in_the_records() {
         // They only spin.
         ways.extend(["peer:line", "peer:memcpy"]);
     }
-    let only = ways.join(",") + ",peer:xdp,matching,setup,asleep";
+    let spins = ways.contains(&"peer:line");
+    let perhaps = if spins { ",peer:iceoryx2" } else { "" };
+    let only = ways.join(",") + perhaps + ",peer:xdp,matching,setup,asleep";
     let (well, said) = bench(
         directory.path(),
         &["--quick", "--rounds", "1", "--only", &only],
@@ -48,6 +50,12 @@ fn everybody_has_a_turn_and_is_in_the_records() {
     assert!(
         records.iter().any(xdp) || said.contains("not measured: peer:xdp"),
         "neither measured nor said to be missing:\n{said}"
+    );
+    let iceoryx2 = |record: &Value| record["path"] == "peer:iceoryx2";
+    let how = "cargo build --release -p myrixen-peer-iceoryx2";
+    assert!(
+        records.iter().any(iceoryx2) || said.contains(how) || !spins,
+        "neither measured nor said how to get it:\n{said}"
     );
     for link in ["ethernet", "vxlan"] {
         assert!(

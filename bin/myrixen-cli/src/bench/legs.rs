@@ -48,6 +48,8 @@ pub(super) enum Contestant {
     Peer(Kind),
     /// Measured by a program that comes with it.
     Program(Program),
+    /// Measured by a program of ours that is built apart.
+    Iceoryx2,
 }
 
 /// One contestant, waiting in one way.
@@ -65,6 +67,7 @@ impl Leg {
             Contestant::Cost(cost) => return cost.name().to_owned(),
             Contestant::Peer(kind) => kind.path().to_string(),
             Contestant::Program(program) => format!("peer:{}", program.name()),
+            Contestant::Iceoryx2 => "peer:iceoryx2".to_owned(),
         };
         format!("{path}, {}", self.wait.manner())
     }
@@ -125,6 +128,7 @@ pub(super) fn all(cores: usize, only: &[String]) -> anyhow::Result<Vec<Leg>> {
         (Contestant::Peer(Kind::Udp), 2, &BOTH),
         (Contestant::Peer(Kind::Tcp), 2, &BOTH),
     ];
+    contestants.push((Contestant::Iceoryx2, 2, &[Wait::Spin]));
     contestants.extend(Program::ALL.into_iter().map(|program| {
         let waits = program.waits();
         (Contestant::Program(program), 2, waits)

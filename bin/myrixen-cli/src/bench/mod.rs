@@ -2,6 +2,7 @@
 //! each round, so that what else the machine does hits all of them alike; what counts is the median over the rounds.
 
 mod bars;
+mod iceoryx2;
 mod legs;
 pub(crate) mod matching;
 pub(crate) mod part;

@@ -17,7 +17,7 @@ use crate::record::{Path, Percentiles, PingPong, Rate, Record, Stream, Wait};
 use crate::system;
 
 /// How long one of them may take.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 /// A client that finds nobody listening tries again.
 const AGAIN: Duration = Duration::from_millis(30);
 
@@ -360,7 +360,7 @@ fn perftest(said: &str) -> anyhow::Result<Figures> {
 }
 
 /// A process that is killed when nobody wants it any more.
-struct Ended(Child);
+pub(super) struct Ended(pub(super) Child);
 
 impl Ended {
     /// Waits for its end, until then at most.
@@ -377,7 +377,7 @@ impl Ended {
     }
 
     /// Waits for its end, until then at most: whether it ended well, and what it said.
-    fn hear(&mut self, until: Instant) -> anyhow::Result<(bool, String)> {
+    pub(super) fn hear(&mut self, until: Instant) -> anyhow::Result<(bool, String)> {
         let said = listen(self.0.stdout.take());
         let words = listen(self.0.stderr.take());
         let status = self.end(until)?;

@@ -8,6 +8,7 @@ use anyhow::{Context as _, bail};
 use myrixen_netlab::Lab;
 
 use super::Extent;
+use super::iceoryx2;
 use super::legs::{Contestant, Cost, GUESTS, Home, Leg, Ours};
 use crate::demo::crew::{Crew, Member};
 use crate::demo::dialogue::PATIENCE;
@@ -157,6 +158,7 @@ impl Stage {
             Contestant::Cost(cost) => self.cost(*cost, extent),
             Contestant::Peer(kind) => self.peer(*kind, leg.wait, plan),
             Contestant::Program(program) => program.measure(self, extent),
+            Contestant::Iceoryx2 => iceoryx2::measure(self, extent),
         }
     }
 
