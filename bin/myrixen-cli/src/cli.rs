@@ -401,6 +401,9 @@ pub(crate) struct BenchArgs {
     /// Fewer sizes and less time for each: done in two minutes
     #[arg(long)]
     pub(crate) quick: bool,
+    /// Counts system calls for each message instead, of our paths and of plain sockets; as root
+    #[arg(long, conflicts_with_all = ["quick", "rounds"])]
+    pub(crate) calls: bool,
     /// Rounds, in each of which everything is measured once [default: 7]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub(crate) rounds: Option<u32>,

@@ -261,6 +261,31 @@ impl Ratio {
     }
 }
 
+/// System calls for each message, by who makes them.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct CallsPerMessage {
+    /// The process that measures: it sends, and hears answers.
+    pub(crate) client: f64,
+    /// The process at the other end.
+    pub(crate) server: f64,
+    /// All back ends between them.
+    pub(crate) back_ends: f64,
+}
+
+/// System calls that were counted.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Calls {
+    pub(crate) path: Path,
+    /// `pingpong`, `stream` or `rate`.
+    pub(crate) of: String,
+    /// Bytes a message.
+    pub(crate) size: u64,
+    pub(crate) wait: Wait,
+    pub(crate) per_message: CallsPerMessage,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) link: Option<String>,
+}
+
 /// One result of one test.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "test", rename_all = "lowercase")]
@@ -271,6 +296,7 @@ pub(crate) enum Record {
     Exchange(Exchange),
     Restart(Restart),
     Ratio(Ratio),
+    Calls(Calls),
     /// Its test is any other.
     #[serde(untagged)]
     Held(Held),
@@ -309,6 +335,7 @@ fn write_array(out: &mut impl std::io::Write, records: &[impl Serialize]) -> any
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::held::Limit;
 
     fn one_of_each() -> Vec<Record> {
         let (wait, link) = (Wait::Sleep, Some("ethernet".to_owned()));
@@ -372,6 +399,19 @@ mod tests {
                 bar: "<=0.35".to_owned(),
                 met: true,
             }),
+            Record::Calls(Calls {
+                path: Path::Native,
+                of: "rate".to_owned(),
+                size: 8,
+                wait: Wait::Sleep,
+                per_message: CallsPerMessage {
+                    client: 0.5,
+                    server: 1.0,
+                    back_ends: 0.0,
+                },
+                link: None,
+            }),
+            Record::Held(Held::new("open", "it", 2.0, "ns", Limit::Below(1.0))),
         ]
     }
 
@@ -411,6 +451,10 @@ mod tests {
         assert_eq!(values[4]["test"], "restart");
         assert_eq!(values[5]["test"], "ratio");
         assert_eq!(values[5]["met"], true);
+        assert_eq!(values[6]["test"], "calls");
+        assert_eq!(values[6]["per_message"]["server"], 1.0);
+        assert_eq!(values[7]["test"], "open");
+        assert_eq!(values[7]["met"], false);
         for field in [
             "sent",
             "delivered",

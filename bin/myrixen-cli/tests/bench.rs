@@ -102,6 +102,28 @@ fn everybody_has_a_turn_and_is_in_the_records() {
     );
 }
 
+/// A blocking socket takes one call to send and one to receive, whatever the machine does.
+#[test]
+fn system_calls_are_counted_where_the_kernel_allows() {
+    let directory = tempfile::tempdir().unwrap();
+    let (well, said) = bench(directory.path(), &["--calls", "--only", "direct,peer:udp"]);
+    if said.contains("namespaces are forbidden") || said.contains("cannot count system calls") {
+        eprintln!("skipped: {said}");
+        return;
+    }
+    assert!(well, "{said}");
+    let text = std::fs::read_to_string(directory.path().join("results.json")).unwrap();
+    let records: Vec<Value> = serde_json::from_str(&text).unwrap();
+    assert!(records.iter().all(|record| record["test"] == "calls"));
+    assert!(records.iter().any(|record| record["path"] == "direct"));
+    let socket = |record: &&Value| record["path"] == "peer:udp" && record["wait"] == "sleep";
+    let by = &records.iter().find(socket).unwrap()["per_message"];
+    for who in ["client", "server"] {
+        let calls = by[who].as_f64().unwrap();
+        assert!((0.99..1.05).contains(&calls), "{by}");
+    }
+}
+
 #[test]
 fn a_name_that_nobody_has_is_refused_with_all_names() {
     let directory = tempfile::tempdir().unwrap();

@@ -2,6 +2,7 @@
 //! each round, so that what else the machine does hits all of them alike; what counts is the median over the rounds.
 
 mod bars;
+mod calls;
 mod iceoryx2;
 mod legs;
 pub(crate) mod matching;
@@ -36,6 +37,8 @@ struct Extent {
     queues: &'static [u64],
     /// Ping-pongs between programs that sleep.
     asleep: u64,
+    /// System calls are counted, and nothing is timed.
+    calls: bool,
     /// Of programs that no bar speaks of only a figure or two: starting them takes most of the time.
     sparing: bool,
 }
@@ -49,6 +52,7 @@ impl Extent {
             each: Duration::from_millis(60),
             queues: &[10, 100, 1000, 10_000],
             asleep: 10_000,
+            calls: false,
             sparing: false,
         }
     }
@@ -62,6 +66,7 @@ impl Extent {
             each: Duration::from_millis(20),
             queues: &[1000, 10_000],
             asleep: 1000,
+            calls: false,
             sparing: true,
         }
     }
@@ -88,6 +93,9 @@ pub(crate) fn run(args: &BenchArgs) -> anyhow::Result<()> {
     let mut progress = Progress::new();
     progress.step("Starting back ends and guests");
     stage.start()?;
+    if args.calls {
+        return calls::run(args, stage, legs, progress);
+    }
     let (mut records, mut missing) = (Vec::new(), Vec::new());
     let rounds = args.rounds.unwrap_or(ROUNDS);
     for round in 1..=rounds {

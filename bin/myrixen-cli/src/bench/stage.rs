@@ -152,6 +152,7 @@ impl Stage {
             rate_sizes: extent.rate.clone(),
             each_ms: u64::try_from(extent.each.as_millis())?,
             parties: Some(Vec::new()),
+            calls: extent.calls,
         };
         match &leg.contestant {
             Contestant::Ours(ours) => self.ours(ours, leg.wait, plan),
@@ -314,5 +315,6 @@ fn fitting(kind: Kind, plan: Plan) -> Plan {
         },
         each_ms: plan.each_ms,
         parties: plan.parties,
+        calls: plan.calls,
     }
 }

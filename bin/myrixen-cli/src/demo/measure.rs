@@ -66,6 +66,7 @@ fn plan(time: Duration, legs: usize) -> Plan {
         rate_sizes: RATE.to_vec(),
         each_ms: u64::try_from(each).unwrap_or(u64::MAX).max(20),
         parties: None,
+        calls: false,
     }
 }
 
@@ -138,6 +139,7 @@ pub(crate) fn describe(record: &Record) -> String {
             )
         }
         Record::Held(held) => held.summary(),
+        Record::Calls(r) => format!("system calls of {} {}", r.of, units::size(r.size)),
         Record::Exchange(_) | Record::Restart(_) | Record::Ratio(_) => String::new(),
     }
 }

@@ -61,6 +61,8 @@ pub(crate) struct Plan {
     pub(crate) each_ms: u64,
     /// Processes whose processor time counts besides the client's; of nobody's, if there are none.
     pub(crate) parties: Option<Vec<u32>>,
+    /// Counts the system calls of all of them, rather than to measure.
+    pub(crate) calls: bool,
 }
 
 /// What the coordinator tells a guest to do.
@@ -160,6 +162,7 @@ mod tests {
             rate_sizes: vec![8],
             each_ms: 5,
             parties: Some(vec![17]),
+            calls: false,
         };
         let command = Command::Measure {
             on: Which::Switched,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::timing::{self, Parties, Way};
-use crate::record::{Path, PingPong, Rate, Record, Stream, Wait};
+use crate::record::{Calls, CallsPerMessage, Path, PingPong, Rate, Record, Stream, Wait};
 
 /// What the records of a measurement have in common.
 pub(crate) struct Label {
@@ -32,6 +32,18 @@ impl Label {
             iterations,
             link,
         }))
+    }
+
+    /// What was counted of a test.
+    pub(crate) fn calls(&self, of: &str, size: u64, per_message: CallsPerMessage) -> Record {
+        Record::Calls(Calls {
+            path: self.path.clone(),
+            of: of.to_owned(),
+            size,
+            wait: self.wait,
+            per_message,
+            link: self.link.clone(),
+        })
     }
 
     /// Measures bandwidth.

@@ -188,7 +188,11 @@ fn figures_of(record: &Record) -> Vec<(Side, f64)> {
             let figures = [(Figure::MsgsPerS, Some(r.msgs_per_s)), cpu];
             (r.size, &r.path, &r.link, r.wait, figures)
         }
-        Record::Exchange(_) | Record::Restart(_) | Record::Ratio(_) | Record::Held(_) => {
+        Record::Exchange(_)
+        | Record::Restart(_)
+        | Record::Ratio(_)
+        | Record::Held(_)
+        | Record::Calls(_) => {
             return Vec::new();
         }
     };

@@ -39,7 +39,11 @@ pub(crate) fn summary(records: &[Record]) -> String {
                     .or_default();
                 line.rate = Some(line.rate.unwrap_or(0.0).max(r.msgs_per_s));
             }
-            Record::Exchange(_) | Record::Restart(_) | Record::Ratio(_) | Record::Held(_) => {}
+            Record::Exchange(_)
+            | Record::Restart(_)
+            | Record::Ratio(_)
+            | Record::Held(_)
+            | Record::Calls(_) => {}
         }
     }
     let small = common_size(lines.values().map(|line| &line.latency), 8);
@@ -154,7 +158,11 @@ pub(crate) fn cells(record: &Record) -> Option<[String; 10]> {
                 [dash(), dash(), dash(), dash(), rate, cpu],
             )
         }
-        Record::Exchange(_) | Record::Restart(_) | Record::Ratio(_) | Record::Held(_) => {
+        Record::Exchange(_)
+        | Record::Restart(_)
+        | Record::Ratio(_)
+        | Record::Held(_)
+        | Record::Calls(_) => {
             return None;
         }
     };
@@ -189,7 +197,7 @@ pub(crate) fn verdicts(records: &[Record]) -> String {
             Record::Restart(r) => text.push_str(&restart(r)),
             Record::Ratio(r) => text.push_str(&format!("{}.\n", ratio(r))),
             Record::Held(held) => text.push_str(&format!("{}.\n", held.verdict())),
-            Record::PingPong(_) | Record::Stream(_) | Record::Rate(_) => {}
+            Record::PingPong(_) | Record::Stream(_) | Record::Rate(_) | Record::Calls(_) => {}
         }
     }
     text
