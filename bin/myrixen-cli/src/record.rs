@@ -262,7 +262,7 @@ impl Ratio {
 }
 
 /// System calls for each message, by who makes them.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct CallsPerMessage {
     /// The process that measures: it sends, and hears answers.
     pub(crate) client: f64,
@@ -270,6 +270,8 @@ pub(crate) struct CallsPerMessage {
     pub(crate) server: f64,
     /// All back ends between them.
     pub(crate) back_ends: f64,
+    /// Of all of them, and in none of the above: `sched_yield`, by those who look on for a while before they sleep.
+    pub(crate) yields: f64,
 }
 
 /// System calls that were counted.
@@ -408,6 +410,7 @@ mod tests {
                     client: 0.5,
                     server: 1.0,
                     back_ends: 0.0,
+                    yields: 3.5,
                 },
                 link: None,
             }),

@@ -1,5 +1,5 @@
-//! `myrixen bench --calls`: how many system calls a message takes, of whom. Counts do not depend on how fast the machine is, but for those
-//! who look for a message by a call, and those who find more at once the later they look.
+//! `myrixen bench --calls`: how many system calls a message takes, of whom. Counts depend on how fast the machine is only where somebody
+//! looks for messages by a call, or finds more at once the later he looks. Who looks on calls `sched_yield`, which is told apart.
 
 use std::time::Duration;
 
@@ -67,7 +67,8 @@ fn table(records: &[Record]) -> String {
         "client",
         "server",
         "back ends",
-        "calls a message",
+        "together",
+        "yields",
     ]);
     let calls = records.iter().filter_map(|record| match record {
         Record::Calls(calls) => Some(calls),
@@ -83,8 +84,8 @@ fn table(records: &[Record]) -> String {
     } in calls
     {
         let sum = by.client + by.server + by.back_ends;
-        let figures =
-            [by.client, by.server, by.back_ends, sum].map(|figure| format!("{figure:.3}"));
+        let figures = [by.client, by.server, by.back_ends, sum, by.yields]
+            .map(|figure| format!("{figure:.3}"));
         let mut row = vec![
             path.over(link.as_deref()).to_string(),
             wait.to_string(),
