@@ -343,10 +343,9 @@ impl Shared {
             let looks_on = || now.since(idle_since) < guarded.polling.time();
             if spins || (!busy && learns && looks_on()) {
                 idle = true;
-                if !busy && self.fabric.driver.is_none() {
-                    guarded.look_out(LOOKS);
-                }
-                if !guarded.is_quiet() || !busy {
+                let seen = !busy && self.fabric.driver.is_none() && guarded.look_out(LOOKS);
+                // Letting others have the lock takes longer than a turn that has something to do.
+                if !guarded.is_quiet() || !(busy || seen) {
                     self.leave(guarded);
                     std::hint::spin_loop();
                     guarded = self.lock();
