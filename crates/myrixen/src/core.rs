@@ -53,6 +53,8 @@ pub(crate) struct Core {
     pub(crate) waiters: usize,
     /// A request has ended since the waiters were last told.
     pub(crate) ended: bool,
+    /// How many times waits were told to end.
+    pub(crate) wakeups: u64,
     /// Frames were put into the ring to the back end since it was last looked at.
     pub(crate) sent: bool,
     pub(crate) dialect: Dialect,
@@ -60,7 +62,7 @@ pub(crate) struct Core {
     pub(crate) eager_max: u32,
     /// Direct channels are wanted.
     direct: bool,
-    store: Store,
+    pub(crate) store: Store,
     offers: Offers,
     fetches: VecDeque<Fetch>,
     guards: Option<Guards>,
@@ -91,6 +93,7 @@ impl Core {
             wakers: Vec::new(),
             waiters: 0,
             ended: false,
+            wakeups: 0,
             sent: false,
             dialect: start.dialect,
             eager_max: start.eager_max,
@@ -333,13 +336,18 @@ impl Core {
                 Event::ConnectFailed { token, status, .. } => {
                     self.end(token, Outcome::NotConnected(status));
                 }
-                Event::Sent { token, status, .. } => {
+                Event::Sent {
+                    token,
+                    status,
+                    length,
+                    ..
+                } => {
                     // The receiver chose the room: a message that was cut there has been sent.
                     let status = match status {
                         Status::Truncated => Status::Success,
                         other => other,
                     };
-                    self.end(token, Outcome::Sent(status));
+                    self.end(token, Outcome::Sent { status, length });
                 }
                 Event::Received {
                     token,
@@ -383,8 +391,10 @@ impl Core {
                     self.announced.push_back(Announced { id, envelope });
                 }
                 Event::PartnerArrived { address, .. } => self.meet(address),
-                // What was pending to it ends by events of its own; whoever cancels has taken the request out already.
-                Event::PartnerLost { .. } | Event::Cancelled { .. } => {}
+                // Its deadline has passed. Whoever cancels has taken the request out already.
+                Event::Cancelled { token, status, .. } => self.end(token, Outcome::Unmet(status)),
+                // What was pending to it ends by events of its own.
+                Event::PartnerLost { .. } => {}
             }
         }
     }
