@@ -132,6 +132,20 @@ impl<'a> Site<'a> {
         }
     }
 
+    /// Waits until the back end has heard of a board.
+    pub(crate) fn wait_for_board(&self, name: &str) {
+        let socket = self.folder.path().join("guests");
+        let fabric = myrixen::Fabric::builder()
+            .socket(socket)
+            .board_name("watch");
+        let fabric = fabric.connect().expect("attached");
+        let until = Instant::now() + PATIENCE;
+        while fabric.lookup(name).is_err() {
+            assert!(Instant::now() < until, "{name} is not heard of");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
     /// Starts a guest where the back end is.
     pub(crate) fn run(&self, mut guest: Guest) -> Running {
         let log = self.folder.path().join(format!("{}.log", guest.name));
