@@ -35,7 +35,6 @@ fn netpipe(source: &Path, into: &Path) -> PathBuf {
     compiler.arg("-I").arg(folder().join("include"));
     compiler.arg("-L").arg(library());
     compiler.args(["-lmyriexpress", "-lpthread"]);
-    compiler.arg(format!("-Wl,-rpath,{}", library().display()));
     output(&mut compiler);
     program
 }
