@@ -132,3 +132,23 @@ fn an_exchange_between_guests_leaks_nothing() {
     let site = Site::alone();
     pair([&site, &site], &program, &[], Check::Valgrind);
 }
+
+/// `MYRIXEN_CHURN` is how many requests there are to be: 10,000,000 takes minutes.
+#[test]
+fn two_endpoints_that_come_and_go_leave_memory_as_it_was() {
+    if !have(&["cc"]) {
+        return;
+    }
+    let work = tempfile::tempdir().expect("a folder");
+    let program = compile("churn", Check::None, work.path());
+    let site = Site::alone();
+    let requests = std::env::var("MYRIXEN_CHURN").unwrap_or("200000".to_owned());
+    let many: u64 = requests.parse().expect("a number");
+    let churn = site.guest("a1", &program, Check::None);
+    let churn = churn.patience(std::time::Duration::from_secs(240 + many / 5000));
+    print!(
+        "{}",
+        site.run(churn.args(&["1000", "100000", &requests]))
+            .succeed()
+    );
+}

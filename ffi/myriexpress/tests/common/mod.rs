@@ -141,6 +141,7 @@ impl<'a> Site<'a> {
         Guest {
             command,
             name: board.to_owned(),
+            patience: PATIENCE,
         }
     }
 
@@ -168,8 +169,13 @@ impl<'a> Site<'a> {
             Some(host) => host.spawn(&mut guest.command).expect("started"),
             None => guest.command.spawn().expect("started"),
         };
-        let name = guest.name;
-        Running { child, log, name }
+        let (name, patience) = (guest.name, guest.patience);
+        Running {
+            child,
+            log,
+            name,
+            patience,
+        }
     }
 }
 
@@ -186,9 +192,16 @@ impl Drop for Site<'_> {
 pub(crate) struct Guest {
     command: Command,
     name: String,
+    patience: Duration,
 }
 
 impl Guest {
+    /// It may take longer than others.
+    pub(crate) fn patience(mut self, patience: Duration) -> Self {
+        self.patience = patience;
+        self
+    }
+
     pub(crate) fn args(mut self, args: &[&str]) -> Self {
         self.command.args(args);
         self
@@ -205,6 +218,7 @@ pub(crate) struct Running {
     child: Child,
     log: PathBuf,
     name: String,
+    patience: Duration,
 }
 
 impl Running {
@@ -215,7 +229,7 @@ impl Running {
 
     /// As [`succeed`](Self::succeed), for another exit code.
     pub(crate) fn end_with(mut self, code: i32) -> String {
-        let until = Instant::now() + PATIENCE;
+        let until = Instant::now() + self.patience;
         let ended = loop {
             if let Some(status) = self.child.try_wait().expect("a child") {
                 break Some(status);
