@@ -52,6 +52,11 @@ pub(crate) enum Check {
 
 /// Compiles `tests/c/NAME.c`. Panics with what the compiler says.
 pub(crate) fn compile(name: &str, check: Check, into: &Path) -> PathBuf {
+    compile_in("tests/c", name, check, into)
+}
+
+/// Compiles a program of one of the crate's folders.
+pub(crate) fn compile_in(from: &str, name: &str, check: Check, into: &Path) -> PathBuf {
     let program = into.join(name);
     let mut compiler = Command::new("cc");
     compiler.args(["-std=c11", "-D_DEFAULT_SOURCE", "-g", "-O1", "-pthread"]);
@@ -60,7 +65,7 @@ pub(crate) fn compile(name: &str, check: Check, into: &Path) -> PathBuf {
         compiler.args(["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]);
     }
     compiler.arg("-I").arg(folder().join("include"));
-    compiler.arg(folder().join("tests/c").join(format!("{name}.c")));
+    compiler.arg(folder().join(from).join(format!("{name}.c")));
     compiler.arg("-o").arg(&program);
     compiler.arg("-L").arg(library()).arg("-lmyriexpress");
     let output = compiler
