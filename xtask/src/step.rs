@@ -249,19 +249,31 @@ pub(crate) const STEPS: &[Step] = &[
         name: "bench",
         what: "every path beside its peers, in one quick run; nothing passes or fails by time",
         needs: None,
-        work: Work::Commands(&[Run {
-            words: &[
-                "cargo",
-                "run",
-                "--release",
-                "--",
-                "bench",
-                "--quick",
-                "--out",
-                "target/bench",
-            ],
-            env: &[],
-        }]),
+        work: Work::Commands(&[
+            Run {
+                words: &[
+                    "cargo",
+                    "build",
+                    "--release",
+                    "--package",
+                    "myrixen-peer-iceoryx2",
+                ],
+                env: &[],
+            },
+            Run {
+                words: &[
+                    "cargo",
+                    "run",
+                    "--release",
+                    "--",
+                    "bench",
+                    "--quick",
+                    "--out",
+                    "target/bench",
+                ],
+                env: &[],
+            },
+        ]),
         limit: 900,
     },
     Step {

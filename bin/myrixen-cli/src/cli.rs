@@ -36,7 +36,7 @@ pub(crate) enum Command {
     /// Measures every path beside what the machine allows and beside other transports, in one run
     ///
     /// Makes hosts (network namespaces) joined by virtual cables, and gives everybody a turn in each round: our paths, plain sockets, memory
-    /// copies, and what is installed of iperf3, fi_pingpong (libfabric) and ucx_perftest (UCX). Prints medians and ratios, and writes records and a page
+    /// copies, and what is installed of iperf3, fi_pingpong (libfabric), ucx_perftest (UCX) and myrixen-peer-iceoryx2. Prints medians and ratios, and writes records and a page
     /// with plots. Needs no root and no configuration. Let the machine do nothing else meanwhile.
     Bench(BenchArgs),
     /// Lists boards, peers, endpoints and attached guests
@@ -323,7 +323,7 @@ pub(crate) struct ReportArgs {
     /// Records, as other commands write them with --json; of several of one kind the median counts
     #[arg(required = true)]
     pub(crate) records: Vec<PathBuf>,
-    /// A ratio and its bar: \"direct/peer:tcp half_rtt 8 <=0.35\"; other figures are mb_per_s and msgs_per_s; held against each way of waiting
+    /// A ratio and its bar: \"direct/peer:tcp half_rtt 8 <=0.35\"; other figures are mb_per_s, msgs_per_s, cpu_s_per_gib and cpu_s_per_million; held against each way of waiting
     #[arg(long = "bar", value_name = "RATIO")]
     pub(crate) bars: Vec<Bar>,
     /// Leaves records out that say they were disturbed by more than so many thousandths, where three of their kind remain
@@ -401,6 +401,9 @@ pub(crate) struct BenchArgs {
     /// Fewer sizes and less time for each: done in two minutes
     #[arg(long)]
     pub(crate) quick: bool,
+    /// Counts system calls for each message instead, of our paths and of plain sockets; as root
+    #[arg(long, conflicts_with_all = ["quick", "rounds"])]
+    pub(crate) calls: bool,
     /// Rounds, in each of which everything is measured once [default: 7]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub(crate) rounds: Option<u32>,
@@ -410,6 +413,17 @@ pub(crate) struct BenchArgs {
     /// Where results.json and report.html go
     #[arg(long, value_name = "DIR", default_value = "myrixen-bench")]
     pub(crate) out: PathBuf,
+}
+
+/// The process in which `myrixen bench` measures matching.
+#[derive(Debug, Args)]
+pub(crate) struct MatchingArgs {
+    /// Entries before the measured ones.
+    #[arg(long, value_delimiter = ',')]
+    pub(crate) lengths: Vec<u64>,
+    /// Time for each length.
+    #[arg(long)]
+    pub(crate) each_ms: u64,
 }
 
 /// One process of a peer that `myrixen bench` measures.
@@ -439,6 +453,8 @@ pub(crate) enum DemoPart {
     Guest(GuestArgs),
     /// One process of a peer that is measured
     Way(WayArgs),
+    /// The process in which matching is measured
+    Matching(MatchingArgs),
     /// Removes DIR when its standard input ends, however the demo ends
     Janitor { directory: PathBuf },
 }

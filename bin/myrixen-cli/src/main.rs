@@ -7,6 +7,7 @@ mod counters;
 mod decode;
 mod demo;
 mod docs;
+mod held;
 mod info;
 mod measure;
 mod output;
@@ -17,6 +18,7 @@ mod progress;
 mod record;
 mod report;
 mod scale;
+mod system;
 mod units;
 mod xen;
 

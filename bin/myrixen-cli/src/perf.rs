@@ -162,6 +162,8 @@ fn measure(test: Test, sizes: &[u64], args: &PerfArgs, lent: bool) -> anyhow::Re
         path,
         link: None,
         wait: args.wait,
+        // The server may be on another machine.
+        parties: None,
     };
     let sizes = if args.sizes.is_empty() {
         sizes

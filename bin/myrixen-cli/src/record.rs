@@ -9,6 +9,8 @@ use std::path::Path as FilePath;
 use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
 
+use crate::held::Held;
+
 /// Which way the measured messages took.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
@@ -160,6 +162,9 @@ pub(crate) struct Stream {
     pub(crate) messages: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) link: Option<String>,
+    /// Processor seconds of all who took part, for each GiB.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) cpu_s_per_gib: Option<f64>,
 }
 
 /// Messages delivered a second, one way, with many under way.
@@ -174,6 +179,9 @@ pub(crate) struct Rate {
     pub(crate) messages: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) link: Option<String>,
+    /// Processor seconds of all who took part, for each million of messages.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) cpu_s_per_million: Option<f64>,
 }
 
 /// Every guest sent messages of every size to every other, and each byte that arrived was compared.
@@ -253,6 +261,33 @@ impl Ratio {
     }
 }
 
+/// System calls for each message, by who makes them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct CallsPerMessage {
+    /// The process that measures: it sends, and hears answers.
+    pub(crate) client: f64,
+    /// The process at the other end.
+    pub(crate) server: f64,
+    /// All back ends between them.
+    pub(crate) back_ends: f64,
+    /// Of all of them, and in none of the above: `sched_yield`, by those who look on for a while before they sleep.
+    pub(crate) yields: f64,
+}
+
+/// System calls that were counted.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Calls {
+    pub(crate) path: Path,
+    /// `pingpong`, `stream` or `rate`.
+    pub(crate) of: String,
+    /// Bytes a message.
+    pub(crate) size: u64,
+    pub(crate) wait: Wait,
+    pub(crate) per_message: CallsPerMessage,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) link: Option<String>,
+}
+
 /// One result of one test.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "test", rename_all = "lowercase")]
@@ -263,6 +298,10 @@ pub(crate) enum Record {
     Exchange(Exchange),
     Restart(Restart),
     Ratio(Ratio),
+    Calls(Calls),
+    /// Its test is any other.
+    #[serde(untagged)]
+    Held(Held),
 }
 
 /// Writes `records` to `file` as a JSON array, one record a line.
@@ -298,6 +337,7 @@ fn write_array(out: &mut impl std::io::Write, records: &[impl Serialize]) -> any
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::held::Limit;
 
     fn one_of_each() -> Vec<Record> {
         let (wait, link) = (Wait::Sleep, Some("ethernet".to_owned()));
@@ -321,6 +361,7 @@ mod tests {
                 wait,
                 messages: 64,
                 link: link.clone(),
+                cpu_s_per_gib: Some(0.5),
             }),
             Record::Rate(Rate {
                 path: Path::Peer("udp".to_owned()),
@@ -329,6 +370,7 @@ mod tests {
                 wait,
                 messages: 500,
                 link,
+                cpu_s_per_million: Some(1.25),
             }),
             Record::Exchange(Exchange {
                 guests: 4,
@@ -359,6 +401,20 @@ mod tests {
                 bar: "<=0.35".to_owned(),
                 met: true,
             }),
+            Record::Calls(Calls {
+                path: Path::Native,
+                of: "rate".to_owned(),
+                size: 8,
+                wait: Wait::Sleep,
+                per_message: CallsPerMessage {
+                    client: 0.5,
+                    server: 1.0,
+                    back_ends: 0.0,
+                    yields: 3.5,
+                },
+                link: None,
+            }),
+            Record::Held(Held::new("open", "it", 2.0, "ns", Limit::Below(1.0))),
         ]
     }
 
@@ -398,6 +454,10 @@ mod tests {
         assert_eq!(values[4]["test"], "restart");
         assert_eq!(values[5]["test"], "ratio");
         assert_eq!(values[5]["met"], true);
+        assert_eq!(values[6]["test"], "calls");
+        assert_eq!(values[6]["per_message"]["server"], 1.0);
+        assert_eq!(values[7]["test"], "open");
+        assert_eq!(values[7]["met"], false);
         for field in [
             "sent",
             "delivered",

@@ -103,6 +103,8 @@ pub struct Worker {
     stopped: bool,
     /// Until then, guests of an earlier back end are coming back.
     nacks_from: Time,
+    /// The uplinks are not in the wait set: whoever drives waits for them beside it.
+    apart: bool,
 }
 
 impl std::fmt::Debug for Worker {
@@ -136,6 +138,7 @@ impl Worker {
             turns: 0,
             stopped: false,
             nacks_from: Time::ZERO,
+            apart: false,
         })
     }
 
@@ -287,8 +290,33 @@ impl Worker {
         until.map_or(Rest::Asleep, Rest::Until)
     }
 
+    /// From the next [`Worker::prepare_sleep`] on the worker's descriptor says nothing of the uplinks, or says it again. Who keeps them apart
+    /// waits for [`Worker::uplinks`] as well. Of a thread that waits for a socket itself the kernel knows that whoever sent to
+    /// it is about to sleep, and may run it in his place; of one that waits for a set in a set it does not.
+    pub fn keep_uplinks_apart(&mut self, apart: bool) {
+        self.apart = apart;
+    }
+
+    /// What to wait for beside the worker's descriptor where uplinks are [kept apart](Worker::keep_uplinks_apart), and for what. To be asked
+    /// anew after each [`Worker::prepare_sleep`].
+    pub fn uplinks(&self) -> impl Iterator<Item = (BorrowedFd<'_>, Interest)> {
+        self.uplinks.iter().flatten().map(Uplink::readiness)
+    }
+
+    /// Whether a turn looks at every ring: then nobody needs to ring who takes one after he has put something into his.
+    #[must_use]
+    pub fn looks_at_all(&self) -> bool {
+        !self.switch.must_listen()
+    }
+
     /// Keeps the wait set in step with what the links ask for.
     fn watch_uplinks(&mut self) {
+        if self.apart {
+            for uplink in self.uplinks.iter_mut().flatten() {
+                uplink.unwatch(&self.wait);
+            }
+            return;
+        }
         for (place, uplink) in self.uplinks.iter_mut().enumerate() {
             let Some(uplink) = uplink else { continue };
             let token = UPLINK | place as u64;

@@ -18,6 +18,7 @@ use mxoe::addr::NicAddr;
 use crate::{Incoming, Interest, Link, LinkCounters, LinkError, LinkInfo, Outgoing};
 use packet::PacketLink;
 use xdp::XdpPath;
+pub use xdp::XdpSocket;
 
 /// How frames get to the card and from it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]

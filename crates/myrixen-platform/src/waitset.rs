@@ -1,15 +1,18 @@
 //! Waiting for many bells and descriptors at once.
 
+mod alarm;
+
 use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
-use rustix::event::{EventfdFlags, Timespec, epoll, eventfd};
+use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, epoll, eventfd, poll};
 use rustix::io::Errno;
 
 use crate::bell::{BellKind, Waiter, bell};
+use alarm::{Alarm, SHORT};
 
 /// A set of bells and other descriptors, each under a token, and a way to wait for any of them.
 ///
@@ -30,6 +33,8 @@ struct Shared {
     /// The bells in the set, kept open: an epoll entry outlives its descriptor while a duplicate of it is open
     /// elsewhere (the ringer has one), and could not be removed any more.
     bells: Mutex<BTreeMap<RawFd, Waiter>>,
+    /// Locked by the one thread whose short sleeps it ends; the others have their own timers.
+    alarm: Mutex<Alarm>,
 }
 
 /// Something in the set is ready.
@@ -70,6 +75,8 @@ impl Waker {
 
 /// The token of the set's own waker.
 const WAKE: u64 = u64::MAX;
+/// The token of the set's own timer.
+const ALARM: u64 = u64::MAX - 2;
 /// How many events one call takes from the kernel; what is left comes with the next.
 const BATCH: usize = 64;
 
@@ -91,6 +98,7 @@ impl WaitSet {
             epoll,
             wake: Arc::new(wake),
             bells: Mutex::default(),
+            alarm: Mutex::default(),
         };
         Ok(Self {
             shared: Arc::new(shared),
@@ -103,7 +111,7 @@ impl WaitSet {
     /// When it is in the set already, or the kernel's limit (`/proc/sys/fs/epoll/max_user_watches`) is reached.
     ///
     /// # Panics
-    /// On the token `u64::MAX`, which the set keeps for itself.
+    /// On the tokens `u64::MAX` and `u64::MAX - 2`, which the set keeps for itself.
     pub fn add_bell(&self, bell: &Waiter, token: u64) -> io::Result<()> {
         self.add(bell.fd(), token, Interest::Read)?;
         self.keep(bell);
@@ -125,7 +133,7 @@ impl WaitSet {
             self.add_bell(bell, token)?;
             return Ok(false);
         }
-        assert_ne!(token, WAKE, "the token u64::MAX is the set's own");
+        assert_ours(token);
         let flags = Interest::Read.flags() | epoll::EventFlags::ET;
         let data = epoll::EventData::new_u64(token);
         epoll::add(&self.shared.epoll, bell.fd(), data, flags)?;
@@ -160,9 +168,9 @@ impl WaitSet {
     /// As [`add_bell`](Self::add_bell).
     ///
     /// # Panics
-    /// On the token `u64::MAX`, which the set keeps for itself.
+    /// On the tokens `u64::MAX` and `u64::MAX - 2`, which the set keeps for itself.
     pub fn add(&self, fd: BorrowedFd<'_>, token: u64, interest: Interest) -> io::Result<()> {
-        assert_ne!(token, WAKE, "the token u64::MAX is the set's own");
+        assert_ours(token);
         let data = epoll::EventData::new_u64(token);
         Ok(epoll::add(&self.shared.epoll, fd, data, interest.flags())?)
     }
@@ -172,7 +180,7 @@ impl WaitSet {
     /// # Errors
     /// When it is not in the set.
     pub fn change(&self, fd: BorrowedFd<'_>, token: u64, interest: Interest) -> io::Result<()> {
-        assert_ne!(token, WAKE, "the token u64::MAX is the set's own");
+        assert_ours(token);
         let data = epoll::EventData::new_u64(token);
         Ok(epoll::modify(
             &self.shared.epoll,
@@ -193,6 +201,56 @@ impl WaitSet {
     /// # Errors
     /// Only when the kernel has no memory.
     pub fn wait(&self, timeout: Option<Duration>, ready: &mut Vec<Ready>) -> io::Result<()> {
+        let (timeout, mut alarm) = self.set_alarm(timeout);
+        self.take_events(timeout, ready, alarm.as_deref_mut())
+    }
+
+    /// As [`wait`](Self::wait), but waits for some descriptors beside the set as well: when one of those is ready, that ends the wait,
+    /// and is not told. The kernel knows of a thread that waits for a descriptor itself that whoever made it ready is about to
+    /// sleep, and may run it in his place; of one that waits for a set in a set it does not.
+    ///
+    /// # Errors
+    /// As [`wait`](Self::wait).
+    pub fn wait_beside<F: AsFd>(
+        &self,
+        others: &[(F, Interest)],
+        timeout: Option<Duration>,
+        ready: &mut Vec<Ready>,
+    ) -> io::Result<()> {
+        ready.clear();
+        let (timeout, mut alarm) = self.set_alarm(timeout);
+        let mut on = Vec::with_capacity(1 + others.len());
+        on.push(PollFd::new(&self.shared.epoll, PollFlags::IN));
+        let others = others.iter();
+        on.extend(others.map(|(fd, interest)| PollFd::new(fd, interest.poll_flags())));
+        match poll(&mut on, timeout.map(timespec).as_ref()) {
+            Ok(_) if on[0].revents().is_empty() => Ok(()),
+            Ok(_) => self.take_events(Some(Duration::ZERO), ready, alarm.as_deref_mut()),
+            Err(Errno::INTR) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Sees to it that a wait does not last much longer than `timeout`: gives what is left for the kernel to do about it.
+    fn set_alarm(
+        &self,
+        timeout: Option<Duration>,
+    ) -> (Option<Duration>, Option<MutexGuard<'_, Alarm>>) {
+        let short = timeout.filter(|time| !time.is_zero() && *time < SHORT);
+        let alarm = short.and_then(|time| {
+            let mut alarm = self.shared.alarm.try_lock().ok()?;
+            alarm.set(&self.shared.epoll, time).then_some(alarm)
+        });
+        let timeout = timeout.filter(|_| alarm.is_none());
+        (timeout, alarm)
+    }
+
+    fn take_events(
+        &self,
+        timeout: Option<Duration>,
+        ready: &mut Vec<Ready>,
+        mut alarm: Option<&mut Alarm>,
+    ) -> io::Result<()> {
         ready.clear();
         let timeout = timeout.map(timespec);
         let mut room = [const { std::mem::MaybeUninit::uninit() }; BATCH];
@@ -203,17 +261,23 @@ impl WaitSet {
         };
         for event in events {
             let (data, flags) = (event.data, event.flags);
-            if data.u64() == WAKE {
-                let mut count = [0; 8];
-                let _ = rustix::io::read(&*self.shared.wake, &mut count);
-                continue;
+            match data.u64() {
+                WAKE => {
+                    let mut count = [0; 8];
+                    let _ = rustix::io::read(&*self.shared.wake, &mut count);
+                }
+                ALARM => match &mut alarm {
+                    Some(alarm) => alarm.went_off(),
+                    // If another thread sleeps for it, that one sees it as well.
+                    None => drop(self.shared.alarm.try_lock().map(|mut own| own.went_off())),
+                },
+                token => ready.push(Ready {
+                    token,
+                    readable: flags.intersects(epoll::EventFlags::IN),
+                    writable: flags.intersects(epoll::EventFlags::OUT),
+                    hung_up: flags.intersects(GONE),
+                }),
             }
-            ready.push(Ready {
-                token: data.u64(),
-                readable: flags.intersects(epoll::EventFlags::IN),
-                writable: flags.intersects(epoll::EventFlags::OUT),
-                hung_up: flags.intersects(GONE),
-            });
         }
         Ok(())
     }
@@ -276,6 +340,21 @@ impl Interest {
             Self::ReadWrite => read | epoll::EventFlags::OUT,
         }
     }
+
+    fn poll_flags(self) -> PollFlags {
+        match self {
+            Self::Read => PollFlags::IN,
+            Self::ReadWrite => PollFlags::IN | PollFlags::OUT,
+        }
+    }
+}
+
+/// Whether others may use the token.
+fn assert_ours(token: u64) {
+    assert!(
+        token != WAKE && token != ALARM,
+        "the token {token} is the set's own"
+    );
 }
 
 /// As the kernel wants it. More than 24 days are cut to that: older kernels count milliseconds in 31 bits.
@@ -288,132 +367,4 @@ pub(crate) fn timespec(duration: Duration) -> Timespec {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::bell::{Drained, bell};
-
-    const LONG: Option<Duration> = Some(Duration::from_secs(60));
-    const NOW: Option<Duration> = Some(Duration::ZERO);
-
-    fn tokens(set: &WaitSet, timeout: Option<Duration>) -> Vec<u64> {
-        let mut ready = Vec::new();
-        set.wait(timeout, &mut ready).unwrap();
-        ready.iter().map(|r| r.token).collect()
-    }
-
-    #[test]
-    fn a_rung_bell_stays_ready_until_it_is_drained() {
-        let set = WaitSet::new().unwrap();
-        let (ringer, waiter) = bell().unwrap();
-        set.add_bell(&waiter, 3).unwrap();
-        assert!(tokens(&set, NOW).is_empty());
-        ringer.ring();
-        assert_eq!(tokens(&set, LONG), [3]);
-        assert_eq!(tokens(&set, LONG), [3]);
-        assert_eq!(waiter.drain(), Drained::Rung);
-        assert!(tokens(&set, NOW).is_empty());
-    }
-
-    #[test]
-    fn a_bell_that_is_seen_once_need_not_be_drained() {
-        let set = WaitSet::new().unwrap();
-        let (ringer, waiter) = bell().unwrap();
-        if !set.add_bell_once(&waiter, 3).unwrap() {
-            eprintln!("skipped: this kernel does not tell of each ring");
-            return;
-        }
-        for _ in 0..MOST_UNDRAINED {
-            // As many as there can be for each time it is seen.
-            for _ in 0..4 {
-                ringer.ring();
-            }
-            assert_eq!(tokens(&set, LONG), [3]);
-            assert!(tokens(&set, NOW).is_empty());
-        }
-        assert_eq!(waiter.drain(), Drained::Rung);
-        assert_eq!(waiter.drain(), Drained::Silent);
-        ringer.ring();
-        assert_eq!(tokens(&set, LONG), [3]);
-        drop(ringer);
-        let mut ready = Vec::new();
-        set.wait(LONG, &mut ready).unwrap();
-        assert!(ready.len() == 1 && ready[0].hung_up, "{ready:?}");
-    }
-
-    /// The ringer keeps a duplicate of the read end: without the set's care its entry would live on.
-    #[test]
-    fn a_removed_bell_is_never_heard_again() {
-        let set = WaitSet::new().unwrap();
-        let (ringer, waiter) = bell().unwrap();
-        set.add_bell(&waiter, 3).unwrap();
-        ringer.ring();
-        set.remove_bell(&waiter);
-        drop(waiter);
-        ringer.ring();
-        assert!(tokens(&set, NOW).is_empty());
-    }
-
-    #[test]
-    fn a_bell_that_is_dropped_in_the_set_can_still_be_told_apart() {
-        let set = WaitSet::new().unwrap();
-        let (first_ringer, first) = bell().unwrap();
-        set.add_bell(&first, 1).unwrap();
-        drop(first);
-        let (second_ringer, second) = bell().unwrap();
-        set.add_bell(&second, 2).unwrap();
-        second_ringer.ring();
-        assert_eq!(tokens(&set, LONG), [2]);
-        first_ringer.ring();
-        let mut both = tokens(&set, LONG);
-        both.sort_unstable();
-        assert_eq!(both, [1, 2]);
-    }
-
-    #[test]
-    fn a_gone_ringer_is_reported_as_hung_up() {
-        let set = WaitSet::new().unwrap();
-        let (ringer, waiter) = bell().unwrap();
-        set.add_bell(&waiter, 9).unwrap();
-        drop(ringer);
-        let mut ready = Vec::new();
-        set.wait(LONG, &mut ready).unwrap();
-        assert!(
-            ready.len() == 1 && ready[0].token == 9 && ready[0].hung_up,
-            "{ready:?}"
-        );
-    }
-
-    #[test]
-    fn a_waker_ends_the_next_wait_once() {
-        let set = WaitSet::new().unwrap();
-        let waker = set.waker();
-        std::thread::spawn(move || waker.wake()).join().unwrap();
-        assert!(tokens(&set, LONG).is_empty());
-        let mut fds = [rustix::event::PollFd::new(
-            &set,
-            rustix::event::PollFlags::IN,
-        )];
-        assert_eq!(
-            rustix::event::poll(&mut fds, Some(&Timespec::default())),
-            Ok(0)
-        );
-    }
-
-    #[test]
-    fn more_than_a_batch_is_seen_in_the_end() {
-        let set = WaitSet::new().unwrap();
-        let bells: Vec<_> = (0..100).map(|_| bell().unwrap()).collect();
-        for (token, (ringer, waiter)) in bells.iter().enumerate() {
-            set.add_bell(waiter, token as u64).unwrap();
-            ringer.ring();
-        }
-        let mut seen = std::collections::BTreeSet::new();
-        while seen.len() < bells.len() {
-            for token in tokens(&set, LONG) {
-                let at = usize::try_from(token).unwrap();
-                assert_eq!(bells[at].1.drain(), Drained::Rung);
-                assert!(seen.insert(token));
-            }
-        }
-    }
-}
+mod tests;

@@ -164,6 +164,12 @@ impl<M: Memory> Producer<M> {
         due
     }
 
+    /// Whether the consumer says that it sleeps. A hint that costs no fence: it may be falling asleep, or waking up.
+    #[must_use]
+    pub fn peer_sleeps(&self) -> bool {
+        self.memory.load_u32(self.ring.sleeping, Ordering::Relaxed) != 0
+    }
+
     /// Says that nothing will be published any more. Ring the bell afterwards, whether or not the consumer sleeps.
     pub fn close(&mut self) {
         self.memory

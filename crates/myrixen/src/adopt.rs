@@ -142,7 +142,7 @@ impl Ward {
         guarded.adopted = true;
         self.watched = true;
         for _ in 0..TURNS {
-            let busy = guarded.turn(now);
+            let busy = guarded.turn(now, false);
             if !busy && guarded.prepare_sleep(now) {
                 self.due = guarded.engine.next_timeout();
                 shared.leave(guarded);

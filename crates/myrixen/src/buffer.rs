@@ -140,6 +140,9 @@ impl Memory {
 
     /// A copy that needs nobody to keep anything alive.
     pub(crate) fn to_owned_copy(&self, len: usize) -> Self {
+        if let Self::Inline { bytes, len } = *self {
+            return Self::Inline { bytes, len };
+        }
         let mut bytes = Vec::with_capacity(len);
         self.read(0, len, |piece| bytes.extend_from_slice(piece));
         Self::Vec(bytes)

@@ -5,7 +5,7 @@ use std::task::Waker;
 
 use mxoe::addr::Address;
 use mxoe::engine::{
-    self, Arrival, Event, FetchFailed, PathId, RegionId, Status, Target, Transmit, UnexpectedId,
+    self, Arrival, Event, PathId, RegionId, Status, Target, Transmit, UnexpectedId,
 };
 use mxoe::frame::{Dialect, HEAD_BYTES};
 use mxoe::time::Time;
@@ -14,15 +14,14 @@ use myrixen_ring::{PeerFault, ReserveError};
 use slab::Slab;
 
 use crate::buffer::Memory;
-use crate::offer::{self, Fetch, Guard, Guards, MAX_HINT, Offer, Offers};
+use crate::fetch::{Fetch, Fetches};
+use crate::offer::{self, Guard, Guards, MAX_HINT, Offer, Offers};
 use crate::path::Path;
 use crate::region::{Regions, Store};
 use crate::request::{Ended, Outcome, Requests};
 
 /// Records taken from one path in one visit.
 const RECEIVE_BUDGET: usize = 64;
-/// Bytes of offered data copied in one turn: about 50 us at memory speed.
-const FETCH_STEP: usize = 512 * 1024;
 /// Bytes kept for sends that were reported complete early, per endpoint.
 pub(crate) const RETAINED_CAP: usize = 16 << 20;
 
@@ -62,9 +61,11 @@ pub(crate) struct Core {
     pub(crate) eager_max: u32,
     /// Direct channels are wanted.
     direct: bool,
+    /// Whoever sends drives the back end next, or rings.
+    driven: bool,
     pub(crate) store: Store,
-    offers: Offers,
-    fetches: VecDeque<Fetch>,
+    pub(crate) offers: Offers,
+    pub(crate) fetches: Fetches,
     guards: Option<Guards>,
     /// Guards of rendezvous sends in flight, by region.
     guarded: Vec<(RegionId, Guard)>,
@@ -78,6 +79,8 @@ pub(crate) struct Start {
     pub(crate) eager_max: u32,
     /// Direct channels are wanted.
     pub(crate) direct: bool,
+    /// The program drives the back end.
+    pub(crate) driven: bool,
     pub(crate) guards: Option<Guards>,
 }
 
@@ -98,23 +101,25 @@ impl Core {
             dialect: start.dialect,
             eager_max: start.eager_max,
             direct: start.direct,
+            driven: start.driven,
             store: Store::default(),
             offers: Offers::default(),
-            fetches: VecDeque::new(),
+            fetches: Fetches::default(),
             guards: start.guards,
             guarded: Vec::new(),
         }
     }
 
-    /// Everything that can be done without waiting. True if anything was.
-    pub(crate) fn turn(&mut self, now: Time) -> bool {
+    /// Everything that can be done without waiting. True if anything was. `looks_on` says that the next turn comes at once, whatever this one
+    /// has found.
+    pub(crate) fn turn(&mut self, now: Time, looks_on: bool) -> bool {
         let mut busy = false;
         for at in 0..self.paths.capacity() {
             if self.is_live(at) {
                 busy |= self.receive(now, at);
             }
         }
-        busy |= self.fetch(now);
+        busy |= self.fetch(now, looks_on);
         if self.engine.next_timeout().is_some_and(|due| due <= now) {
             self.engine.handle_timeout(now);
             self.events();
@@ -151,6 +156,7 @@ impl Core {
             }
         }
         if taken > 0 {
+            self.paths[at].promptness.heard();
             self.paths[at].release();
         } else if self.is_over(at) {
             self.lose(at);
@@ -181,7 +187,7 @@ impl Core {
                 let mut hint = [0; MAX_HINT];
                 let hint = &mut hint[..record.hint_len().min(MAX_HINT)];
                 path.consumer.read_hint(&record, hint);
-                Offer::parse(hint, &direct.theirs).and_then(|offer| self.offers.add(offer))
+                Offer::parse(hint, &direct.theirs, at).and_then(|offer| self.offers.add(offer))
             }
             _ => None,
         };
@@ -218,31 +224,6 @@ impl Core {
         Ok(true)
     }
 
-    /// Copies offered data, one step.
-    fn fetch(&mut self, now: Time) -> bool {
-        let Some(mut fetch) = self.fetches.pop_front() else {
-            return false;
-        };
-        let step = (fetch.len - fetch.done).min(FETCH_STEP);
-        let copied = match (self.offers.get(fetch.offer), self.regions.get_mut(fetch.to)) {
-            (Some(offer), Some(memory)) => {
-                let copied = offer.read(memory, fetch.done, step);
-                let last = fetch.done + step == fetch.len;
-                copied && (!last || offer.still_valid())
-            }
-            _ => false,
-        };
-        fetch.done += step;
-        if copied && fetch.done < fetch.len {
-            self.fetches.push_back(fetch);
-            return true;
-        }
-        let result = if copied { Ok(()) } else { Err(FetchFailed) };
-        self.engine.fetched(now, fetch.pull, result);
-        self.events();
-        true
-    }
-
     /// Sends what the engine wants sent, as far as there is room.
     pub(crate) fn transmit(&mut self, now: Time) -> bool {
         let mut busy = false;
@@ -273,10 +254,23 @@ impl Core {
             sent = true;
         }
         if sent {
-            self.paths[at].ring();
-            self.sent |= self.paths[at].direct.is_none();
+            let path = &mut self.paths[at];
+            let back_end = path.direct.is_none();
+            if !(back_end && self.driven) {
+                path.ring();
+            }
+            self.sent |= back_end;
         }
         Ok(sent)
+    }
+
+    /// Rings a back end that was to be driven, and could not be.
+    pub(crate) fn ring_back_end(&mut self) {
+        for (_, path) in &mut self.paths {
+            if path.direct.is_none() && !path.dead {
+                path.ring();
+            }
+        }
     }
 
     /// The hint for a rendezvous on a channel whose other end can read us.
@@ -379,14 +373,12 @@ impl Core {
                     offer,
                     to,
                     len,
-                } => self.fetches.push_back(Fetch {
-                    pull,
-                    offer,
-                    to,
-                    done: 0,
-                    len: len as usize,
-                }),
-                Event::OfferFreed { offer } => self.offers.remove(offer),
+                } => {
+                    let path = self.offers.get(offer).and_then(Offer::asked_on);
+                    self.fetches
+                        .add(Fetch::new(pull, offer, to, len as usize, path));
+                }
+                Event::OfferFreed { offer } => self.offer_freed(offer),
                 Event::Unexpected { id, envelope } => {
                     self.announced.push_back(Announced { id, envelope });
                 }
@@ -417,9 +409,10 @@ impl Core {
 
     /// Says on every path that we are about to sleep. False if there is something to do.
     pub(crate) fn prepare_sleep(&mut self, now: Time) -> bool {
+        self.stop_waiting_for_offered(now);
         self.engine.flush_acks(now);
         self.transmit(now);
-        let mut quiet = self.fetches.is_empty();
+        let mut quiet = !self.fetches.has_reads();
         for at in 0..self.paths.capacity() {
             if !self.is_live(at) {
                 continue;

@@ -2,7 +2,8 @@
 //! woken for it.
 
 use std::io;
-use std::os::fd::{AsFd as _, BorrowedFd};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::sync::Arc;
 use std::time::Duration;
 
 use myrixen_platform::{Interest, Ready, WaitSet};
@@ -16,30 +17,44 @@ use myrixen_platform::{Interest, Ready, WaitSet};
 pub(crate) enum Rest {
     /// There is something to do.
     Awake,
-    /// The descriptor becomes ready when there is; look again after this time, if one is given.
+    /// A descriptor becomes ready when there is; look again after this time, if one is given.
     Asleep(Option<Duration>),
 }
+
+/// What came of [`Driver::turn`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Turn {
+    /// There was something to do.
+    pub(crate) busy: bool,
+    /// All rings were looked at. Else whoever has put something into one is to ring its bell.
+    pub(crate) saw_all: bool,
+}
+
+/// A descriptor of an uplink to sleep on, and for what.
+pub(crate) type Watched = (Arc<OwnedFd>, Interest);
 
 /// See the module. Any thread may call at any time; one at a time drives, and the others find nothing to do.
 pub(crate) trait Driver: Send + Sync {
     /// A program's thread comes in: from now on threads of programs drive.
     fn enter(&self);
 
-    /// One round of the back end. True if there was anything to do.
-    fn turn(&self) -> bool;
+    /// One round of the back end.
+    fn turn(&self) -> Turn;
 
-    /// The caller is about to sleep, on [`fd`](Self::fd) among others. Then it calls [`wake_up`](Self::wake_up), unless it is to stay awake.
-    fn prepare_sleep(&self) -> Rest;
+    /// The caller is about to sleep, on [`fd`](Self::fd) and on what is put into `uplinks`, which is cleared first. Then it calls
+    /// [`wake_up`](Self::wake_up), unless it is to stay awake.
+    fn prepare_sleep(&self, uplinks: &mut Vec<Watched>) -> Rest;
 
-    /// The caller has slept.
-    fn wake_up(&self);
+    /// The caller has slept; `rung` if [`fd`](Self::fd) may be ready.
+    fn wake_up(&self, rung: bool);
 
-    /// Ready when there is something to do, for whoever sleeps.
+    /// Ready when there is something to do besides what the uplinks have.
     fn fd(&self) -> BorrowedFd<'_>;
 }
 
-/// What a thread sleeps on that has an endpoint and drives: the endpoint's doorbells, and the driver's descriptor. Apart from the former, because the
-/// fabric's thread watches those of endpoints nobody sleeps for, and is not to be woken by every frame.
+/// What a thread sleeps on that has an endpoint and drives: the endpoint's doorbells and the driver's descriptor, which are not what ends most sleeps,
+/// in one set; the uplinks beside it. Apart from the endpoint's doorbells, because the fabric's thread watches those of endpoints nobody
+/// sleeps for, and is not to be woken by every frame.
 pub(crate) struct Bed {
     both: WaitSet,
 }
@@ -55,19 +70,21 @@ impl Bed {
         Ok(Self { both })
     }
 
-    /// As `bells.wait`, but for anything that the driver has to do as well.
+    /// As `bells.wait`, but for anything that the driver has to do as well. True when the driver's descriptor is ready.
     pub(crate) fn wait(
         &self,
         bells: &WaitSet,
+        uplinks: &[Watched],
         timeout: Option<Duration>,
         ready: &mut Vec<Ready>,
-    ) -> io::Result<()> {
-        self.both.wait(timeout, ready)?;
-        let rung = ready.iter().any(|ready| ready.token == BELLS);
+    ) -> io::Result<bool> {
+        self.both.wait_beside(uplinks, timeout, ready)?;
+        let of = |token| move |ready: &Ready| ready.token == token;
+        let (rung, driver) = (ready.iter().any(of(BELLS)), ready.iter().any(of(DRIVER)));
         ready.clear();
         if rung {
             bells.wait(Some(Duration::ZERO), ready)?;
         }
-        Ok(())
+        Ok(driver)
     }
 }

@@ -9,8 +9,9 @@ use crate::message::Received;
 use crate::request::{Key, Outcome};
 
 impl Core {
-    /// Takes a finished send, or gives the buffer of an eager one back early: a copy stays for resending.
-    pub(crate) fn send_ended(&mut self, key: Key) -> Option<Result<Memory>> {
+    /// Takes a finished send, or gives the buffer of an eager one back early if `hurried`: a copy stays for resending. That costs more than
+    /// the acknowledgement of a receiver that looks on, and a sender that never waited would run ahead of its receiver by as much as may be copied.
+    pub(crate) fn send_ended(&mut self, key: Key, hurried: bool) -> Option<Result<Memory>> {
         if let Some((outcome, region)) = self.requests.take(key) {
             let memory = region.map_or(Memory::Empty, |region| self.reclaim(region));
             return match outcome {
@@ -24,6 +25,9 @@ impl Core {
                 })),
                 _ => unreachable!("a send ends as a send"),
             };
+        }
+        if !hurried {
+            return None;
         }
         let region = self.requests.may_end_early(key, RETAINED_CAP)?;
         let held = self.regions.get_mut(region)?;

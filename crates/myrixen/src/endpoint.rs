@@ -9,7 +9,7 @@ use mxoe::engine::{self, Connect, Receive, Send as SendArgs, SendMode, Space};
 use myrixen_shm::{PoolBuf, lend, lend_ref};
 
 use crate::buffer::{INLINE, Memory, RecvBuffer, SendBuffer};
-use crate::core::{Core, RETAINED_CAP};
+use crate::core::Core;
 use crate::error::{Error, Result, Status};
 use crate::handle::{Raw, RecvRequest, SendRequest};
 use crate::message::{Match, PathKind, Peer, Pending, Received};
@@ -17,6 +17,10 @@ use crate::path::Wait;
 use crate::posted::Connecting;
 use crate::request::{Key, Kind, New, Outcome};
 use crate::shared::Shared;
+
+/// How many short messages a sender that never waits may be ahead of their acknowledgements before it works for the endpoint between two
+/// sends: further ahead it finds nothing of them in cache any more.
+const AHEAD: usize = 512;
 
 /// An MX endpoint. Cheap to clone; all clones are the same endpoint. Threads may share it.
 ///
@@ -192,7 +196,7 @@ impl Endpoint {
         let mut core = self.shared.enter();
         let sent = self.post(&mut core, to, bits, memory, SendMode::Standard);
         let key = sent.map_err(send_failed)?;
-        let early = core.requests.may_end_early(key, RETAINED_CAP).is_some();
+        let early = core.requests.may_end_early(key, AHEAD * INLINE).is_some();
         if early {
             core.requests.ended_early(key, INLINE);
         }

@@ -23,7 +23,7 @@ impl<B: SendBuffer + Send + 'static> IntoFuture for SendRequest<B> {
     /// Resolves to the buffer when it can be used again.
     fn into_future(mut self) -> Self::IntoFuture {
         Box::pin(std::future::poll_fn(move |task| {
-            let ended = poll_raw(&mut self.raw, task, |core, key| core.send_ended(key));
+            let ended = poll_raw(&mut self.raw, task, |core, key| core.send_ended(key, true));
             ended.map(|memory| Ok(restore(memory?)))
         }))
     }

@@ -2,7 +2,7 @@
 //! comes in.
 
 use std::io;
-use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::Duration;
@@ -10,7 +10,7 @@ use std::time::Duration;
 use myrixen_backend::{Clock, Rest as WorkerRest, Worker};
 use myrixen_platform::Waker;
 
-use crate::driver::{Driver, Rest};
+use crate::driver::{Driver, Rest, Turn, Watched};
 
 /// How often the keeper looks whether programs still come in, while any does.
 const TICK: Duration = Duration::from_millis(5);
@@ -18,6 +18,7 @@ const TICK: Duration = Duration::from_millis(5);
 /// See the module.
 pub(crate) struct Inline {
     worker: Mutex<Worker>,
+    uplinks: Mutex<Vec<Uplink>>,
     clock: Clock,
     /// The worker's, to be had without the lock.
     fd: OwnedFd,
@@ -37,6 +38,12 @@ pub(crate) struct Inline {
     changed: Condvar,
 }
 
+/// An uplink's descriptor as the worker told it last, and a duplicate of it, which can be slept on without the worker's lock.
+struct Uplink {
+    raw: RawFd,
+    watched: Watched,
+}
+
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // A panic under a lock is a bug of ours that has been reported; what is behind it is still whole.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -44,11 +51,13 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Inline {
     /// Takes a worker over, and starts the keeper.
-    pub(crate) fn start(worker: Worker, clock: Clock) -> io::Result<Arc<Self>> {
+    pub(crate) fn start(mut worker: Worker, clock: Clock) -> io::Result<Arc<Self>> {
+        worker.keep_uplinks_apart(true);
         let inline = Arc::new(Self {
             fd: worker.as_fd().try_clone_to_owned()?,
             waker: worker.waker(),
             worker: Mutex::new(worker),
+            uplinks: Mutex::default(),
             clock,
             visits: AtomicUsize::new(0),
             sleepers: AtomicUsize::new(0),
@@ -58,6 +67,7 @@ impl Inline {
             stop: Mutex::default(),
             changed: Condvar::new(),
         });
+        inline.note_uplinks(&lock(&inline.worker))?;
         let kept = Arc::clone(&inline);
         std::thread::Builder::new()
             .name("myrixen-keeper".into())
@@ -116,6 +126,7 @@ impl Inline {
     /// Drives until a program comes in. True when the back end has stopped.
     fn drive(&self) -> bool {
         let mut worker = lock(&self.worker);
+        worker.keep_uplinks_apart(false);
         self.kept.store(true, Ordering::SeqCst);
         worker.wake_up();
         while self.kept.load(Ordering::SeqCst) {
@@ -129,6 +140,7 @@ impl Inline {
                 std::thread::sleep(TICK);
             }
         }
+        worker.keep_uplinks_apart(true);
         false
     }
 
@@ -138,6 +150,24 @@ impl Inline {
             self.waker.wake();
             drop(lock(&self.worker));
         }
+    }
+
+    /// Notes what the uplinks are to be waited for.
+    fn note_uplinks(&self, worker: &Worker) -> io::Result<()> {
+        let mut uplinks = lock(&self.uplinks);
+        for (place, (fd, interest)) in worker.uplinks().enumerate() {
+            let raw = fd.as_raw_fd();
+            match uplinks.get_mut(place).filter(|held| held.raw == raw) {
+                Some(held) => held.watched.1 = interest,
+                None => {
+                    let fd = Arc::new(fd.try_clone_to_owned()?);
+                    let watched = (fd, interest);
+                    uplinks.truncate(place);
+                    uplinks.push(Uplink { raw, watched });
+                }
+            }
+        }
+        Ok(())
     }
 
     fn try_worker(&self) -> Option<MutexGuard<'_, Worker>> {
@@ -158,36 +188,54 @@ impl Driver for Inline {
         }
     }
 
-    fn turn(&self) -> bool {
-        self.try_worker()
-            .is_some_and(|mut worker| worker.turn(self.clock.recent()).is_busy())
+    fn turn(&self) -> Turn {
+        let Some(mut worker) = self.try_worker() else {
+            return Turn {
+                busy: false,
+                saw_all: false,
+            };
+        };
+        Turn {
+            busy: worker.turn(self.clock.recent()).is_busy(),
+            saw_all: worker.looks_at_all(),
+        }
     }
 
-    fn prepare_sleep(&self) -> Rest {
+    fn prepare_sleep(&self, uplinks: &mut Vec<Watched>) -> Rest {
+        uplinks.clear();
         // Before the look at the worker: from here on the keeper leaves it to us.
         self.sleepers.fetch_add(1, Ordering::SeqCst);
-        let Some(mut worker) = self.try_worker() else {
-            // Somebody else drives, and rings for us.
-            return Rest::Asleep(None);
-        };
-        if self.undrained.swap(false, Ordering::Relaxed) {
-            worker.wake_up();
-        }
-        let now = self.clock.now();
-        match worker.prepare_sleep(now) {
-            WorkerRest::Awake => {
-                drop(worker);
-                self.sleepers.fetch_sub(1, Ordering::SeqCst);
-                Rest::Awake
+        let mut limit = None;
+        // Else somebody else drives, and rings for us. When he stops, we are the one who watches the uplinks.
+        if let Some(mut worker) = self.try_worker() {
+            if self.undrained.swap(false, Ordering::Relaxed) {
+                worker.wake_up();
             }
-            WorkerRest::Until(time) => Rest::Asleep(Some(time.since(now))),
-            WorkerRest::Asleep => Rest::Asleep(None),
+            let now = self.clock.now();
+            match worker.prepare_sleep(now) {
+                WorkerRest::Awake => {
+                    drop(worker);
+                    self.sleepers.fetch_sub(1, Ordering::SeqCst);
+                    return Rest::Awake;
+                }
+                WorkerRest::Until(time) => limit = Some(time.since(now)),
+                WorkerRest::Asleep => {}
+            }
+            if self.note_uplinks(&worker).is_err() {
+                // No descriptor is left to sleep on: by the clock then.
+                limit = Some(limit.map_or(TICK, |limit: Duration| limit.min(TICK)));
+            }
         }
+        let noted = lock(&self.uplinks);
+        uplinks.extend(noted.iter().map(|uplink| uplink.watched.clone()));
+        Rest::Asleep(limit)
     }
 
-    fn wake_up(&self) {
-        // Draining takes system calls, and what rang may be an uplink, which needs none: see `prepare_sleep`.
-        self.undrained.store(true, Ordering::Relaxed);
+    fn wake_up(&self, rung: bool) {
+        if rung {
+            // Draining takes system calls, and is not urgent: see `prepare_sleep`.
+            self.undrained.store(true, Ordering::Relaxed);
+        }
         self.sleepers.fetch_sub(1, Ordering::SeqCst);
         // Once: then it looks at its ticks again, until it finds somebody asleep.
         if self.idle.load(Ordering::SeqCst) && self.idle.swap(false, Ordering::SeqCst) {

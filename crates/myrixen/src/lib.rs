@@ -40,6 +40,7 @@ mod ended;
 mod endpoint;
 mod error;
 mod fabric;
+mod fetch;
 mod future;
 mod handle;
 mod home;

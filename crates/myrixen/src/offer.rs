@@ -8,7 +8,7 @@
 use std::sync::atomic::{Ordering, fence};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use mxoe::engine::{OfferId, PullId, RegionId};
+use mxoe::engine::OfferId;
 use myrixen_platform::memory::PeerMemory;
 use myrixen_shm::{Pages, Pool, PoolBuf};
 use slab::Slab;
@@ -196,11 +196,13 @@ pub(crate) struct Offer {
     pool: Pages,
     /// The memory to read, where the channel's probe has shown that we can.
     memory: Option<PeerMemory>,
+    /// The number of the path by which it came.
+    path: usize,
 }
 
 impl Offer {
-    /// Reads a hint. `None` if it makes no sense, or names what we cannot read (yet): the message is then pulled.
-    pub(crate) fn parse(hint: &[u8], readable: &Theirs) -> Option<Self> {
+    /// Reads a hint that came by that path. `None` if it makes no sense, or names what we cannot read (yet): the message is then pulled.
+    pub(crate) fn parse(hint: &[u8], readable: &Theirs, path: usize) -> Option<Self> {
         let u16_at = |at: usize| Some(u16::from_le_bytes(hint.get(at..at + 2)?.try_into().ok()?));
         let u64_at = |at: usize| Some(u64::from_le_bytes(hint.get(at..at + 8)?.try_into().ok()?));
         let kind = u16_at(0)?;
@@ -234,7 +236,14 @@ impl Offer {
             pieces,
             pool,
             memory,
+            path,
         })
+    }
+
+    /// The path by which its owner may be asked for the data: only where reading goes through the kernel, which costs more than it saves while
+    /// both ends are awake.
+    pub(crate) fn asked_on(&self) -> Option<usize> {
+        (self.kind == KIND_MEMORY).then_some(self.path)
     }
 
     /// Copies `len` bytes from `offset` of the offered data into `into`. False if they cannot be read.
@@ -282,15 +291,6 @@ impl Offer {
             .load_u64(self.guard_at as usize, Ordering::Acquire)
             == self.guard
     }
-}
-
-/// A copy in progress: done in steps, so that one long message does not hold up the others.
-pub(crate) struct Fetch {
-    pub(crate) pull: PullId,
-    pub(crate) offer: OfferId,
-    pub(crate) to: RegionId,
-    pub(crate) done: usize,
-    pub(crate) len: usize,
 }
 
 /// The offers of partners that the engine still holds.
@@ -355,7 +355,7 @@ mod tests {
             lent: Some(seen.clone()),
             ..Theirs::default()
         };
-        let offer = Offer::parse(&hint[..len], &borrowed).unwrap();
+        let offer = Offer::parse(&hint[..len], &borrowed, 1).unwrap();
         let mut into = Memory::Vec(vec![0; 10_000]);
         assert!(offer.read(&mut into, 0, 10_000) && offer.still_valid());
         assert!(matches!(&into, Memory::Vec(bytes) if bytes.iter().all(|byte| *byte == 7)));
@@ -367,7 +367,7 @@ mod tests {
             pool: Some(seen),
             ..Theirs::default()
         };
-        assert!(Offer::parse(&hint[..len], &other).is_none());
+        assert!(Offer::parse(&hint[..len], &other, 1).is_none());
     }
 
     #[test]

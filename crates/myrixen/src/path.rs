@@ -19,6 +19,7 @@ use myrixen_shm::Pages;
 use crate::address::from_port;
 use crate::buffer::Memory;
 use crate::error::{Error, Result};
+use crate::fetch::Promptness;
 use crate::offer::{Guards, MAX_HINT, Readable, Theirs};
 use crate::region::Regions;
 
@@ -58,6 +59,8 @@ pub(crate) struct Path {
     pub(crate) waiter: Waiter,
     /// Bytes of the ring that frames arrive in.
     receive_room: u32,
+    /// Whether the other end sends at once what it is asked for.
+    pub(crate) promptness: Promptness,
     /// Records were published since the other end was last rung.
     unrung: bool,
     /// Frames wait for room.
@@ -199,6 +202,7 @@ impl Path {
             waiter: parts.waiter,
             receive_room: parts.receive_room,
             direct,
+            promptness: Promptness::default(),
             unrung: false,
             blocked: false,
             undrained: None,

@@ -110,7 +110,7 @@ fn work(endpoint: &Weak<Shared>) -> Option<Option<Option<Duration>>> {
     let mut guarded = shared.enter();
     let mut now = shared.now();
     for _ in 0..TURNS {
-        if !guarded.turn(now)
+        if !guarded.turn(now, false)
             && !guarded.leader
             && let Some(due) = guarded.begin_sleep(now)
         {

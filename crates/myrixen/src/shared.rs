@@ -14,7 +14,7 @@ use mxoe::time::Time;
 use myrixen_platform::{Polling, Ready, WaitSet, Waker as BellWaker};
 
 use crate::core::Core;
-use crate::driver::{Bed, Driver, Rest};
+use crate::driver::{Bed, Rest, Watched};
 use crate::fabric::Inner;
 use crate::path::{Path, Wait};
 use crate::request::{Key, Outcome};
@@ -42,6 +42,8 @@ pub(crate) struct Guarded {
     polling: Polling,
     /// The doorbells that ended the last sleep and were not taken note of yet.
     ready: Vec<Ready>,
+    /// Room for the uplinks to sleep on.
+    uplinks: Vec<Watched>,
 }
 
 impl std::ops::Deref for Guarded {
@@ -131,6 +133,7 @@ impl Shared {
                 wait: parts.wait,
                 polling: Polling::new(Duration::ZERO),
                 ready: Vec::new(),
+                uplinks: Vec::new(),
             }),
             taken_over: parts.taken_over,
             told: Condvar::new(),
@@ -155,6 +158,11 @@ impl Shared {
     /// The time where a tick more or less does not matter: what a program does between two sleeps.
     pub(crate) fn recent(&self) -> Time {
         self.fabric.clock.recent()
+    }
+
+    /// As [`myrixen_platform::Clock::fine`].
+    fn fine(&self) -> Time {
+        self.fabric.clock.fine()
     }
 
     /// Wakes whoever sleeps on the doorbells, so that it looks at everything anew.
@@ -211,7 +219,7 @@ impl Shared {
     pub(crate) fn leave(&self, mut guarded: MutexGuard<'_, Guarded>) {
         self.mind_timers(&mut guarded);
         if std::mem::take(&mut guarded.core.sent) {
-            self.turn_back_end();
+            self.turn_back_end(&mut guarded.core);
         }
         if guarded.is_quiet() {
             return;
@@ -240,11 +248,15 @@ impl Shared {
     }
 
     /// Lets a back end that we drive look at its rings and uplinks. True if it had anything to do.
-    fn turn_back_end(&self) -> bool {
-        self.fabric
-            .driver
-            .as_ref()
-            .is_some_and(|driver| driver.turn())
+    fn turn_back_end(&self, core: &mut Core) -> bool {
+        let Some(driver) = &self.fabric.driver else {
+            return false;
+        };
+        let turn = driver.turn();
+        if !turn.saw_all {
+            core.ring_back_end();
+        }
+        turn.busy
     }
 
     /// The handler of unexpected messages sees them before anybody else.
@@ -261,8 +273,9 @@ impl Shared {
         let mut guarded = self.enter();
         let mut found = done(&mut guarded);
         if found.is_none() {
-            self.turn_back_end();
-            guarded.turn(self.recent());
+            self.turn_back_end(&mut guarded.core);
+            // Who looks once without waiting will look again, as a rule.
+            guarded.turn(self.recent(), true);
             guarded = self.let_handler_look(guarded);
             found = done(&mut guarded);
         }
@@ -289,32 +302,35 @@ impl Shared {
         self.drive(timeout, |core, _| core.requests.take(key))
     }
 
-    /// Works for the endpoint until `done` says so. `None` when the time is over.
+    /// Works for the endpoint until `done` says so. `None` when the time is over. `done` is told whether there is nothing more to be done
+    /// that could help: first no, then whether turns have found nothing, or many have not sufficed.
     pub(crate) fn drive<T>(
         &self,
         timeout: Option<Duration>,
-        mut done: impl FnMut(&mut Core, Time) -> Option<T>,
+        mut done: impl FnMut(&mut Core, bool) -> Option<T>,
     ) -> Option<T> {
         let mut guarded = self.enter();
         let mut now = self.recent();
-        if let Some(found) = done(&mut guarded, now) {
+        if let Some(found) = done(&mut guarded, false) {
             self.leave(guarded);
             return Some(found);
         }
+        let (mut turns, mut fruitless) = (0_u32, 0_u32);
         let deadline = timeout.map(|timeout| self.fabric.clock.deadline(timeout));
         let (mut idle_since, mut idle) = (now, false);
         loop {
             if guarded.is_halted() {
-                guarded = self.wait_for_go(guarded, deadline)?;
-                now = self.now();
-                if let Some(found) = done(&mut guarded, now) {
+                if let Some(found) = done(&mut guarded, true) {
                     self.leave(guarded);
                     return Some(found);
                 }
+                guarded = self.wait_for_go(guarded, deadline)?;
+                now = self.now();
                 continue;
             }
             guarded.core.sent = false;
-            let busy = self.turn_back_end() | guarded.turn(now);
+            let looks_on = guarded.looks_on();
+            let busy = self.turn_back_end(&mut guarded.core) | guarded.turn(now, looks_on);
             if busy {
                 if std::mem::take(&mut idle) {
                     guarded.polling.came_after(now.since(idle_since));
@@ -322,11 +338,15 @@ impl Shared {
                 idle_since = now;
             }
             guarded = self.let_handler_look(guarded);
-            if let Some(found) = done(&mut guarded, now) {
+            turns = turns.saturating_add(1);
+            fruitless = if busy { 0 } else { fruitless + 1 };
+            let over = deadline.is_some_and(|deadline| deadline <= now);
+            let helpless = !busy && (over || !looks_on || fruitless >= FRUITLESS_TURNS);
+            if let Some(found) = done(&mut guarded, helpless || turns >= MANY_TURNS) {
                 self.leave(guarded);
                 return Some(found);
             }
-            if deadline.is_some_and(|deadline| deadline <= now) {
+            if over {
                 self.leave(guarded);
                 return None;
             }
@@ -358,7 +378,7 @@ impl Shared {
                 continue;
             }
             // Only who polls for a time needs to know how much of it is over.
-            now = if learns { self.now() } else { self.recent() };
+            now = if learns { self.fine() } else { self.recent() };
         }
     }
 
@@ -432,15 +452,20 @@ impl Shared {
         let Some(due) = guarded.begin_sleep(now) else {
             return guarded;
         };
+        if std::mem::take(&mut guarded.core.sent) {
+            self.turn_back_end(&mut guarded.core);
+        }
         let mut due = [due, deadline].into_iter().flatten().min();
         let driver = self.fabric.driver.as_deref();
-        match driver.map(Driver::prepare_sleep) {
+        let mut uplinks = std::mem::take(&mut guarded.uplinks);
+        match driver.map(|driver| driver.prepare_sleep(&mut uplinks)) {
             None | Some(Rest::Asleep(None)) => {}
             Some(Rest::Asleep(Some(time))) => {
                 let look = now + time;
                 due = Some(due.map_or(look, |due| due.min(look)));
             }
             Some(Rest::Awake) => {
+                guarded.uplinks = uplinks;
                 self.end_sleep(&mut guarded);
                 return guarded;
             }
@@ -449,15 +474,16 @@ impl Shared {
         drop(guarded);
         // Waiting fails only for a set that does not exist, and then there is nothing to wait for.
         let timeout = due.map(|due| due.since(now));
-        let _ = match &self.bed {
-            Some(bed) => bed.wait(&self.bells, timeout, &mut ready),
-            None => self.bells.wait(timeout, &mut ready),
-        };
-        if let Some(driver) = driver {
-            driver.wake_up();
+        match (&self.bed, driver) {
+            (Some(bed), Some(driver)) => {
+                let rung = bed.wait(&self.bells, &uplinks, timeout, &mut ready);
+                driver.wake_up(rung.unwrap_or(true));
+            }
+            _ => drop(self.bells.wait(timeout, &mut ready)),
         }
         let mut guarded = self.lock();
         guarded.ready = ready;
+        guarded.uplinks = uplinks;
         self.end_sleep(&mut guarded);
         guarded
     }
@@ -498,6 +524,15 @@ impl Guarded {
         self.ready = ready;
     }
 
+    /// Whoever waits looks on for a while before it sleeps.
+    fn looks_on(&self) -> bool {
+        match self.wait {
+            Wait::Spin => true,
+            Wait::Sleep => false,
+            Wait::Adaptive(limit) => !limit.is_zero() && !self.polling.time().is_zero(),
+        }
+    }
+
     /// The leader sleeps past a timer that has been set since.
     fn oversleeps(&self) -> bool {
         let due = self.core.engine.next_timeout();
@@ -515,9 +550,9 @@ impl Guarded {
         self.drain_bells();
     }
 
-    /// Everything that can be done without waiting, unless nothing is to be done. True if anything was.
-    pub(crate) fn turn(&mut self, now: Time) -> bool {
-        !self.is_halted() && self.core.turn(now)
+    /// As [`Core::turn`], unless nothing is to happen.
+    pub(crate) fn turn(&mut self, now: Time, looks_on: bool) -> bool {
+        !self.is_halted() && self.core.turn(now, looks_on)
     }
 
     /// Nothing is to happen: the program says so, or a handler decides about a message first.
@@ -549,6 +584,7 @@ impl Drop for Shared {
         let now = self.now();
         guarded.core.engine.close(now);
         guarded.core.transmit(now);
+        self.turn_back_end(&mut guarded.core);
         self.end_directs(&mut guarded.core);
         drop(guarded);
         self.wait_for_pages(|path| path.direct.is_some());
@@ -597,6 +633,11 @@ impl Shared {
 
 /// Looks at the rings between two turns of whoever waits by looking: some hundred nanoseconds in which others wait for the lock.
 const LOOKS: u32 = 32;
+/// Whoever can go on without what it waits for, at some cost, does so after this many turns that have found nothing: a microsecond or two, in which a
+/// partner that looks on has answered.
+const FRUITLESS_TURNS: u32 = 8;
+/// The same after this many, however busy they are.
+const MANY_TURNS: u32 = 64;
 /// How long closing an endpoint waits for the last acknowledgements.
 const LINGER: Duration = Duration::from_secs(2);
 /// How long it waits for another domain to let go of its pages: one that hangs does not hold us up for ever.
@@ -613,6 +654,11 @@ impl Clock {
     /// As [`myrixen_platform::Clock::recent`].
     pub(crate) fn recent(&self) -> Time {
         Time::ZERO + self.0.recent()
+    }
+
+    /// As [`myrixen_platform::Clock::fine`].
+    pub(crate) fn fine(&self) -> Time {
+        Time::ZERO + self.0.fine()
     }
 
     /// As [`myrixen_platform::Clock::deadline`].

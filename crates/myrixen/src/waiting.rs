@@ -48,7 +48,9 @@ impl Endpoint {
         timeout: Option<Duration>,
     ) -> Result<Option<Memory>> {
         let key = raw.key;
-        let ended = self.shared.drive(timeout, |core, _| core.send_ended(key));
+        let ended = self
+            .shared
+            .drive(timeout, |core, idle| core.send_ended(key, idle));
         raw.settle(ended)
     }
 

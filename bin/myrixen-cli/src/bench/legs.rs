@@ -16,14 +16,40 @@ pub(super) struct Ours {
     pub(super) guests: (usize, usize),
 }
 
+/// What is ours and has a bar of its own, rather than somebody to be compared with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Cost {
+    /// A message that arrives where many others stand before it.
+    Matching,
+    /// Opening an endpoint, and connecting it.
+    Setup,
+    /// Processor time of ping-pongs between programs that sleep.
+    Asleep,
+}
+
+impl Cost {
+    const ALL: [Self; 3] = [Self::Matching, Self::Setup, Self::Asleep];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Matching => "matching",
+            Self::Setup => "setup",
+            Self::Asleep => "asleep",
+        }
+    }
+}
+
 /// One contestant.
 #[derive(Clone, Debug)]
 pub(super) enum Contestant {
     Ours(Ours),
+    Cost(Cost),
     /// Measured by this program, in processes of its own.
     Peer(Kind),
     /// Measured by a program that comes with it.
     Program(Program),
+    /// Measured by a program of ours that is built apart.
+    Iceoryx2,
 }
 
 /// One contestant, waiting in one way.
@@ -38,8 +64,10 @@ impl Leg {
     pub(super) fn name(&self) -> String {
         let path = match &self.contestant {
             Contestant::Ours(ours) => ours.path.over(ours.link).to_string(),
+            Contestant::Cost(cost) => return cost.name().to_owned(),
             Contestant::Peer(kind) => kind.path().to_string(),
             Contestant::Program(program) => format!("peer:{}", program.name()),
+            Contestant::Iceoryx2 => "peer:iceoryx2".to_owned(),
         };
         format!("{path}, {}", self.wait.manner())
     }
@@ -96,13 +124,20 @@ pub(super) fn all(cores: usize, only: &[String]) -> anyhow::Result<Vec<Leg>> {
         (Contestant::Peer(Kind::Switched), 2, &[Wait::Spin]),
         (ours(Path::Native, None, main, (5, 6)), 2, &BOTH),
         (Contestant::Peer(Kind::Raw), 2, &BOTH),
+        (Contestant::Peer(Kind::Xdp), 2, &BOTH),
         (Contestant::Peer(Kind::Udp), 2, &BOTH),
         (Contestant::Peer(Kind::Tcp), 2, &BOTH),
     ];
+    contestants.push((Contestant::Iceoryx2, 2, &[Wait::Spin]));
     contestants.extend(Program::ALL.into_iter().map(|program| {
         let waits = program.waits();
         (Contestant::Program(program), 2, waits)
     }));
+    contestants.extend(
+        Cost::ALL
+            .into_iter()
+            .map(|cost| (Contestant::Cost(cost), 1, [Wait::Sleep].as_slice())),
+    );
     let mut legs = Vec::new();
     for (contestant, busy, waits) in contestants {
         for &wait in waits {

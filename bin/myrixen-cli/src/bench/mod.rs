@@ -2,7 +2,10 @@
 //! each round, so that what else the machine does hits all of them alike; what counts is the median over the rounds.
 
 mod bars;
+mod calls;
+mod iceoryx2;
 mod legs;
+pub(crate) mod matching;
 pub(crate) mod part;
 mod programs;
 mod stage;
@@ -14,6 +17,7 @@ use anyhow::Context as _;
 use self::stage::Stage;
 use crate::cli::BenchArgs;
 use crate::demo::parts;
+use crate::held::{self, Held};
 use crate::output;
 use crate::progress::Progress;
 use crate::record::{self, Ratio, Record};
@@ -29,6 +33,12 @@ struct Extent {
     stream: Vec<u64>,
     rate: Vec<u64>,
     each: Duration,
+    /// Entries before a message that is matched.
+    queues: &'static [u64],
+    /// Ping-pongs between programs that sleep.
+    asleep: u64,
+    /// System calls are counted, and nothing is timed.
+    calls: bool,
     /// Of programs that no bar speaks of only a figure or two: starting them takes most of the time.
     sparing: bool,
 }
@@ -40,6 +50,9 @@ impl Extent {
             stream: vec![4096, 16 << 10, 64 << 10, 256 << 10, 1 << 20, 4 << 20],
             rate: vec![8],
             each: Duration::from_millis(60),
+            queues: &[10, 100, 1000, 10_000],
+            asleep: 10_000,
+            calls: false,
             sparing: false,
         }
     }
@@ -51,6 +64,9 @@ impl Extent {
             stream: vec![16 << 10, 64 << 10, 1 << 20, 4 << 20],
             rate: vec![8],
             each: Duration::from_millis(20),
+            queues: &[1000, 10_000],
+            asleep: 1000,
+            calls: false,
             sparing: true,
         }
     }
@@ -77,6 +93,9 @@ pub(crate) fn run(args: &BenchArgs) -> anyhow::Result<()> {
     let mut progress = Progress::new();
     progress.step("Starting back ends and guests");
     stage.start()?;
+    if args.calls {
+        return calls::run(args, stage, legs, progress);
+    }
     let (mut records, mut missing) = (Vec::new(), Vec::new());
     let rounds = args.rounds.unwrap_or(ROUNDS);
     for round in 1..=rounds {
@@ -112,30 +131,48 @@ fn publish(
     missing: &[Missing],
 ) -> anyhow::Result<()> {
     let sides = ratios::Sides::of(records);
-    let held: Vec<Ratio> = bars::all()
+    let compared: Vec<Ratio> = bars::all()
         .iter()
         .flat_map(|bar| bar.hold(&sides))
         .collect();
+    let costs = held::medians(&costs_of(records));
     let out = &args.out;
     std::fs::create_dir_all(out).with_context(|| format!("cannot make {}", out.display()))?;
     let (json, page) = (out.join("results.json"), out.join("report.html"));
     let mut all = records.to_vec();
-    all.extend(held.iter().cloned().map(Record::Ratio));
+    all.retain(|record| !matches!(record, Record::Held(_)));
+    all.extend(compared.iter().cloned().map(Record::Ratio));
+    all.extend(costs.iter().cloned().map(Record::Held));
     record::write(&json, &all)?;
     let mut shown = sides.records(records);
-    shown.extend(held.iter().cloned().map(Record::Ratio));
+    shown.extend(compared.iter().cloned().map(Record::Ratio));
+    shown.extend(costs.iter().cloned().map(Record::Held));
     let html = html::page(&about(begun, rounds, missing), &shown);
     std::fs::write(&page, html).with_context(|| format!("cannot write {}", page.display()))?;
-    output::print(&format!(
-        "\n{}\n{}",
-        ratios::table(&sides),
-        ratios::verdicts(&held)
-    ))?;
+    if !sides.is_empty() {
+        output::print(&format!(
+            "\n{}\n{}",
+            ratios::table(&sides),
+            ratios::verdicts(&compared)
+        ))?;
+    }
+    if !costs.is_empty() {
+        output::print(&format!("{}\n", held::summary(&costs)))?;
+    }
     for Missing { name, why } in missing {
         output::print(&format!("not measured: {name}: {why}\n"))?;
     }
     let (page, json) = (output::place(&page), output::place(&json));
     output::print(&format!("\nPlots: {page}\nRecords: {json}\n"))
+}
+
+/// All rounds of what has a bar of its own.
+fn costs_of(records: &[Record]) -> Vec<Held> {
+    let costs = records.iter().filter_map(|record| match record {
+        Record::Held(held) => Some(held.clone()),
+        _ => None,
+    });
+    costs.collect()
 }
 
 fn about(begun: Instant, rounds: u32, missing: &[Missing]) -> html::About {

@@ -9,7 +9,7 @@ use crate::cli::WayArgs;
 use crate::demo::die_with_parent;
 use crate::demo::guest::{carry_out, say};
 use crate::demo::protocol::{Plan, Report};
-use crate::measure::{self, Client, Label};
+use crate::measure::{self, Client, Label, Parties};
 use crate::peer::Kind;
 
 /// Serves, or measures as the plan says and says what came of it.
@@ -35,6 +35,7 @@ fn measure(args: &WayArgs, plan: &Plan) -> anyhow::Result<()> {
         path: args.kind.path(),
         link: None,
         wait: args.wait,
+        parties: plan.parties.clone().map(Parties),
     };
     if args.kind == Kind::Switched {
         through_back_end(&label, plan)?;

@@ -1,8 +1,9 @@
 //! Other people's transports, measured by the programs that come with them: iperf3, fi_pingpong of libfabric, ucx_perftest of UCX. Each
 //! is started anew for each figure, at both ends.
 
+use std::collections::BTreeSet;
 use std::io::Read;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -11,10 +12,12 @@ use serde_json::Value;
 
 use super::Extent;
 use super::stage::{IP, Stage};
+use crate::held::float;
 use crate::record::{Path, Percentiles, PingPong, Rate, Record, Stream, Wait};
+use crate::system;
 
 /// How long one of them may take.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 /// A client that finds nobody listening tries again.
 const AGAIN: Duration = Duration::from_millis(30);
 
@@ -30,9 +33,18 @@ pub(super) enum Program {
 
 /// One test of one of them.
 enum Test {
+    /// As little as can be: what starting takes.
+    Start,
     Latency(u64),
     Bandwidth(u64),
     Rate(u64),
+}
+
+/// What came of a test.
+struct Outcome {
+    figures: Figures,
+    /// Processor time of both ends for what was transferred; none where it is lost beside that of starting.
+    cpu: Option<Duration>,
 }
 
 impl Program {
@@ -83,44 +95,56 @@ impl Program {
     }
 
     /// Measures all that it can of what is wanted.
-    pub(super) fn measure(self, stage: &Stage, extent: &Extent) -> anyhow::Result<Vec<Record>> {
+    pub(super) fn measure(self, stage: &mut Stage, extent: &Extent) -> anyhow::Result<Vec<Record>> {
+        let start = match stage.start_ups.get(self.name()) {
+            Some(&known) => known,
+            None => {
+                let (_, cpu) = self.run(stage, &Test::Start)?;
+                stage.start_ups.insert(self.name(), cpu);
+                cpu
+            }
+        };
         let mut records = Vec::new();
         for test in self.tests(extent) {
-            let said = self.run(stage, &test)?;
+            let (said, cpu) = self.run(stage, &test)?;
             let read = match self {
                 Self::Iperf3 => iperf3(&said),
                 Self::Fabric(..) => pingpong(&said),
                 Self::Ucx(..) => perftest(&said),
             };
             let figures = read.with_context(|| format!("{} said:\n{said}", self.source()[0]))?;
-            records.extend(self.records(&test, figures));
+            let cpu = cpu.saturating_sub(start);
+            let cpu = (cpu > start / 4).then_some(cpu);
+            records.extend(self.records(&test, &Outcome { figures, cpu }));
         }
         Ok(records)
     }
 
-    /// Latency at a small and a larger size, bandwidth at those that bars speak of: each figure takes a start of the program.
+    /// All sizes that are wanted, or those of the bars where the time is short: each figure takes a start of the program.
     fn tests(self, extent: &Extent) -> Vec<Test> {
-        let sizes = |wanted: &[u64], some: &[u64]| -> Vec<u64> {
-            let both = wanted.iter().copied();
-            both.filter(|size| some.contains(size)).collect()
+        let some = |sizes: &[u64], few: &[u64]| -> Vec<u64> {
+            let wanted = |size: &u64| !extent.sparing || few.contains(size);
+            sizes.iter().copied().filter(wanted).collect()
         };
-        let (short, long): (&[u64], &[u64]) = if extent.sparing && !self.has_bar() {
-            (&[8], &[1 << 20])
+        let of_bars: &[u64] = if self.has_bar() {
+            &[16 << 10, 64 << 10, 1 << 20]
         } else {
-            (&[8, 4096, 1 << 20], &[16 << 10, 64 << 10, 1 << 20, 4 << 20])
+            &[1 << 20]
         };
-        let latency = sizes(&extent.pingpong, short).into_iter();
-        let bandwidth = sizes(&extent.stream, long).into_iter();
+        let latency = some(&extent.pingpong, &[8]);
+        let bandwidth = some(&extent.stream, of_bars);
         match self {
             Self::Iperf3 => vec![Test::Bandwidth(4 << 20)],
             // What it calls bandwidth comes from its ping-pong: see `records`.
-            Self::Fabric(..) => latency.chain(bandwidth).map(Test::Latency).collect(),
+            Self::Fabric(..) => {
+                let both: BTreeSet<u64> = latency.into_iter().chain(bandwidth).collect();
+                both.into_iter().map(Test::Latency).collect()
+            }
             Self::Ucx(..) => {
-                let rate = extent.rate.iter().map(|&size| Test::Rate(size));
-                let both = latency
-                    .map(Test::Latency)
-                    .chain(bandwidth.map(Test::Bandwidth));
-                both.chain(rate).collect()
+                let rate = extent.rate.iter().copied().map(Test::Rate);
+                let latency = latency.into_iter().map(Test::Latency);
+                let bandwidth = bandwidth.into_iter().map(Test::Bandwidth);
+                latency.chain(bandwidth).chain(rate).collect()
             }
         }
     }
@@ -130,27 +154,46 @@ impl Program {
         matches!(self.name(), "iperf3" | "fi-shm" | "ucx-posix" | "ucx-cma")
     }
 
+    /// Size and number of the messages of a test: enough to tell them from starting, not so many that one waits for them.
+    fn amount(self, test: &Test) -> (u64, u64) {
+        let in_memory = matches!(self, Self::Ucx(_, tls) if tls != "tcp");
+        let (bytes, messages): (u64, u64) = if in_memory {
+            (2 << 30, 2_000_000)
+        } else {
+            (400 << 20, 100_000)
+        };
+        match *test {
+            Test::Start => (8, 1),
+            Test::Latency(size) => (size, (100 << 20) / (size + 16 * 1024)),
+            Test::Bandwidth(size) => (size, bytes / (size + 1024)),
+            Test::Rate(size) => (size, messages),
+        }
+    }
+
     fn command(self, test: &Test, to: Option<&str>) -> Command {
         let [program, _] = self.source();
         let mut command = Command::new(program);
-        let (size, count) = match *test {
-            Test::Latency(size) => (size, (60 << 20) / (size + 16 * 1024)),
-            Test::Bandwidth(size) | Test::Rate(size) => (size, (300 << 20) / (size + 1024)),
-        };
+        let (size, count) = self.amount(test);
         let [size, count, warm_up] = [size, count, count / 10].map(|number| number.to_string());
         match self {
             Self::Iperf3 => {
-                let client = ["--json", "--time", "1", "--client"].as_slice();
+                let least = matches!(test, Test::Start);
+                let extent = if least {
+                    ["--bytes", "1"]
+                } else {
+                    ["--time", "1"]
+                };
+                let client = [&["--json"], &extent[..], &["--client"]].concat();
                 let server = ["--server", "--one-off"].as_slice();
-                command.args(if to.is_some() { client } else { server });
+                command.args(if to.is_some() { &client } else { server });
             }
             Self::Fabric(_, provider) => {
                 command.args(["-p", provider, "-e", "rdm", "-S", &size, "-I", &count]);
             }
             Self::Ucx(_, tls) => {
                 let name = match test {
-                    Test::Latency(_) => "tag_lat",
-                    _ => "tag_bw",
+                    Test::Start | Test::Latency(_) => "tag_lat",
+                    Test::Bandwidth(_) | Test::Rate(_) => "tag_bw",
                 };
                 command
                     .env("UCX_TLS", tls)
@@ -162,8 +205,8 @@ impl Program {
         command
     }
 
-    /// Runs both ends; what the client said.
-    fn run(self, stage: &Stage, test: &Test) -> anyhow::Result<String> {
+    /// Runs both ends; what the client said, and the processor time that both have used.
+    fn run(self, stage: &Stage, test: &Test) -> anyhow::Result<(String, Duration)> {
         let [program, package] = self.source();
         let (there, to) = if self.crosses() {
             (1, IP[1])
@@ -176,13 +219,15 @@ impl Program {
         let mut server = Ended(stage.spawn(there, &mut server).with_context(missing)?);
         let until = Instant::now() + PATIENCE;
         loop {
+            let before = system::cpu_of_children()?;
             let mut client = self.command(test, Some(to));
             client.stdout(Stdio::piped()).stderr(Stdio::piped());
             let mut client = Ended(stage.spawn(0, &mut client).with_context(missing)?);
             let (well, said) = client.hear(until)?;
             // iperf3 fails with a success.
             if well && !said.contains("\"error\":") {
-                return Ok(said);
+                server.end(until)?;
+                return Ok((said, system::cpu_of_children()? - before));
             }
             // The server may not listen yet; when it has gone, it never will.
             if server.0.try_wait()?.is_some() || Instant::now() > until {
@@ -192,20 +237,30 @@ impl Program {
         }
     }
 
-    fn records(self, test: &Test, figures: Figures) -> Vec<Record> {
+    fn records(self, test: &Test, outcome: &Outcome) -> Vec<Record> {
         let path = Path::Peer(self.name().to_owned());
-        let wait = self.waits()[0];
-        let stream = |size, mb_per_s| {
+        let (wait, figures) = (self.waits()[0], &outcome.figures);
+        let (_, count) = self.amount(test);
+        let stream = |size: u64| {
+            let bytes = match self {
+                Self::Iperf3 => figures.bytes,
+                // Both ways.
+                Self::Fabric(..) => 2 * count * size,
+                Self::Ucx(..) => (count + count / 10) * size,
+            };
+            let gib = float(bytes) / f64::from(1 << 30);
             Record::Stream(Stream {
                 path: path.clone(),
                 size,
-                mb_per_s,
+                mb_per_s: figures.mb_per_s,
                 wait,
                 messages: 0,
                 link: None,
+                cpu_s_per_gib: outcome.cpu.map(|cpu| cpu.as_secs_f64() / gib),
             })
         };
         match *test {
+            Test::Start => Vec::new(),
             Test::Latency(size) => {
                 let nanoseconds = Duration::from_secs_f64(figures.half_rtt_us / 1e6).as_nanos();
                 let p50 = u64::try_from(nanoseconds).unwrap_or(u64::MAX);
@@ -222,19 +277,23 @@ impl Program {
                     link: None,
                 })];
                 if matches!(self, Self::Fabric(..)) && size >= 4096 {
-                    records.push(stream(size, figures.mb_per_s));
+                    records.push(stream(size));
                 }
                 records
             }
-            Test::Bandwidth(size) => vec![stream(size, figures.mb_per_s)],
-            Test::Rate(size) => vec![Record::Rate(Rate {
-                path: path.clone(),
-                size,
-                msgs_per_s: figures.msgs_per_s,
-                wait,
-                messages: figures.count,
-                link: None,
-            })],
+            Test::Bandwidth(size) => vec![stream(size)],
+            Test::Rate(size) => {
+                let millions = float(count + count / 10) / 1e6;
+                vec![Record::Rate(Rate {
+                    path: path.clone(),
+                    size,
+                    msgs_per_s: figures.msgs_per_s,
+                    wait,
+                    messages: figures.count,
+                    link: None,
+                    cpu_s_per_million: outcome.cpu.map(|cpu| cpu.as_secs_f64() / millions),
+                })]
+            }
         }
     }
 }
@@ -246,14 +305,17 @@ struct Figures {
     mb_per_s: f64,
     msgs_per_s: f64,
     count: u64,
+    bytes: u64,
 }
 
-/// `end.sum_received.bits_per_second` of `--json`.
+/// `end.sum_received` of `--json`.
 fn iperf3(said: &str) -> anyhow::Result<Figures> {
     let value: Value = serde_json::from_str(said)?;
-    let bits = value["end"]["sum_received"]["bits_per_second"].as_f64();
+    let sum = &value["end"]["sum_received"];
+    let bits = sum["bits_per_second"].as_f64();
     Ok(Figures {
         mb_per_s: bits.context("no bits_per_second in it")? / 8e6,
+        bytes: sum["bytes"].as_u64().context("no bytes in it")?,
         ..Figures::default()
     })
 }
@@ -293,26 +355,32 @@ fn perftest(said: &str) -> anyhow::Result<Figures> {
         mb_per_s: line[5] * 1.048_576,
         msgs_per_s: line[7],
         count,
+        ..Figures::default()
     })
 }
 
 /// A process that is killed when nobody wants it any more.
-struct Ended(Child);
+pub(super) struct Ended(pub(super) Child);
 
 impl Ended {
-    /// Waits for its end, until then at most: whether it ended well, and what it said.
-    fn hear(&mut self, until: Instant) -> anyhow::Result<(bool, String)> {
-        let said = listen(self.0.stdout.take());
-        let words = listen(self.0.stderr.take());
-        let status = loop {
+    /// Waits for its end, until then at most.
+    fn end(&mut self, until: Instant) -> anyhow::Result<ExitStatus> {
+        loop {
             if let Some(status) = self.0.try_wait()? {
-                break status;
+                return Ok(status);
             }
             if Instant::now() > until {
                 bail!("it took more than {PATIENCE:?}");
             }
             std::thread::sleep(Duration::from_millis(2));
-        };
+        }
+    }
+
+    /// Waits for its end, until then at most: whether it ended well, and what it said.
+    pub(super) fn hear(&mut self, until: Instant) -> anyhow::Result<(bool, String)> {
+        let said = listen(self.0.stdout.take());
+        let words = listen(self.0.stderr.take());
+        let status = self.end(until)?;
         let (said, words) = (
             said.join().unwrap_or_default(),
             words.join().unwrap_or_default(),
@@ -363,8 +431,9 @@ mod tests {
             (0.105, 157_652.0, 100_000)
         );
         assert_eq!(read.mb_per_s, 1.048_576);
-        let said = r#"{"end":{"sum_received":{"bits_per_second":8e9}}}"#;
-        assert_eq!(iperf3(said).unwrap().mb_per_s, 1000.0);
+        let said = r#"{"end":{"sum_received":{"bits_per_second":8e9,"bytes":12}}}"#;
+        let read = iperf3(said).unwrap();
+        assert_eq!((read.mb_per_s, read.bytes), (1000.0, 12));
         for nothing in ["", "{}", "error: no such device"] {
             assert!(pingpong(nothing).is_err() && perftest(nothing).is_err());
             assert!(iperf3(nothing).is_err());

@@ -1,6 +1,6 @@
 //! Two hosts, the cables between them, and everybody who takes part for longer than one figure.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::process::{Child, Command as Process};
 use std::time::Duration;
 
@@ -8,7 +8,8 @@ use anyhow::{Context as _, bail};
 use myrixen_netlab::Lab;
 
 use super::Extent;
-use super::legs::{Contestant, GUESTS, Home, Leg, Ours};
+use super::iceoryx2;
+use super::legs::{Contestant, Cost, GUESTS, Home, Leg, Ours};
 use crate::demo::crew::{Crew, Member};
 use crate::demo::dialogue::PATIENCE;
 use crate::demo::hosts::{Post, Site};
@@ -16,10 +17,11 @@ use crate::demo::measure::describe;
 use crate::demo::protocol::{Command, GuestPlace, Plan, Report};
 use crate::peer::Kind;
 use crate::record::{Record, Wait};
+use crate::scale;
 
 /// What the page says of it.
 pub(super) const SENTENCE: &str = "Two hosts (network namespaces), joined by virtual Ethernet cables (veth, MTU 9000): one for the back ends, \
-     one for IP (sockets, iperf3, VXLAN), one for back ends embedded in programs, one for plain packet sockets. Programs of somebody else's \
+     one for IP (sockets, iperf3, VXLAN), one for back ends embedded in programs, one each for plain packet and AF_XDP sockets. Programs of somebody else's \
      wait as they do: fi_pingpong and ucx_perftest spin, iperf3 sleeps; what fi_pingpong calls bandwidth is that of its \
      ping-pong; UCX's tcp has found loopback only.";
 
@@ -34,13 +36,18 @@ const PORT: u16 = 7001;
 struct Cables {
     native: [String; 2],
     raw: [String; 2],
+    xdp: [String; 2],
 }
 
 /// See the module.
 pub(super) struct Stage {
     crew: Crew,
     guests: Vec<(Member, GuestPlace)>,
+    /// The back ends' processes, by their posts.
+    back_ends: Vec<u32>,
     cables: Cables,
+    /// Processor time that programs of others take to start, by their names.
+    pub(super) start_ups: BTreeMap<&'static str, Duration>,
     // Last, so that nothing runs any more when its directory is removed.
     site: Site,
 }
@@ -48,7 +55,8 @@ pub(super) struct Stage {
 impl Stage {
     /// Makes the hosts. To be called while the process has one thread.
     pub(super) fn make() -> anyhow::Result<Self> {
-        let lab = Lab::enter().context(
+        // A root keeps its rights: AF_XDP takes them.
+        let lab = Lab::enter_as_root().or_else(|_| Lab::enter()).context(
             "paths are measured between hosts made of network namespaces, which cannot be made",
         )?;
         let (a, b) = (lab.host("a")?, lab.host("b")?);
@@ -58,7 +66,12 @@ impl Stage {
             let _ = host.run(off)?;
         }
         let cable = || lab.cable([&a, &b], MTU);
-        let (fabric, ip, native, raw) = (cable()?, cable()?, cable()?, cable()?);
+        let (fabric, ip, native) = (cable()?, cable()?, cable()?);
+        let cables = Cables {
+            native,
+            raw: cable()?,
+            xdp: cable()?,
+        };
         for ((host, interface), address) in [&a, &b].into_iter().zip(&ip).zip(IP) {
             host.add_address(interface, address.parse()?, 24)?;
         }
@@ -89,7 +102,9 @@ impl Stage {
         Ok(Self {
             crew: Crew::new(),
             guests: Vec::new(),
-            cables: Cables { native, raw },
+            back_ends: Vec::new(),
+            cables,
+            start_ups: BTreeMap::new(),
             site: Site::make(vec![a, b], posts)?,
         })
     }
@@ -97,7 +112,8 @@ impl Stage {
     /// Starts the back ends and the guests, and connects those that talk.
     pub(super) fn start(&mut self) -> anyhow::Result<()> {
         for post in 0..4 {
-            self.site.start_daemon(&mut self.crew, post)?;
+            let daemon = self.site.start_daemon(&mut self.crew, post)?;
+            self.back_ends.push(self.crew.pid(daemon));
         }
         let mut waiting = BTreeSet::new();
         for (number, (name, home)) in (0..).zip(GUESTS) {
@@ -135,11 +151,15 @@ impl Stage {
             stream_sizes: extent.stream.clone(),
             rate_sizes: extent.rate.clone(),
             each_ms: u64::try_from(extent.each.as_millis())?,
+            parties: Some(Vec::new()),
+            calls: extent.calls,
         };
         match &leg.contestant {
             Contestant::Ours(ours) => self.ours(ours, leg.wait, plan),
+            Contestant::Cost(cost) => self.cost(*cost, extent),
             Contestant::Peer(kind) => self.peer(*kind, leg.wait, plan),
             Contestant::Program(program) => program.measure(self, extent),
+            Contestant::Iceoryx2 => iceoryx2::measure(self, extent),
         }
     }
 
@@ -151,6 +171,10 @@ impl Stage {
             guests: (client, server),
         } = ours;
         let (on, with) = (*on, self.guests[*server].1.number);
+        let plan = Plan {
+            parties: Some(self.parties(*client, *server)),
+            ..plan
+        };
         let (client, server) = (self.guests[*client].0, self.guests[*server].0);
         let order = Command::Measure {
             on,
@@ -166,21 +190,59 @@ impl Stage {
         Ok(records)
     }
 
+    fn cost(&mut self, cost: Cost, extent: &Extent) -> anyhow::Result<Vec<Record>> {
+        let figures = match cost {
+            Cost::Matching => return self.matching(extent),
+            Cost::Setup => scale::setup::measure(&self.site)?,
+            Cost::Asleep => scale::sleep::measure(&self.site, extent.asleep, 1, &mut |_| ())?,
+        };
+        Ok(figures.into_iter().map(Record::Held).collect())
+    }
+
+    fn matching(&mut self, extent: &Extent) -> anyhow::Result<Vec<Record>> {
+        let mut command = self.site.myself();
+        let lengths: Vec<String> = extent.queues.iter().map(u64::to_string).collect();
+        command.args(["demo-part", "matching", "--lengths", &lengths.join(",")]);
+        command.args(["--each-ms", &extent.each.as_millis().to_string()]);
+        let crew = &mut self.crew;
+        let member = self.site.hire(crew, Some(0), "matching", &mut command)?;
+        let mut records = Vec::new();
+        let collected = self.crew.collect(member, keep(&mut records));
+        self.crew.kill(member)?;
+        collected.map(|()| records)
+    }
+
+    /// Who works for two guests besides the one that measures: the other, and the back ends between them.
+    fn parties(&self, client: usize, server: usize) -> Vec<u32> {
+        let mut parties = vec![self.crew.pid(self.guests[server].0)];
+        for (_, home) in [GUESTS[client], GUESTS[server]] {
+            if let Home::Post(post) = home
+                && !parties.contains(&self.back_ends[post])
+            {
+                parties.push(self.back_ends[post]);
+            }
+        }
+        parties
+    }
+
     fn peer(&mut self, kind: Kind, wait: Wait, plan: Plan) -> anyhow::Result<Vec<Record>> {
         let at = |host: usize| match kind {
             Kind::Raw => self.cables.raw[host].clone(),
+            Kind::Xdp => self.cables.xdp[host].clone(),
             _ => format!("{}:{PORT}", IP[1]),
         };
         let (here, there) = (at(0), at(1));
-        let plan = serde_json::to_string(&fitting(kind, plan))?;
-        let mut server = None;
+        let (mut plan, mut server) = (fitting(kind, plan), None);
         if kind.has_partner() {
-            server = Some(self.hire(kind, wait, 1, &["--at", &there])?);
+            let member = self.hire(kind, wait, 1, &["--at", &there])?;
+            plan.parties = Some(vec![self.crew.pid(member)]);
+            server = Some(member);
             match self.crew.next(PATIENCE, "a peer began to serve")?.1 {
                 Report::Connected => {}
                 other => bail!("a peer said {other:?} instead of serving"),
             }
         }
+        let plan = serde_json::to_string(&plan)?;
         let client = self.hire(kind, wait, 0, &["--at", &here, "--plan", &plan])?;
         let mut records = Vec::new();
         let collected = self.crew.collect(client, keep(&mut records));
@@ -231,7 +293,7 @@ fn fitting(kind: Kind, plan: Plan) -> Plan {
     let largest = match kind {
         Kind::Line => 8,
         Kind::Memcpy => 0,
-        Kind::Raw => 8192,
+        Kind::Raw | Kind::Xdp => 8192,
         Kind::Udp => 32 << 10,
         Kind::Tcp | Kind::Switched => u64::MAX,
     };
@@ -252,5 +314,7 @@ fn fitting(kind: Kind, plan: Plan) -> Plan {
             Vec::new()
         },
         each_ms: plan.each_ms,
+        parties: plan.parties,
+        calls: plan.calls,
     }
 }

@@ -13,7 +13,7 @@ use myrixen::{Embedded, Endpoint, EndpointOptions, Fabric, PathKind, Peer};
 use super::protocol::{Command, GuestPlace, Plan, Report, Which};
 use super::{exchange, stream};
 use crate::cli::GuestArgs;
-use crate::measure::{self, Client, Label, Served, Way};
+use crate::measure::{self, Calls, Client, Label, Parties, Served, Way};
 use crate::pattern::Stamp;
 use crate::record::{Path, Wait};
 
@@ -172,7 +172,13 @@ impl Guest {
                     wait,
                     plan,
                 } => {
-                    let label = Label { path, link, wait };
+                    let parties = plan.parties.clone();
+                    let label = Label {
+                        path,
+                        link,
+                        wait,
+                        parties: parties.map(Parties),
+                    };
                     self.measure(on, with, &label, &plan)?;
                     say(&Report::Halted)?;
                 }
@@ -289,6 +295,9 @@ impl Guest {
 
 /// Measures what a plan says, and says what came of it, one figure after the other.
 pub(crate) fn carry_out(label: &Label, way: &mut dyn Way, plan: &Plan) -> anyhow::Result<()> {
+    if plan.calls {
+        return count_calls(label, way, plan);
+    }
     let each = Duration::from_millis(plan.each_ms);
     for &size in &plan.pingpong_sizes {
         let record = label.pingpong(way, size, each)?;
@@ -301,6 +310,28 @@ pub(crate) fn carry_out(label: &Label, way: &mut dyn Way, plan: &Plan) -> anyhow
     for &size in &plan.rate_sizes {
         let record = label.rate(way, size, each)?;
         say(&Report::Measured { record })?;
+    }
+    Ok(())
+}
+
+/// Counts system calls as a plan says, and says what came of it.
+fn count_calls(label: &Label, way: &mut dyn Way, plan: &Plan) -> anyhow::Result<()> {
+    // Enough that a timer in between, and agreeing on the test, count for little.
+    let (trips, streamed, messages) = (5000, 500, 50_000);
+    let parties = plan.parties.as_deref().unwrap_or_default();
+    let mut calls = Calls::of(parties)?;
+    let tell = |of, size, per_message| {
+        let record = label.calls(of, size, per_message);
+        say(&Report::Measured { record })
+    };
+    for &size in &plan.pingpong_sizes {
+        tell("pingpong", size, calls.round_trips(way, size, trips)?)?;
+    }
+    for &size in &plan.stream_sizes {
+        tell("stream", size, calls.one_way(way, size, streamed)?)?;
+    }
+    for &size in &plan.rate_sizes {
+        tell("rate", size, calls.one_way(way, size, messages)?)?;
     }
     Ok(())
 }

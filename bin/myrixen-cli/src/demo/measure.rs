@@ -65,6 +65,8 @@ fn plan(time: Duration, legs: usize) -> Plan {
         stream_sizes: STREAM.to_vec(),
         rate_sizes: RATE.to_vec(),
         each_ms: u64::try_from(each).unwrap_or(u64::MAX).max(20),
+        parties: None,
+        calls: false,
     }
 }
 
@@ -136,6 +138,8 @@ pub(crate) fn describe(record: &Record) -> String {
                 units::count(r.msgs_per_s)
             )
         }
+        Record::Held(held) => held.summary(),
+        Record::Calls(r) => format!("system calls of {} {}", r.of, units::size(r.size)),
         Record::Exchange(_) | Record::Restart(_) | Record::Ratio(_) => String::new(),
     }
 }

@@ -13,6 +13,7 @@ pub(crate) fn run(part: DemoPart) -> anyhow::Result<()> {
         DemoPart::Daemon { config } => daemon(&config),
         DemoPart::Guest(args) => super::guest::run(&args),
         DemoPart::Way(args) => crate::bench::part::run(&args),
+        DemoPart::Matching(args) => crate::bench::matching::run(&args),
         DemoPart::Janitor { directory } => {
             janitor(&directory);
             Ok(())

@@ -59,6 +59,10 @@ pub(crate) struct Plan {
     pub(crate) rate_sizes: Vec<u64>,
     /// Time for each size of each test.
     pub(crate) each_ms: u64,
+    /// Processes whose processor time counts besides the client's; of nobody's, if there are none.
+    pub(crate) parties: Option<Vec<u32>>,
+    /// Counts the system calls of all of them, rather than to measure.
+    pub(crate) calls: bool,
 }
 
 /// What the coordinator tells a guest to do.
@@ -157,6 +161,8 @@ mod tests {
             stream_sizes: vec![],
             rate_sizes: vec![8],
             each_ms: 5,
+            parties: Some(vec![17]),
+            calls: false,
         };
         let command = Command::Measure {
             on: Which::Switched,

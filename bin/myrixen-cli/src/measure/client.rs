@@ -140,6 +140,7 @@ impl Way for Client<'_> {
             messages: count,
             size,
             took: begun.elapsed(),
+            cpu: None,
         })
     }
 }

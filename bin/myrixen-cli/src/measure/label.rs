@@ -2,14 +2,16 @@
 
 use std::time::Duration;
 
-use super::timing::{self, Way};
-use crate::record::{Path, PingPong, Rate, Record, Stream, Wait};
+use super::timing::{self, Parties, Way};
+use crate::record::{Calls, CallsPerMessage, Path, PingPong, Rate, Record, Stream, Wait};
 
 /// What the records of a measurement have in common.
 pub(crate) struct Label {
     pub(crate) path: Path,
     pub(crate) link: Option<String>,
     pub(crate) wait: Wait,
+    /// Whose processor time is counted besides this process's; of none, if they cannot all be asked.
+    pub(crate) parties: Option<Parties>,
 }
 
 impl Label {
@@ -32,6 +34,18 @@ impl Label {
         }))
     }
 
+    /// What was counted of a test.
+    pub(crate) fn calls(&self, of: &str, size: u64, per_message: CallsPerMessage) -> Record {
+        Record::Calls(Calls {
+            path: self.path.clone(),
+            of: of.to_owned(),
+            size,
+            wait: self.wait,
+            per_message,
+            link: self.link.clone(),
+        })
+    }
+
     /// Measures bandwidth.
     pub(crate) fn stream(
         &self,
@@ -39,7 +53,7 @@ impl Label {
         size: u64,
         time: Duration,
     ) -> anyhow::Result<Record> {
-        let flow = timing::flow(way, size, time)?;
+        let flow = timing::flow(way, size, time, self.parties.as_ref())?;
         let (path, link, wait) = (self.path.clone(), self.link.clone(), self.wait);
         let (mb_per_s, messages) = (flow.mb_per_s(), flow.messages);
         Ok(Record::Stream(Stream {
@@ -49,6 +63,7 @@ impl Label {
             wait,
             messages,
             link,
+            cpu_s_per_gib: flow.cpu_s_per_gib(),
         }))
     }
 
@@ -59,7 +74,7 @@ impl Label {
         size: u64,
         time: Duration,
     ) -> anyhow::Result<Record> {
-        let flow = timing::flow(way, size, time)?;
+        let flow = timing::flow(way, size, time, self.parties.as_ref())?;
         let (path, link, wait) = (self.path.clone(), self.link.clone(), self.wait);
         let (msgs_per_s, messages) = (flow.msgs_per_s(), flow.messages);
         Ok(Record::Rate(Rate {
@@ -69,6 +84,7 @@ impl Label {
             wait,
             messages,
             link,
+            cpu_s_per_million: flow.cpu_s_per_million(),
         }))
     }
 }

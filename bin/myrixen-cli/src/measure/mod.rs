@@ -3,6 +3,7 @@
 //! An order names the test, the size and the number of messages, and is answered before the first of them
 //! travels, so both sides always agree on what comes next. Orders are JSON in ordinary messages.
 
+mod calls;
 mod client;
 mod label;
 mod serve;
@@ -15,10 +16,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::record::Wait;
 
+pub(crate) use calls::Calls;
 pub(crate) use client::Client;
 pub(crate) use label::Label;
 pub(crate) use serve::{Served, serve};
-pub(crate) use timing::{Flow, Laps, Way};
+pub(crate) use timing::{Flow, Laps, Parties, Way};
 
 /// How long either side waits for the other within a test: longer than a back end takes to restart.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(15);

@@ -6,6 +6,7 @@ use anyhow::Context as _;
 use hdrhistogram::Histogram;
 
 use crate::record::Percentiles;
+use crate::system;
 
 /// Messages of the first, short test of each size: it warms up and tells how many the real one takes.
 pub(super) const WARM_UP: u64 = 20;
@@ -30,6 +31,23 @@ pub(crate) struct Flow {
     pub(crate) messages: u64,
     pub(crate) size: u64,
     pub(crate) took: Duration,
+    /// Processor time of all who took part; none where they cannot be asked.
+    pub(crate) cpu: Option<Duration>,
+}
+
+/// Processes that take part in a measurement, besides this one.
+#[derive(Clone, Debug)]
+pub(crate) struct Parties(pub(crate) Vec<u32>);
+
+impl Parties {
+    /// Processor time of all of them and of this process since they began.
+    fn cpu(&self) -> anyhow::Result<Duration> {
+        let mut sum = system::cpu_ns(std::process::id())?;
+        for &pid in &self.0 {
+            sum += system::cpu_ns(pid)?;
+        }
+        Ok(Duration::from_nanos(sum))
+    }
 }
 
 #[allow(
@@ -45,6 +63,17 @@ impl Flow {
     /// Messages a second.
     pub(crate) fn msgs_per_s(&self) -> f64 {
         self.messages as f64 / self.took.as_secs_f64()
+    }
+
+    /// Processor seconds for each GiB.
+    pub(crate) fn cpu_s_per_gib(&self) -> Option<f64> {
+        let gib = self.messages as f64 * self.size as f64 / f64::from(1 << 30);
+        Some(self.cpu?.as_secs_f64() / gib)
+    }
+
+    /// Processor seconds for each million of messages.
+    pub(crate) fn cpu_s_per_million(&self) -> Option<f64> {
+        Some(self.cpu?.as_secs_f64() / self.messages as f64 * 1e6)
     }
 }
 
@@ -109,17 +138,34 @@ pub(crate) fn pingpong(
     Ok((percentiles, times.len()))
 }
 
-/// Messages of `size` bytes one way for about `time`.
-pub(crate) fn flow(way: &mut dyn Way, size: u64, time: Duration) -> anyhow::Result<Flow> {
+/// Messages of `size` bytes one way for about `time`, and the processor time of `parties` from the first to the last of those that count.
+pub(crate) fn flow(
+    way: &mut dyn Way,
+    size: u64,
+    time: Duration,
+    parties: Option<&Parties>,
+) -> anyhow::Result<Flow> {
     let doing = || format!("the stream of {size} bytes failed");
     let until = Instant::now() + time;
-    let warm_up = way.one_way(size, WARM_UP).with_context(doing)?;
+    let cpu = || parties.map(Parties::cpu).transpose();
+    let since = |before: Option<Duration>| {
+        anyhow::Ok(
+            cpu()?
+                .zip(before)
+                .map(|(now, then)| now.saturating_sub(then)),
+        )
+    };
+    let before = cpu()?;
+    let mut warm_up = way.one_way(size, WARM_UP).with_context(doing)?;
+    warm_up.cpu = since(before)?;
     let mut latest = warm_up;
     let mut whole = Flow {
         messages: 0,
         size,
         took: Duration::ZERO,
+        cpu: None,
     };
+    let before = cpu()?;
     // In parts, so that a path which becomes slow in the middle does not take for ever.
     while Instant::now() < until {
         let left = until.saturating_duration_since(Instant::now());
@@ -131,7 +177,11 @@ pub(crate) fn flow(way: &mut dyn Way, size: u64, time: Duration) -> anyhow::Resu
         whole.took += latest.took;
     }
     // On a path so slow that the warm-up took all the time, it has to do.
-    Ok(if whole.messages == 0 { warm_up } else { whole })
+    if whole.messages == 0 {
+        return Ok(warm_up);
+    }
+    whole.cpu = since(before)?;
+    Ok(whole)
 }
 
 /// How often something that takes `each` fits into `time`: at least [`LEAST`] times, at most [`MOST`].
@@ -155,7 +205,10 @@ mod tests {
             messages: 1000,
             size: 2000,
             took: Duration::from_millis(500),
+            cpu: Some(Duration::from_millis(100)),
         };
+        assert!((flow.cpu_s_per_million().unwrap() - 100.0).abs() < 1e-9);
+        assert!((flow.cpu_s_per_gib().unwrap() - 53.687).abs() < 1e-3);
         assert!((flow.mb_per_s() - 4.0).abs() < 1e-9);
         assert!((flow.msgs_per_s() - 2000.0).abs() < 1e-9);
     }

@@ -72,6 +72,7 @@ impl Way for Client {
             messages: count,
             size,
             took,
+            cpu: None,
         })
     }
 }

@@ -7,6 +7,7 @@ mod memcpy;
 mod raw;
 mod tcp;
 mod udp;
+mod xdp;
 
 use std::time::Duration;
 
@@ -40,6 +41,7 @@ pub(crate) enum Kind {
     Line,
     Memcpy,
     Raw,
+    Xdp,
     Udp,
     Tcp,
     /// None of somebody else's, but our own path through a back end that two threads of one process drive: where there are no cores for a
@@ -54,6 +56,7 @@ impl Kind {
             Self::Line => "line",
             Self::Memcpy => "memcpy",
             Self::Raw => "raw",
+            Self::Xdp => "xdp",
             Self::Udp => "udp",
             Self::Tcp => "tcp",
             Self::Switched => "switched",
@@ -73,12 +76,13 @@ impl Kind {
         !matches!(self, Self::Line | Self::Memcpy | Self::Switched)
     }
 
-    /// Serves at an address (of `raw`, an interface), for ever; `ready` is called when it does.
+    /// Serves at an address (of `raw` and `xdp`, an interface), for ever; `ready` is called when it does.
     pub(crate) fn serve(self, at: &str, wait: Wait, ready: &dyn Fn()) -> anyhow::Result<()> {
         let spin = wait == Wait::Spin;
         match self {
             Self::Line | Self::Memcpy | Self::Switched => bail!("{} has no partner", self.name()),
             Self::Raw => raw::serve(at, spin, ready),
+            Self::Xdp => xdp::serve(at, spin, ready),
             Self::Udp => udp::serve(at, spin, ready),
             Self::Tcp => tcp::serve(at, spin, ready),
         }
@@ -91,6 +95,7 @@ impl Kind {
             Self::Line => Box::new(line::Client::new()),
             Self::Memcpy => Box::new(memcpy::Client),
             Self::Raw => Box::new(raw::client(to, spin)?),
+            Self::Xdp => Box::new(xdp::client(to, spin)?),
             Self::Udp => Box::new(udp::client(to, spin)?),
             Self::Tcp => Box::new(tcp::Client::new(to, spin)?),
             Self::Switched => bail!("measured in one process"),
@@ -123,6 +128,7 @@ fn measure(
         path: Path::Peer(name.to_owned()),
         link: None,
         wait: Wait::Sleep,
+        parties: None,
     };
     let mut way = connect(&args.address)?;
     let mut records = Vec::new();

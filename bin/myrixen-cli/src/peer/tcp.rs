@@ -202,6 +202,7 @@ impl Way for Client {
             messages: count,
             size,
             took: begun.elapsed(),
+            cpu: None,
         })
     }
 }

@@ -10,6 +10,7 @@ use serde_json::Value;
 use super::table::{align_figures, plain_table};
 use super::{chart, html};
 use crate::cli::ReportArgs;
+use crate::held;
 use crate::output;
 use crate::record::{self, Path, Percentiles, Ratio, Record, Wait};
 use crate::units;
@@ -20,10 +21,18 @@ pub(crate) enum Figure {
     HalfRtt,
     MbPerS,
     MsgsPerS,
+    CpuPerGib,
+    CpuPerMillion,
 }
 
 impl Figure {
-    const ALL: [Self; 3] = [Self::HalfRtt, Self::MbPerS, Self::MsgsPerS];
+    const ALL: [Self; 5] = [
+        Self::HalfRtt,
+        Self::MbPerS,
+        Self::MsgsPerS,
+        Self::CpuPerGib,
+        Self::CpuPerMillion,
+    ];
 
     /// As bars and ratios name it.
     pub(crate) fn name(self) -> &'static str {
@@ -31,6 +40,8 @@ impl Figure {
             Self::HalfRtt => "half_rtt",
             Self::MbPerS => "mb_per_s",
             Self::MsgsPerS => "msgs_per_s",
+            Self::CpuPerGib => "cpu_s_per_gib",
+            Self::CpuPerMillion => "cpu_s_per_million",
         }
     }
 
@@ -40,6 +51,8 @@ impl Figure {
             Self::HalfRtt => "half round trip",
             Self::MbPerS => "stream",
             Self::MsgsPerS => "rate",
+            Self::CpuPerGib => "processor time of a stream",
+            Self::CpuPerMillion => "processor time of messages",
         }
     }
 
@@ -54,6 +67,8 @@ impl Figure {
             Self::HalfRtt => units::nanoseconds(value.max(0.0) as u64),
             Self::MbPerS => format!("{} MB/s", units::three_figures(value)),
             Self::MsgsPerS => format!("{}/s", units::count(value)),
+            Self::CpuPerGib => format!("{value:.3} s/GiB"),
+            Self::CpuPerMillion => format!("{value:.3} s/million"),
         }
     }
 }
@@ -155,24 +170,39 @@ fn waiting<'a>(rounds: &[&'a Rounds], wait: Wait) -> Option<&'a Rounds> {
 /// What a record tells of: two with the same are rounds of one thing.
 type Side = (Figure, u64, Path, Wait);
 
-/// What a record tells of, and its value there.
-fn side(record: &Record) -> Option<(Side, f64)> {
-    match record {
+/// What a record tells of, and its values there; what it is a record of comes first.
+fn figures_of(record: &Record) -> Vec<(Side, f64)> {
+    let (size, path, link, wait, figures) = match record {
         Record::PingPong(r) => {
-            let p50 = float(r.half_rtt_ns.p50);
-            let path = r.path.over(r.link.as_deref());
-            Some(((Figure::HalfRtt, r.size, path, r.wait), p50))
+            let p50 = Some(float(r.half_rtt_ns.p50));
+            let figures = [(Figure::HalfRtt, p50), (Figure::HalfRtt, None)];
+            (r.size, &r.path, &r.link, r.wait, figures)
         }
         Record::Stream(r) => {
-            let path = r.path.over(r.link.as_deref());
-            Some(((Figure::MbPerS, r.size, path, r.wait), r.mb_per_s))
+            let cpu = (Figure::CpuPerGib, r.cpu_s_per_gib);
+            let figures = [(Figure::MbPerS, Some(r.mb_per_s)), cpu];
+            (r.size, &r.path, &r.link, r.wait, figures)
         }
         Record::Rate(r) => {
-            let path = r.path.over(r.link.as_deref());
-            Some(((Figure::MsgsPerS, r.size, path, r.wait), r.msgs_per_s))
+            let cpu = (Figure::CpuPerMillion, r.cpu_s_per_million);
+            let figures = [(Figure::MsgsPerS, Some(r.msgs_per_s)), cpu];
+            (r.size, &r.path, &r.link, r.wait, figures)
         }
-        Record::Exchange(_) | Record::Restart(_) | Record::Ratio(_) => None,
-    }
+        Record::Exchange(_)
+        | Record::Restart(_)
+        | Record::Ratio(_)
+        | Record::Held(_)
+        | Record::Calls(_) => {
+            return Vec::new();
+        }
+    };
+    let path = path.over(link.as_deref());
+    let known = figures
+        .into_iter()
+        .filter_map(|(figure, value)| Some((figure, value?)));
+    known
+        .map(|(figure, value)| ((figure, size, path.clone(), wait), value))
+        .collect()
 }
 
 /// Rounds of one path in one figure.
@@ -186,12 +216,7 @@ pub(crate) struct Rounds {
 
 impl Rounds {
     pub(crate) fn median(&self) -> f64 {
-        let (half, count) = (self.values.len() / 2, self.values.len());
-        if count.is_multiple_of(2) {
-            f64::midpoint(self.values[half - 1], self.values[half])
-        } else {
-            self.values[half]
-        }
+        held::middle(&self.values)
     }
 
     pub(crate) fn range(&self) -> [f64; 2] {
@@ -206,13 +231,18 @@ pub(crate) struct Sides(BTreeMap<(Figure, u64), Vec<Rounds>>);
 impl Sides {
     pub(crate) fn of(records: &[Record]) -> Self {
         let mut sides = Self::default();
-        for (side, value) in records.iter().filter_map(side) {
+        for (side, value) in records.iter().flat_map(figures_of) {
             sides.add(side, value);
         }
         for rounds in sides.0.values_mut() {
             rounds.sort_by(|a, b| (&a.path, a.wait).cmp(&(&b.path, b.wait)));
         }
         sides
+    }
+
+    /// Nothing was measured that can be compared.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 
     fn add(&mut self, (figure, size, path, wait): Side, value: f64) {
@@ -249,46 +279,60 @@ impl Sides {
             for rounds in all {
                 // Any record of these will do for what is not a figure.
                 let wanted = (figure, size, rounds.path.clone(), rounds.wait);
-                let like = of
-                    .iter()
-                    .find(|record| side(record).is_some_and(|(side, _)| side == wanted));
-                medians.extend(like.map(|like| with_medians(like, rounds, of)));
+                let like = of.iter().find(|record| {
+                    figures_of(record)
+                        .first()
+                        .is_some_and(|(side, _)| *side == wanted)
+                });
+                medians.extend(like.map(|like| self.with_medians(like, rounds, of)));
             }
         }
         medians
     }
-}
 
-/// `like` with the medians of its kind.
-fn with_medians(like: &Record, rounds: &Rounds, of: &[Record]) -> Record {
-    let mut record = like.clone();
-    match &mut record {
-        Record::PingPong(r) => {
-            let same = of.iter().filter_map(|other| match other {
-                Record::PingPong(o)
-                    if (&o.path, &o.link, o.size, o.wait) == (&r.path, &r.link, r.size, r.wait) =>
-                {
-                    Some(o.half_rtt_ns)
-                }
-                _ => None,
-            });
-            let same: Vec<Percentiles> = same.collect();
-            let median = |pick: fn(&Percentiles) -> u64| {
-                let mut values: Vec<u64> = same.iter().map(pick).collect();
-                values.sort_unstable();
-                values[values.len() / 2]
-            };
-            r.half_rtt_ns = Percentiles {
-                p50: median(|p| p.p50),
-                p99: median(|p| p.p99),
-                p999: median(|p| p.p999),
-            };
+    /// `like` with the medians of its kind.
+    fn with_medians(&self, like: &Record, rounds: &Rounds, of: &[Record]) -> Record {
+        let cpu = |figure, size| {
+            let all = self.path(figure, size, &rounds.path);
+            let same = all.into_iter().find(|one| one.wait == rounds.wait);
+            same.map(Rounds::median)
+        };
+        let mut record = like.clone();
+        match &mut record {
+            Record::PingPong(r) => {
+                let same = of.iter().filter_map(|other| match other {
+                    Record::PingPong(o)
+                        if (&o.path, &o.link, o.size, o.wait)
+                            == (&r.path, &r.link, r.size, r.wait) =>
+                    {
+                        Some(o.half_rtt_ns)
+                    }
+                    _ => None,
+                });
+                let same: Vec<Percentiles> = same.collect();
+                let median = |pick: fn(&Percentiles) -> u64| {
+                    let mut values: Vec<u64> = same.iter().map(pick).collect();
+                    values.sort_unstable();
+                    values[values.len() / 2]
+                };
+                r.half_rtt_ns = Percentiles {
+                    p50: median(|p| p.p50),
+                    p99: median(|p| p.p99),
+                    p999: median(|p| p.p999),
+                };
+            }
+            Record::Stream(r) => {
+                r.mb_per_s = rounds.median();
+                r.cpu_s_per_gib = cpu(Figure::CpuPerGib, r.size);
+            }
+            Record::Rate(r) => {
+                r.msgs_per_s = rounds.median();
+                r.cpu_s_per_million = cpu(Figure::CpuPerMillion, r.size);
+            }
+            _ => {}
         }
-        Record::Stream(r) => r.mb_per_s = rounds.median(),
-        Record::Rate(r) => r.msgs_per_s = rounds.median(),
-        _ => {}
+        record
     }
-    record
 }
 
 /// Runs the command.
@@ -314,9 +358,9 @@ pub(crate) fn run(args: &ReportArgs) -> anyhow::Result<()> {
         ))?;
     }
     let sides = Sides::of(&records);
-    let held: Vec<Vec<Ratio>> = args.bars.iter().map(|bar| bar.hold(&sides)).collect();
-    let missing = held.iter().filter(|ratios| ratios.is_empty()).count();
-    let ratios = held.concat();
+    let compared: Vec<Vec<Ratio>> = args.bars.iter().map(|bar| bar.hold(&sides)).collect();
+    let missing = compared.iter().filter(|ratios| ratios.is_empty()).count();
+    let ratios = compared.concat();
     output::print(&format!("{}\n{}", table(&sides), verdicts(&ratios)))?;
     if missing > 0 {
         output::print(&format!(

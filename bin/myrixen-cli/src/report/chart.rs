@@ -27,7 +27,7 @@ fn chart(figure: Figure, size: u64, all: &[Rounds]) -> String {
     #[allow(clippy::cast_precision_loss, reason = "a handful of lines")]
     let height = TOP + LINE * all.len() as f64 + 10.0;
     let better = match figure {
-        Figure::HalfRtt => "shorter is better",
+        Figure::HalfRtt | Figure::CpuPerGib | Figure::CpuPerMillion => "shorter is better",
         Figure::MbPerS | Figure::MsgsPerS => "longer is better",
     };
     let mut svg = format!(

@@ -84,13 +84,19 @@ fn is_clean(record: &Record) -> bool {
     match record {
         Record::Restart(restart) => restart.is_clean(),
         Record::Ratio(ratio) => ratio.met,
+        Record::Held(held) => held.is_met(),
         _ => true,
     }
 }
 
 /// The plots that the records give something for.
 pub(crate) fn plots(records: &[Record]) -> Vec<Plot> {
-    let mut plots = vec![latency(records), bandwidth(records), rate(records)];
+    let mut plots = vec![
+        latency(records),
+        bandwidth(records),
+        rate(records),
+        matching(records),
+    ];
     plots.extend(records.iter().filter_map(|record| match record {
         Record::Restart(restart) => timeline(restart),
         _ => None,
@@ -187,6 +193,50 @@ fn rate(records: &[Record]) -> Plot {
         tick: tick_count,
     };
     by_size("Message rate by message size, one way", y, curves)
+}
+
+/// What a message takes its receiver, by what stands before it.
+fn matching(records: &[Record]) -> Plot {
+    let mut curves: BTreeMap<&str, Vec<Point>> = BTreeMap::new();
+    for record in records {
+        if let Record::Held(held) = record
+            && let ["match", of] = held.subject()
+            && let Some((_, queue)) = of.split_once(' ')
+            && let Some((entries, took)) = held.detail("entries").zip(held.detail("match_ns"))
+        {
+            let points = curves.entry(queue).or_default();
+            points.push(Point {
+                x: entries,
+                y: took,
+                upper: None,
+                note: held.summary(),
+            });
+        }
+    }
+    let colours = [colour(&Path::Direct), colour(&Path::Native)];
+    let series = curves.into_iter().zip(colours);
+    Plot {
+        title: "What a message takes its receiver, by what stands before it",
+        x: Axis {
+            label: "entries before it",
+            scale: Scale::Log,
+            tick: tick_count,
+        },
+        y: Axis {
+            label: "time",
+            scale: Scale::Log,
+            tick: tick_time,
+        },
+        series: series
+            .map(|((queue, points), colour)| Series {
+                name: queue.to_owned(),
+                colour,
+                dashed: false,
+                points,
+            })
+            .collect(),
+        marks: Vec::new(),
+    }
 }
 
 fn by_size(title: &'static str, y: Axis, curves: Curves) -> Plot {

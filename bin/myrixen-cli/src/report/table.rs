@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 
+use super::bars::Figure;
 use crate::record::{Path, Percentiles, Ratio, Record, Restart, Wait};
 use crate::units;
 
@@ -38,7 +39,11 @@ pub(crate) fn summary(records: &[Record]) -> String {
                     .or_default();
                 line.rate = Some(line.rate.unwrap_or(0.0).max(r.msgs_per_s));
             }
-            Record::Exchange(_) | Record::Restart(_) | Record::Ratio(_) => {}
+            Record::Exchange(_)
+            | Record::Restart(_)
+            | Record::Ratio(_)
+            | Record::Held(_)
+            | Record::Calls(_) => {}
         }
     }
     let small = common_size(lines.values().map(|line| &line.latency), 8);
@@ -91,7 +96,7 @@ fn common_size<'a>(
 }
 
 /// Names of the columns of [`cells`].
-pub(crate) const COLUMNS: [&str; 9] = [
+pub(crate) const COLUMNS: [&str; 10] = [
     "test",
     "path",
     "waiting by",
@@ -101,6 +106,7 @@ pub(crate) const COLUMNS: [&str; 9] = [
     "99.9 %",
     "MB/s",
     "messages/s",
+    "processor",
 ];
 
 /// Every measurement on a line of its own, for the `perf` commands.
@@ -115,7 +121,7 @@ pub(crate) fn details(records: &[Record]) -> String {
 }
 
 /// One measurement as a line of a table; `None` for what is told in words.
-pub(crate) fn cells(record: &Record) -> Option<[String; 9]> {
+pub(crate) fn cells(record: &Record) -> Option<[String; 10]> {
     let (test, path, wait, size, figures) = match record {
         Record::PingPong(r) => {
             let p = r.half_rtt_ns;
@@ -125,32 +131,42 @@ pub(crate) fn cells(record: &Record) -> Option<[String; 9]> {
                 &r.path,
                 r.wait,
                 r.size,
-                [p50, p99, p999, dash(), dash()],
+                [p50, p99, p999, dash(), dash(), dash()],
             )
         }
         Record::Stream(r) => {
             let rate = units::three_figures(r.mb_per_s);
+            let cpu = r.cpu_s_per_gib;
+            let cpu = cpu.map_or_else(dash, |cpu| Figure::CpuPerGib.show(cpu));
             (
                 "stream",
                 &r.path,
                 r.wait,
                 r.size,
-                [dash(), dash(), dash(), rate, dash()],
+                [dash(), dash(), dash(), rate, dash(), cpu],
             )
         }
         Record::Rate(r) => {
             let rate = units::count(r.msgs_per_s);
+            let cpu = r.cpu_s_per_million;
+            let cpu = cpu.map_or_else(dash, |cpu| Figure::CpuPerMillion.show(cpu));
             (
                 "rate",
                 &r.path,
                 r.wait,
                 r.size,
-                [dash(), dash(), dash(), dash(), rate],
+                [dash(), dash(), dash(), dash(), rate, cpu],
             )
         }
-        Record::Exchange(_) | Record::Restart(_) | Record::Ratio(_) => return None,
+        Record::Exchange(_)
+        | Record::Restart(_)
+        | Record::Ratio(_)
+        | Record::Held(_)
+        | Record::Calls(_) => {
+            return None;
+        }
     };
-    let [p50, p99, p999, bandwidth, rate] = figures;
+    let [p50, p99, p999, bandwidth, rate, cpu] = figures;
     let (path, wait) = (path.to_string(), wait.to_string());
     Some([
         test.to_owned(),
@@ -162,6 +178,7 @@ pub(crate) fn cells(record: &Record) -> Option<[String; 9]> {
         p999,
         bandwidth,
         rate,
+        cpu,
     ])
 }
 
@@ -179,7 +196,8 @@ pub(crate) fn verdicts(records: &[Record]) -> String {
             )),
             Record::Restart(r) => text.push_str(&restart(r)),
             Record::Ratio(r) => text.push_str(&format!("{}.\n", ratio(r))),
-            Record::PingPong(_) | Record::Stream(_) | Record::Rate(_) => {}
+            Record::Held(held) => text.push_str(&format!("{}.\n", held.verdict())),
+            Record::PingPong(_) | Record::Stream(_) | Record::Rate(_) | Record::Calls(_) => {}
         }
     }
     text
@@ -275,6 +293,7 @@ mod tests {
                 wait: Wait::Spin,
                 messages: 5,
                 link: None,
+                cpu_s_per_gib: None,
             }),
             Record::Rate(Rate {
                 path: Path::Direct,
@@ -283,6 +302,7 @@ mod tests {
                 wait: Wait::Spin,
                 messages: 5,
                 link: None,
+                cpu_s_per_million: None,
             }),
             Record::Exchange(Exchange {
                 guests: 4,

@@ -2,9 +2,9 @@
 
 use super::hand::Hand;
 use super::order::Order;
-use super::record::{Bar, Record, float};
 use super::{HOST, OTHER_HOST, Stage};
 use crate::demo::Place;
+use crate::held::{Held, Limit, float};
 
 /// Endpoints of a guest: a board has 256.
 const EACH: u32 = 250;
@@ -18,7 +18,7 @@ const FILES: (u64, u64) = (3, 5);
 const OTHER_FILES: u64 = 1000;
 
 /// Connects one endpoint to `wanted` others, half of them on this host and half across the wire.
-pub(super) fn run(stage: &mut Stage, wanted: u32) -> anyhow::Result<Vec<Record>> {
+pub(super) fn run(stage: &mut Stage, wanted: u32) -> anyhow::Result<Vec<Held>> {
     stage.start_daemon(HOST)?;
     stage.start_daemon(OTHER_HOST)?;
     let records = measure(stage, wanted)?;
@@ -26,7 +26,7 @@ pub(super) fn run(stage: &mut Stage, wanted: u32) -> anyhow::Result<Vec<Record>>
     Ok(records)
 }
 
-fn measure(stage: &mut Stage, wanted: u32) -> anyhow::Result<Vec<Record>> {
+fn measure(stage: &mut Stage, wanted: u32) -> anyhow::Result<Vec<Held>> {
     let (count, guests) = fitting(wanted, stage.open_files);
     stage.progress.step(&format!("Opening {count} endpoints"));
     if count < wanted {
@@ -51,9 +51,9 @@ fn measure(stage: &mut Stage, wanted: u32) -> anyhow::Result<Vec<Record>> {
     // The bar is for ten thousand, and those who cannot have as many are held against their part of it.
     let limit = 3.0 * connections / 10_000.0;
     let seconds = float(all_ns) / 1e9;
-    let time = Record::new("connections", "all", seconds, "s", Bar::Below(limit))
+    let time = Held::new("connections", "all", seconds, "s", Limit::Below(limit))
         .with("connections", connections);
-    let memory = Record::new("connections", "each", each, "bytes", Bar::Below(2048.0))
+    let memory = Held::new("connections", "each", each, "bytes", Limit::Below(2048.0))
         .with("connections", connections);
     stage
         .progress

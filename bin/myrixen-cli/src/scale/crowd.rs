@@ -6,10 +6,10 @@ use anyhow::bail;
 
 use super::hand::Hand;
 use super::order::{Answer, Order};
-use super::record::{Bar, Record, float};
-use super::system::{self, Memory};
 use super::{HOST, Stage};
 use crate::demo::{Place, monotonic_ns};
+use crate::held::{Held, Limit, float};
+use crate::system::{self, Memory};
 use crate::units;
 
 /// Bytes of each ring.
@@ -32,7 +32,7 @@ struct Crowd {
 }
 
 /// Starts the guests, and measures.
-pub(super) fn run(stage: &mut Stage, guests: u16, time: Duration) -> anyhow::Result<Vec<Record>> {
+pub(super) fn run(stage: &mut Stage, guests: u16, time: Duration) -> anyhow::Result<Vec<Held>> {
     let back_end = stage.start_daemon(HOST)?;
     let mut crowd = Crowd::gather(stage, guests, back_end)?;
     let resting = Memory::of(back_end)?;
@@ -70,15 +70,15 @@ impl Crowd {
     }
 
     /// What each guest takes of the back end's memory, its rings aside.
-    fn footprint(&self, resting: Memory, talking: Memory) -> Record {
+    fn footprint(&self, resting: Memory, talking: Memory) -> Held {
         let guests = float(self.guests.len() as u64);
         let each = |now: Memory| {
             let more = now.private().saturating_sub(self.before.private());
             float(more) / guests
         };
         let (at_rest, after) = (each(resting), each(talking));
-        let bar = Bar::Below(float(64 << 10));
-        Record::new("footprint", "each guest", at_rest.max(after), "bytes", bar)
+        let bar = Limit::Below(float(64 << 10));
+        Held::new("footprint", "each guest", at_rest.max(after), "bytes", bar)
             .with("guests", guests)
             .with("resting_bytes", at_rest)
             .with("talking_bytes", after)
@@ -87,7 +87,7 @@ impl Crowd {
     }
 
     /// The processor time of a back end whose guests do nothing.
-    fn idle(&mut self, stage: &mut Stage, time: Duration) -> anyhow::Result<Record> {
+    fn idle(&mut self, stage: &mut Stage, time: Duration) -> anyhow::Result<Held> {
         stage.progress.step("Watching all of them do nothing");
         let all = |hands: &[Hand]| {
             let each = hands.iter().map(Hand::cpu_ns);
@@ -100,7 +100,7 @@ impl Crowd {
         let share = |used: u64| float(used) / took * 100.0;
         let ours = share(system::cpu_ns(self.back_end)? - ours);
         let theirs = share(all(&self.guests)? - theirs);
-        let record = Record::new("idle", "back end", ours, "% of a core", Bar::Below(0.5))
+        let record = Held::new("idle", "back end", ours, "% of a core", Limit::Below(0.5))
             .with("guests", float(self.guests.len() as u64))
             .with("guests_percent", theirs)
             .with("seconds", took / 1e9);
@@ -109,7 +109,7 @@ impl Crowd {
     }
 
     /// What each guest gets through while all talk.
-    fn talk(&mut self, stage: &mut Stage, time: Duration) -> anyhow::Result<Record> {
+    fn talk(&mut self, stage: &mut Stage, time: Duration) -> anyhow::Result<Held> {
         stage.progress.step("Connecting them");
         for endpoint in 0..ENDPOINTS {
             for number in 0..self.guests.len() {
@@ -161,14 +161,14 @@ impl Crowd {
 }
 
 /// How evenly bytes are shared among guests, as senders and as receivers: the worse of the two.
-fn shares(sent: &[u64], received: &[u64], time: Duration) -> Record {
+fn shares(sent: &[u64], received: &[u64], time: Duration) -> Held {
     let least = |bytes: &[u64]| {
         let mean = float(bytes.iter().sum()) / float(bytes.len() as u64);
         float(bytes.iter().copied().min().unwrap_or(0)) / mean.max(1.0)
     };
     let (out, into) = (jain(sent), jain(received));
-    let bar = Bar::AtLeast(0.95);
-    Record::new("fairness", "Jain index", out.min(into), "", bar)
+    let bar = Limit::AtLeast(0.95);
+    Held::new("fairness", "Jain index", out.min(into), "", bar)
         .with("guests", float(sent.len() as u64))
         .with("sent_jain", out)
         .with("received_jain", into)

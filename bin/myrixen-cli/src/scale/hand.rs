@@ -6,9 +6,9 @@ use std::process::{Child, ChildStdin, ChildStdout, Stdio};
 use anyhow::{Context as _, bail};
 
 use super::order::{Answer, Order};
-use super::system::{self, Memory};
 use crate::demo::Place;
 use crate::demo::hosts::Site;
+use crate::system::{self, Memory};
 
 /// A process. Killed when this is dropped.
 pub(super) struct Hand {

@@ -9,10 +9,9 @@ mod crowd;
 mod guests;
 mod hand;
 mod order;
-mod record;
-mod setup;
-mod sleep;
-mod system;
+
+pub(crate) mod setup;
+pub(crate) mod sleep;
 mod talk;
 
 use anyhow::Context as _;
@@ -20,11 +19,13 @@ use anyhow::Context as _;
 pub(crate) use args::{ScaleArgs, ScalePart};
 
 use self::args::Part;
-use self::record::Record;
+
 use crate::demo::crew::{Crew, Member};
 use crate::demo::hosts::Site;
+use crate::held::{self, Held};
 use crate::output;
 use crate::progress::Progress;
+use crate::system;
 
 /// Where most of it happens, and the host at the other end of the wire.
 const HOST: usize = 0;
@@ -53,7 +54,7 @@ pub(crate) fn run(args: &ScaleArgs) -> anyhow::Result<()> {
         site,
     };
     stage.progress.note(&joint.sentence());
-    let mut records: Vec<Record> = Vec::new();
+    let mut records: Vec<Held> = Vec::new();
     if args.wants(Part::Crowd) {
         records.extend(crowd::run(&mut stage, args.guests, args.seconds)?);
     }
@@ -67,7 +68,7 @@ pub(crate) fn run(args: &ScaleArgs) -> anyhow::Result<()> {
         records.extend(sleep::run(&mut stage, args.round_trips)?);
     }
     drop(stage);
-    output::print(&format!("\n{}\n", record::summary(&records)))?;
+    output::print(&format!("\n{}\n", held::summary(&records)))?;
     match &args.json {
         Some(file) => crate::record::write(file, &records),
         None => Ok(()),

@@ -1,8 +1,9 @@
 //! How long it takes to open an endpoint, and to connect: on one host, and across the wire.
 
 use super::hand::Hand;
-use super::record::{Bar, Record, float, quantile};
 use super::{HOST, OTHER_HOST, Stage};
+use crate::demo::hosts::Site;
+use crate::held::{Held, Limit, float, quantile};
 
 /// How often each is done; the median counts.
 const TIMES: usize = 200;
@@ -14,28 +15,29 @@ const SIZE: usize = 8;
 const ROUNDS: [u64; 2] = [200, 2000];
 
 /// Measures with both hosts' back ends running.
-pub(super) fn run(stage: &mut Stage) -> anyhow::Result<Vec<Record>> {
+pub(super) fn run(stage: &mut Stage) -> anyhow::Result<Vec<Held>> {
     stage.start_daemon(HOST)?;
     stage.start_daemon(OTHER_HOST)?;
-    let records = measure(stage)?;
+    stage.progress.step("Opening endpoints, and connecting");
+    let records = measure(&stage.site)?;
+    let words: Vec<String> = records.iter().map(Held::summary).collect();
+    stage.progress.finish(&words.join(", "));
     stage.stop_daemons()?;
     Ok(records)
 }
 
-fn measure(stage: &mut Stage) -> anyhow::Result<Vec<Record>> {
-    stage.progress.step("Opening endpoints");
+/// Measures between the first two posts of a site, whose back ends run: each is at the host of the same number.
+pub(crate) fn measure(site: &Site) -> anyhow::Result<Vec<Held>> {
     let start = |host, name: &str| {
-        let mut hand = Hand::guests(&stage.site, host, &[name.to_owned()])?;
+        let mut hand = Hand::guests(site, host, &[name.to_owned()])?;
         hand.hear_ready()?;
         anyhow::Ok(hand)
     };
     let (mut here, mut there) = (start(HOST, "here")?, start(OTHER_HOST, "there")?);
     let mut client = start(HOST, "client")?;
     let (near, took) = here.open(TIMES, RING, false)?;
-    let open = timed("open", "an endpoint", took, Bar::Below(1e6));
+    let open = timed("open", "an endpoint", took, Limit::Below(1e6));
     let (far, _) = there.open(TIMES, RING, false)?;
-    stage.progress.finish(&open.summary());
-    stage.progress.step("Connecting");
     // One endpoint for each host, so that neither has to do with what was said on the other.
     client.open(2, RING, false)?;
     // Somebody else's frame is what wakes the first endpoint there: the round trip is that of programs that both sleep.
@@ -45,19 +47,16 @@ fn measure(stage: &mut Stage) -> anyhow::Result<Vec<Record>> {
     let round_trip = float(client.pingpong(&mut there, SIZE, rounds)?);
     let (local, _) = client.connect(1, near)?;
     let (wire, _) = client.connect(0, far[1..].to_vec())?;
-    let local = timed("connect", "one host", local, Bar::Below(300_000.0));
-    let bar = Bar::AtMost(2.0 * round_trip);
+    let local = timed("connect", "one host", local, Limit::Below(300_000.0));
+    let bar = Limit::AtMost(2.0 * round_trip);
     let wire = timed("connect", "wire", wire, bar).with("round_trip_ns", round_trip);
-    stage
-        .progress
-        .finish(&format!("{}, {}", local.summary(), wire.summary()));
     Ok(vec![open, local, wire])
 }
 
 /// The median of what each took, held against the bar.
-fn timed(test: &'static str, of: &'static str, mut took_ns: Vec<u64>, bar: Bar) -> Record {
+fn timed(test: &'static str, of: &'static str, mut took_ns: Vec<u64>, bar: Limit) -> Held {
     took_ns.sort_unstable();
-    Record::new(test, of, float(quantile(&took_ns, 0.5)), "ns", bar)
+    Held::new(test, of, float(quantile(&took_ns, 0.5)), "ns", bar)
         .with("p99_ns", float(quantile(&took_ns, 0.99)))
         .with("times", float(took_ns.len() as u64))
 }

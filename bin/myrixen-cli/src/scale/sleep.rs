@@ -8,12 +8,14 @@ use std::process::{Child, Command, Stdio};
 use anyhow::Context as _;
 
 use super::hand::Hand;
-use super::record::{Bar, Record, float, quantile};
-use super::{HOST, Stage, system};
+use super::{HOST, Stage};
+use crate::demo::hosts::Site;
+use crate::held::{Held, Limit, float, quantile};
+use crate::system;
 
 /// Bytes of a message.
 const SIZE: usize = 8;
-/// Times that each is measured, one after the other; medians count.
+/// Times that `perf scale` measures each, one after the other; medians count.
 const TIMES: usize = 5;
 
 /// A process that sends back what it is sent, over a pipe each way or over a socket.
@@ -31,38 +33,48 @@ struct Players {
     socket: Partner,
 }
 
-/// Measures all three, with both processes on one core and on two: left alone, the kernel puts one pair here and another there, and
-/// that makes more of a difference than all else.
-pub(super) fn run(stage: &mut Stage, rounds: u64) -> anyhow::Result<Vec<Record>> {
+/// Measures with the back end running.
+pub(super) fn run(stage: &mut Stage, rounds: u64) -> anyhow::Result<Vec<Held>> {
     stage.start_daemon(HOST)?;
-    let mut players = Players::gather(stage)?;
-    let cores = system::cores();
-    let mut records = Vec::new();
-    let [first, second] = [cores.first(), cores.last()].map(|core| core.copied().unwrap_or(0));
-    for (place, ends) in [("one core", [first, first]), ("two cores", [first, second])] {
-        if place == "two cores" && first == second {
-            stage.progress.note("there is only one core");
-            continue;
-        }
-        stage
-            .progress
-            .step(&format!("Playing ping-pong asleep, on {place}"));
-        players.pin(ends)?;
-        let found = players.measure(stage, rounds, ends[0] == ends[1])?;
-        let words = found.iter().map(Record::summary);
-        stage.progress.finish(&words.collect::<Vec<_>>().join(", "));
-        records.extend(found);
-    }
-    system::pin(std::process::id(), &cores)?;
-    drop(players);
+    stage.progress.step("Playing ping-pong asleep");
+    let Stage { site, progress, .. } = stage;
+    let records = measure(site, rounds, TIMES, &mut |place| progress.detail(place))?;
+    let words: Vec<String> = records.iter().map(Held::summary).collect();
+    stage.progress.finish(&words.join(", "));
     stage.stop_daemons()?;
     Ok(records)
 }
 
+/// Measures all three `times`, with both processes on one core and on two (where there are two): left alone, the kernel puts one
+/// pair here and another there, and that makes more of a difference than all else. `watch` is told where they play.
+pub(crate) fn measure(
+    site: &Site,
+    rounds: u64,
+    times: usize,
+    watch: &mut dyn FnMut(&str),
+) -> anyhow::Result<Vec<Held>> {
+    let mut players = Players::gather(site)?;
+    let cores = system::cores();
+    let [first, second] = [cores.first(), cores.last()].map(|core| core.copied().unwrap_or(0));
+    let mut places = vec![("one core", [first, first])];
+    if first != second {
+        places.push(("two cores", [first, second]));
+    }
+    let played = places.into_iter().map(|(place, ends)| {
+        watch(place);
+        players.pin(ends)?;
+        players.measure(rounds, times, place)
+    });
+    let played: anyhow::Result<Vec<_>> = played.collect();
+    // Whatever came of it, this process and those that it starts may run everywhere again.
+    system::pin(std::process::id(), &cores)?;
+    Ok(played?.concat())
+}
+
 impl Players {
-    fn gather(stage: &mut Stage) -> anyhow::Result<Self> {
+    fn gather(site: &Site) -> anyhow::Result<Self> {
         let start = |name: &str| {
-            let mut hand = Hand::guests(&stage.site, HOST, &[name.to_owned()])?;
+            let mut hand = Hand::guests(site, HOST, &[name.to_owned()])?;
             hand.hear_ready()?;
             let (places, _) = hand.open(1, 1 << 20, true)?;
             anyhow::Ok((hand, places))
@@ -75,8 +87,8 @@ impl Players {
         Ok(Self {
             one,
             other,
-            pipe: Partner::over_pipes(stage)?,
-            socket: Partner::over_socket(stage)?,
+            pipe: Partner::over_pipes(site)?,
+            socket: Partner::over_socket(site)?,
         })
     }
 
@@ -91,17 +103,11 @@ impl Players {
         Ok(())
     }
 
-    fn measure(
-        &mut self,
-        stage: &mut Stage,
-        rounds: u64,
-        together: bool,
-    ) -> anyhow::Result<Vec<Record>> {
+    fn measure(&mut self, rounds: u64, times: usize, place: &str) -> anyhow::Result<Vec<Held>> {
         let mut taken: [Vec<u64>; 3] = Default::default();
         // To warm up.
         self.round(rounds / 20)?;
-        for time in 0..TIMES {
-            stage.progress.detail(&format!("{} of {TIMES}", time + 1));
+        for _ in 0..times {
             for (taken, took) in taken.iter_mut().zip(self.round(rounds)?) {
                 taken.push(took);
             }
@@ -110,18 +116,14 @@ impl Players {
             taken.sort_unstable();
             float(quantile(&taken, 0.5))
         });
-        let names = if together {
-            ["of a pipe, one core", "of a socket, one core"]
-        } else {
-            ["of a pipe, two cores", "of a socket, two cores"]
-        };
-        let ratio = |of, theirs: f64| {
-            Record::new("sleep_cpu", of, direct / theirs, "", Bar::AtMost(1.0))
+        let ratio = |other: &str, theirs: f64| {
+            let of = format!("of a {other}, {place}");
+            Held::new("sleep_cpu", of, direct / theirs, "", Limit::AtMost(1.0))
                 .with("direct_ns", direct)
                 .with("other_ns", theirs)
                 .with("round_trips", float(rounds))
         };
-        Ok(vec![ratio(names[0], pipe), ratio(names[1], socket)])
+        Ok(vec![ratio("pipe", pipe), ratio("socket", socket)])
     }
 
     /// Processor time of so many round trips: over the direct channel, the pipe and the socket.
@@ -134,14 +136,14 @@ impl Players {
 }
 
 impl Partner {
-    fn command(stage: &Stage) -> Command {
-        let mut command = stage.site.myself();
+    fn command(site: &Site) -> Command {
+        let mut command = site.myself();
         command.args(["scale-part", "echo", &SIZE.to_string()]);
         command
     }
 
-    fn over_pipes(stage: &Stage) -> anyhow::Result<Self> {
-        let mut command = Self::command(stage);
+    fn over_pipes(site: &Site) -> anyhow::Result<Self> {
+        let mut command = Self::command(site);
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.spawn().context("cannot start the echo")?;
         let ends = child.stdin.take().zip(child.stdout.take());
@@ -153,13 +155,13 @@ impl Partner {
         })
     }
 
-    fn over_socket(stage: &Stage) -> anyhow::Result<Self> {
+    fn over_socket(site: &Site) -> anyhow::Result<Self> {
         let (ours, theirs) = UnixStream::pair().context("cannot make a pair of sockets")?;
         let end = |socket: &UnixStream| {
             let socket = socket.try_clone().context("cannot copy a socket")?;
             anyhow::Ok(OwnedFd::from(socket))
         };
-        let mut command = Self::command(stage);
+        let mut command = Self::command(site);
         command.stdin(end(&theirs)?).stdout(end(&theirs)?);
         let child = command.spawn().context("cannot start the echo")?;
         Ok(Self {

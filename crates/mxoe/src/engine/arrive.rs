@@ -362,6 +362,7 @@ impl Endpoint {
             && incoming.space == cover.space;
         match &mut incoming.body {
             Body::Eager(fragments) if same => {
+                fragments.recut(piece.total);
                 let news = fragments.add(piece.number);
                 if !news {
                     self.counters.ignore(Ignored::Duplicate);
@@ -459,7 +460,7 @@ impl Endpoint {
     /// Whether a NOTIFY wants an answer at once (section 6.3).
     fn is_compat(&self, key: Key) -> bool {
         let path = self.path(self.partners[key].path);
-        path.is_some_and(|path| path.profile.dialect.acknowledges_notify_at_once())
+        path.is_some_and(|path| path.dialect.acknowledges_notify_at_once())
     }
 
     /// Takes a message without payload whose turn has come.

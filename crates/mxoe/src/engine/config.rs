@@ -141,15 +141,15 @@ impl Default for Timers {
 /// What frames on a path look like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PathProfile {
-    /// Layouts and sizes. All paths of an endpoint have the same size of MEDIUM fragments.
+    /// Layouts and sizes.
     pub dialect: Dialect,
     /// Bytes of data that may be asked for and not have arrived, all pulls of the path together. Below what the
     /// driver's receive ring holds, so that answers find room.
     pub pull_window: u32,
     /// Offers can be attached to frames of this path, and read by the other side.
     pub fetch: bool,
-    /// The longest frame in bytes that the path carries. Where it is more than the dialect's, PULL_REPLY frames of the
-    /// native dialect fill it; both ends of a path must agree on it.
+    /// The longest frame in bytes that the path carries. Where it is more than the native dialect's, frames are those of
+    /// [`Dialect::Wide`]; both ends of a path must agree on it.
     pub max_frame: u32,
 }
 
@@ -165,11 +165,12 @@ impl PathProfile {
         }
     }
 
-    /// The dialect whose PULL and PULL_REPLY sizes hold on this path.
-    pub(crate) fn pull_dialect(&self) -> Dialect {
+    /// What frames on this path really look like.
+    #[must_use]
+    pub fn frames(&self) -> Dialect {
         let largest = u16::try_from(self.max_frame).unwrap_or(u16::MAX);
         match (self.dialect, Mtu::new(largest)) {
-            (Dialect::Native { mtu }, Some(wide)) if wide > mtu => Dialect::Native { mtu: wide },
+            (Dialect::Native { mtu }, Some(wide)) if wide > mtu => Dialect::Wide { mtu: wide },
             (dialect, _) => dialect,
         }
     }
@@ -180,18 +181,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_wide_path_widens_pull_frames_only() {
+    fn a_wide_path_widens_frames_of_the_native_dialect_only() {
         let narrow = Dialect::Native { mtu: Mtu::STANDARD };
         let profile = PathProfile {
             max_frame: 60_000,
             ..PathProfile::new(narrow, 1 << 20)
         };
-        assert_eq!(profile.dialect.fragment_payload(), 1452);
-        assert_eq!(profile.pull_dialect().pull_payload(), 60_000 - 32);
+        assert_eq!(profile.frames().fragment_payload(), 60_000 - 48);
+        assert_eq!(profile.frames().pull_payload(), 60_000 - 32);
         let compat = PathProfile {
             max_frame: 60_000,
             ..PathProfile::new(Dialect::Compat, 1 << 20)
         };
-        assert_eq!(compat.pull_dialect(), Dialect::Compat);
+        assert_eq!(compat.frames(), Dialect::Compat);
     }
 }

@@ -29,7 +29,7 @@ impl Endpoint {
             self.drop_frame(via, Ignored::WrongPath);
             return Ok(None);
         };
-        let (dialect, owner) = (path.profile.dialect, path.peer);
+        let (dialect, owner) = (path.dialect, path.peer);
         if !self.open {
             self.drop_frame(via, Ignored::Closed);
             return Ok(None);

@@ -22,6 +22,14 @@ impl Fragments {
         Self { have: 0, total }
     }
 
+    /// As many as it takes where this one of `total` came by: on another path frames are of another length, and whoever changes paths sends all
+    /// of them again.
+    pub(super) fn recut(&mut self, total: u8) {
+        if self.total != total {
+            *self = Self::none_of(total);
+        }
+    }
+
     /// Takes one in; `false` when it was there already, or cannot be.
     pub(super) fn add(&mut self, number: u8) -> bool {
         let bit = match 1_u32.checked_shl(number.into()) {
@@ -316,6 +324,16 @@ impl Endpoint {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_message_that_is_cut_anew_is_complete_with_the_new_fragments() {
+        let mut fragments = Fragments::none_of(8);
+        assert!(fragments.add(0) && fragments.add(7));
+        fragments.recut(2);
+        assert!(fragments.add(0) && !fragments.is_complete());
+        fragments.recut(2);
+        assert!(fragments.add(1) && fragments.is_complete());
+    }
 
     #[test]
     fn a_message_is_complete_with_its_last_fragment_whichever_that_is() {

@@ -250,7 +250,7 @@ impl Endpoint {
             // It starts over when there is a path.
             return;
         };
-        let dialect = path.profile.pull_dialect();
+        let dialect = path.dialect;
         pull.payload = dialect.pull_payload().max(1);
         pull.block = dialect.pull_block_frames();
         /// Blocks asked for at first, as the reference peer does.

@@ -82,7 +82,7 @@ impl Endpoint {
 
     /// What a PULL asks for, if it makes sense for a message of `length` bytes.
     fn job_for(&self, path: PathId, pull: &Pull, region: RegionId, length: u32) -> Option<Job> {
-        let dialect = self.path(path)?.profile.pull_dialect();
+        let dialect = self.path(path)?.dialect;
         let payload = dialect.pull_payload();
         let skip = u32::from(pull.first_frame_offset);
         let base = u32::from(pull.rdma_offset);
@@ -185,7 +185,7 @@ impl Endpoint {
                 self.jobs.remove(first);
             }
             let eth = self.partners[key].eth(self.config.address.nic);
-            let dialect = self.path(id)?.profile.dialect;
+            let dialect = self.path(id)?.dialect;
             let mut transmit = transmit(dialect, &eth, &Frame::PullReply(reply));
             transmit.payload = Some(slice);
             return Some(transmit);

@@ -36,6 +36,8 @@ pub(super) struct Answer {
 #[derive(Debug)]
 pub(super) struct Path {
     pub(super) profile: PathProfile,
+    /// What frames look like.
+    pub(super) dialect: Dialect,
     /// The only one whose frames may come by it.
     pub(super) peer: Option<Address>,
     /// The partner whose frame came last, by packed address.
@@ -55,6 +57,7 @@ impl Path {
     pub(super) fn new(profile: PathProfile) -> Self {
         Self {
             profile,
+            dialect: profile.frames(),
             peer: None,
             last_partner: None,
             answers: VecDeque::new(),
@@ -189,7 +192,7 @@ impl Endpoint {
             peer_index,
             frame,
         } = path.answers.pop_front()?;
-        let dialect = path.profile.dialect;
+        let dialect = path.dialect;
         if matches!(frame, Frame::NackLib(_) | Frame::NackMcp(_)) {
             self.counters.nacks_out = self.counters.nacks_out.wrapping_add(1);
         }
@@ -237,7 +240,7 @@ impl Endpoint {
     /// A frame without payload to a partner.
     pub(super) fn to_partner(&self, id: PathId, key: Key, frame: &Frame) -> Option<Transmit> {
         let eth = self.partners[key].eth(self.config.address.nic);
-        Some(transmit(self.path(id)?.profile.dialect, &eth, frame))
+        Some(transmit(self.path(id)?.dialect, &eth, frame))
     }
 
     /// The next frame with data, from the flow whose turn it is.
@@ -311,7 +314,7 @@ impl Endpoint {
         let eager = match kind {
             Kind::Message {
                 mode: SendMode::Standard,
-            } => len <= self.config.eager_max && len <= self.path(id)?.profile.dialect.max_medium(),
+            } => len <= self.config.eager_max && len <= self.path(id)?.dialect.max_medium(),
             _ => false,
         };
         if !self.has_window(key, if eager { len } else { 0 }) {
@@ -334,7 +337,8 @@ impl Endpoint {
     /// A frame of a numbered message: the next fragment of a MEDIUM, the only one of all others.
     #[inline]
     pub(super) fn message_frame(&mut self, now: Time, id: PathId, key: Key) -> Option<Transmit> {
-        let profile = self.path(id)?.profile;
+        let path = self.path(id)?;
+        let (dialect, fetch) = (path.dialect, path.profile.fetch);
         let own = self.config.address;
         let outgoing = &mut self.outgoing[key];
         outgoing.sent = now;
@@ -363,12 +367,17 @@ impl Endpoint {
                 Frame::Small(Small { head, length })
             }
             (Kind::Message { .. }, _) => {
-                let medium = Medium {
+                let mut medium = Medium {
                     head,
                     length: slice.len,
                     fragment: outgoing.fragment,
                 };
-                let range = medium.range(profile.dialect);
+                if medium.fragment > 0 && u32::from(medium.fragment) >= medium.fragments(dialect) {
+                    // Begun on a path of shorter frames, which is gone: what went out there is lost.
+                    medium.fragment = 0;
+                    outgoing.fragment = 0;
+                }
+                let range = medium.range(dialect);
                 slice.offset = range.start;
                 slice.len = range.end.saturating_sub(range.start);
                 outgoing.fragment = outgoing.fragment.saturating_add(1);
@@ -394,10 +403,10 @@ impl Endpoint {
             to: eth.destination,
             head: Head::new(),
             payload: slice.filter(|_| carries == Carries::Payload),
-            offer: slice.filter(|_| carries == Carries::Offer && profile.fetch),
+            offer: slice.filter(|_| carries == Carries::Offer && fetch),
         });
         if let Some(transmit) = &mut transmit {
-            frame.emit(profile.dialect, &eth, &mut transmit.head);
+            frame.emit(dialect, &eth, &mut transmit.head);
         }
         transmit
     }

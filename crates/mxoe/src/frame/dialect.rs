@@ -44,10 +44,18 @@ pub enum Dialect {
         /// The largest frame.
         mtu: Mtu,
     },
+    /// The native layout in frames longer than a wire's, between two ends that have agreed on it: fragments fill their frames. Of no wire, and so
+    /// of no specification.
+    Wide {
+        /// The largest frame.
+        mtu: Mtu,
+    },
 }
 
 /// Head bytes of a MEDIUM frame, Ethernet header included.
 const MEDIUM_HEAD: u32 = 48;
+/// The longest eager message in wide frames: what the longest narrow ones of 9000 bytes can carry.
+const LONGEST_WIDE: u32 = 256 << 10;
 /// Head bytes of a PULL_REPLY frame, Ethernet header included.
 const PULL_REPLY_HEAD: u32 = 32;
 
@@ -65,6 +73,7 @@ impl Dialect {
                 4097..=8191 => 4096,
                 8192.. => 8192,
             },
+            Self::Wide { mtu } => (mtu.0 as u32).saturating_sub(MEDIUM_HEAD),
         }
     }
 
@@ -79,7 +88,7 @@ impl Dialect {
     pub const fn fragments_per_message(self) -> u32 {
         match self {
             Self::Compat => 8,
-            Self::Native { .. } => Self::FRAGMENT_NUMBERS,
+            Self::Native { .. } | Self::Wide { .. } => Self::FRAGMENT_NUMBERS,
         }
     }
 
@@ -89,8 +98,13 @@ impl Dialect {
     /// The longest message, in bytes, that may be sent as MEDIUM; longer ones go by rendezvous.
     #[must_use]
     pub const fn max_medium(self) -> u32 {
-        self.fragments_per_message()
-            .saturating_mul(self.fragment_payload())
+        let most = self
+            .fragments_per_message()
+            .saturating_mul(self.fragment_payload());
+        match self {
+            Self::Wide { .. } if most > LONGEST_WIDE => LONGEST_WIDE,
+            _ => most,
+        }
     }
 
     /// The longest MEDIUM message, in bytes, that the format can express and a receiver must bear.
@@ -98,7 +112,7 @@ impl Dialect {
     pub const fn max_medium_received(self) -> u32 {
         match self {
             Self::Compat => 65535,
-            Self::Native { .. } => self.max_medium(),
+            Self::Native { .. } | Self::Wide { .. } => self.max_medium(),
         }
     }
 
@@ -107,7 +121,9 @@ impl Dialect {
     pub const fn pull_payload(self) -> u32 {
         match self {
             Self::Compat => 4096,
-            Self::Native { mtu } => (mtu.0 as u32).saturating_sub(PULL_REPLY_HEAD),
+            Self::Native { mtu } | Self::Wide { mtu } => {
+                (mtu.0 as u32).saturating_sub(PULL_REPLY_HEAD)
+            }
         }
     }
 
@@ -116,7 +132,7 @@ impl Dialect {
     pub const fn pull_block_frames(self) -> u32 {
         match self {
             Self::Compat => 8,
-            Self::Native { .. } => 32,
+            Self::Native { .. } | Self::Wide { .. } => 32,
         }
     }
 
@@ -131,7 +147,7 @@ impl Dialect {
     pub const fn max_frame(self) -> u32 {
         match self {
             Self::Compat => 4096 + MEDIUM_HEAD,
-            Self::Native { mtu } => mtu.0 as u32,
+            Self::Native { mtu } | Self::Wide { mtu } => mtu.0 as u32,
         }
     }
 
@@ -144,11 +160,12 @@ impl Dialect {
 }
 
 impl fmt::Display for Dialect {
-    /// Writes what [`Dialect::from_str`] reads: `compat` or `native:9000`.
+    /// Writes what [`Dialect::from_str`] reads: `compat` or `native:9000`. The wide one is not read: nobody configures it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Compat => f.write_str("compat"),
             Self::Native { mtu } => write!(f, "native:{}", mtu.0),
+            Self::Wide { mtu } => write!(f, "wide:{}", mtu.0),
         }
     }
 }
@@ -204,6 +221,17 @@ mod tests {
             assert_eq!(dialect.pull_block_bytes(), block, "{dialect}");
             assert_eq!(dialect.max_frame(), frame, "{dialect}");
         }
+    }
+
+    #[test]
+    fn wide_fragments_fill_their_frames() {
+        let wide = Dialect::Wide {
+            mtu: Mtu::new(65535).unwrap(),
+        };
+        assert_eq!(wide.fragment_payload(), 65535 - MEDIUM_HEAD);
+        assert_eq!(wide.max_medium(), LONGEST_WIDE);
+        assert_eq!(wide.pull_payload(), native(65535).pull_payload());
+        assert!(wide.to_string().parse::<Dialect>().is_err());
     }
 
     #[test]

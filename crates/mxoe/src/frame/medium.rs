@@ -87,7 +87,7 @@ impl Medium {
                 let [high, low, ..] = raw.length;
                 u16::from_be_bytes([high, low]).into()
             }
-            Dialect::Native { .. } => u32::from_be_bytes(raw.length),
+            Dialect::Native { .. } | Dialect::Wide { .. } => u32::from_be_bytes(raw.length),
         };
         let limit = dialect.max_medium_received();
         if length > limit {
@@ -137,7 +137,7 @@ impl Medium {
                 let [high, low] = narrow(self.length).to_be_bytes();
                 ([high, low, 0, 0], PIPELINE)
             }
-            Dialect::Native { .. } => (self.length.to_be_bytes(), 0),
+            Dialect::Native { .. } | Dialect::Wide { .. } => (self.length.to_be_bytes(), 0),
         };
         let Range { start, end } = self.range(dialect);
         let raw = Raw {

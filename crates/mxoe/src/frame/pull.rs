@@ -195,7 +195,7 @@ impl Pull {
                 let (eth, raw) = body.raw::<RawCompat>()?;
                 (eth, raw.meaning(), body.payload::<RawCompat>(0)?)
             }
-            Dialect::Native { .. } => {
+            Dialect::Native { .. } | Dialect::Wide { .. } => {
                 let (eth, raw) = body.raw::<RawNative>()?;
                 (eth, raw.meaning()?, body.payload::<RawNative>(0)?)
             }
@@ -219,7 +219,9 @@ impl Pull {
         };
         match dialect {
             Dialect::Compat => out.put(eth, RawCompat::new(self, begin)),
-            Dialect::Native { .. } => out.put(eth, RawNative::new(self, begin)),
+            Dialect::Native { .. } | Dialect::Wide { .. } => {
+                out.put(eth, RawNative::new(self, begin))
+            }
         }
     }
 }

@@ -302,7 +302,9 @@ impl Control {
             profile: Profile {
                 dialect: match partition.dialect {
                     mxoe::frame::Dialect::Compat => WireDialect::Compat,
-                    mxoe::frame::Dialect::Native { .. } => WireDialect::Native,
+                    mxoe::frame::Dialect::Native { .. } | mxoe::frame::Dialect::Wide { .. } => {
+                        WireDialect::Native
+                    }
                 },
                 mtu: partition.dialect.max_frame(),
             },

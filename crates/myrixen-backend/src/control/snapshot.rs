@@ -118,7 +118,7 @@ impl Control {
                 let uplink = partition.uplink.and_then(|(u, _)| self.uplink_name(u));
                 let dialect = match partition.dialect {
                     Dialect::Compat => "compat",
-                    Dialect::Native { .. } => "native",
+                    Dialect::Native { .. } | Dialect::Wide { .. } => "native",
                 };
                 Partition {
                     name: partition.name.clone(),

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::time::Duration;
@@ -147,6 +147,23 @@ impl Uplink {
         } else {
             wait.add(fd, token, wanted)
         }
+    }
+
+    /// Takes the link out of the wait set.
+    pub(crate) fn unwatch(&mut self, wait: &WaitSet) {
+        let Some((watched, _)) = self.watched.take() else {
+            return;
+        };
+        let (fd, _) = self.link.readiness();
+        if fd.as_raw_fd() == watched {
+            wait.remove(fd);
+        }
+    }
+
+    /// What the link asks to be waited for.
+    pub(crate) fn readiness(&self) -> (BorrowedFd<'_>, Interest) {
+        let (fd, wanted) = self.link.readiness();
+        (fd, interest(wanted))
     }
 
     /// The boards of this host, for the card's filters.

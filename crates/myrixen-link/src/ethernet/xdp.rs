@@ -5,6 +5,7 @@
 mod btf;
 mod card;
 mod open;
+mod plain;
 mod program;
 
 use std::cell::Cell;
@@ -23,6 +24,7 @@ use crate::sys::xsk::{self, Xsk};
 use crate::{DropReason, Incoming, Interest, LinkError, Outgoing};
 
 pub(super) use open::choose;
+pub use plain::XdpSocket;
 
 /// The other way to a network interface, beside its packet socket.
 #[derive(Debug)]

@@ -193,7 +193,7 @@ impl World<'_> {
             self,
             "{index} -> {to} {}: {}",
             name(channel),
-            mxoe::text::describe(profile.dialect, &bytes, bytes.len())
+            mxoe::text::describe(profile.frames(), &bytes, bytes.len())
         );
         let from = self.scenario.nodes[index].address.nic;
         let Some((channel, other)) = channel else {
@@ -272,7 +272,7 @@ impl World<'_> {
             }
             Way::Channel { channel, epoch } if epoch == self.channels[channel].epoch => (
                 channel_path(channel),
-                self.scenario.channels[channel].profile.dialect,
+                self.scenario.channels[channel].profile.frames(),
             ),
             // It was in a ring that is no more.
             _ => return Ok(()),

@@ -24,6 +24,7 @@ fn stream(path: &str, mb_per_s: f64) -> Record {
         wait: Wait::Sleep,
         messages: 5,
         link: None,
+        cpu_s_per_gib: Some(mb_per_s / 10.0),
     })
 }
 

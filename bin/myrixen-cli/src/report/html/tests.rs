@@ -70,6 +70,7 @@ fn run() -> Vec<Record> {
                     wait,
                     messages: 64,
                     link: None,
+                    cpu_s_per_gib: Some(0.5),
                 }));
             }
             records.push(Record::Rate(Rate {
@@ -79,6 +80,7 @@ fn run() -> Vec<Record> {
                 wait,
                 messages: 1000,
                 link: None,
+                cpu_s_per_million: None,
             }));
         }
     }

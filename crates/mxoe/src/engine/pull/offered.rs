@@ -44,12 +44,6 @@ impl Endpoint {
         true
     }
 
-    /// When data of a pull last arrived, or it began. `None`: it is over.
-    #[must_use]
-    pub fn pull_advanced(&self, pull: PullId) -> Option<Time> {
-        Some(self.pulls[pull.find(&self.pulls)?].advanced)
-    }
-
     /// The partner does not answer (any more): what it has offered is to be read from the byte on that is given, into the same region. Then
     /// [`fetched`](Self::fetched) is to be called. `None`: the pull is over, or goes on since nothing is offered.
     pub fn read_after_all(&mut self, now: Time, pull: PullId) -> Option<u32> {

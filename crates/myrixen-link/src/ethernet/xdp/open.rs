@@ -86,7 +86,7 @@ fn chain(error: &LinkError) -> String {
     }
 }
 
-fn open(config: &EthernetConfig, packet: &PacketLink) -> Result<XdpPath, LinkError> {
+pub(super) fn open(config: &EthernetConfig, packet: &PacketLink) -> Result<XdpPath, LinkError> {
     // Before any call of bpf(2), for which a sandbox may end the process.
     check_rights(&rights().map_err(LinkError::io("ask for this process's capabilities"))?)?;
     let addresses = bpf::create_map(MapKind::Hash, ADDRESSES).map_err(map_error)?;

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 use std::process::{Command, Stdio};
 
 use mxoe::addr::NicAddr;
-use myrixen_link::ethernet::{Driver, EthernetConfig, EthernetLink};
+use myrixen_link::ethernet::{Driver, EthernetConfig, EthernetLink, XdpSocket};
 use myrixen_link::{Link, LinkError, Outgoing, Tag};
 use myrixen_netlab::{Host, Lab, test, test_as_root};
 
@@ -63,6 +63,31 @@ fn conforms_when_it_polls_the_card() {
         let mut link = open(0);
         link.receive(1, &mut |_| ()).unwrap();
         assert_eq!(link.counters().system_calls, 1);
+    });
+}
+
+/// What measurements hold a link against.
+#[test]
+fn a_socket_alone_carries_frames_for_its_addresses_and_no_others() {
+    test_as_root(|lab| {
+        let cabled = Cabled::new(lab, Driver::Xdp, 1500);
+        let open = |end: usize| {
+            let (host, name) = (&cabled.hosts[end], &cabled.names[end]);
+            host.run(|| XdpSocket::open(name, &[GUEST]))
+                .unwrap()
+                .unwrap()
+        };
+        let (mut left, mut right) = (open(0), open(1));
+        let mut heard = Vec::new();
+        for (to, len) in [(GUEST, 60), (OTHER, 61), (GUEST, 1514)] {
+            assert!(left.send(&frame_to(to, len, 1)).unwrap());
+        }
+        while heard.len() < 2 {
+            right.receive(|bytes| heard.push(bytes.to_vec())).unwrap();
+        }
+        assert_eq!(heard, [frame_to(GUEST, 60, 1), frame_to(GUEST, 1514, 1)]);
+        assert!(!right.receive(|_| ()).unwrap());
+        assert!(left.send(&frame_to(GUEST, 3000, 1)).is_err(), "too long");
     });
 }
 
