@@ -48,6 +48,8 @@ pub(crate) struct Ep {
     pub(crate) contexts: Mutex<HashMap<u64, usize>>,
     /// It is being closed: waits end.
     pub(crate) closing: AtomicBool,
+    /// It has had a handler of unexpected messages, so that calls may come from inside one.
+    pub(crate) handled: AtomicBool,
 }
 
 /// What a new endpoint brings.
@@ -109,6 +111,7 @@ pub(crate) fn insert(new: New) -> Result<mx_endpoint_t, Fault> {
         timeout_ms: AtomicU32::new(0),
         contexts: Mutex::default(),
         closing: AtomicBool::new(false),
+        handled: AtomicBool::new(false),
     })));
     Ok(handle)
 }
@@ -166,7 +169,7 @@ impl Ep {
 
     /// How long a call may wait: 0 is for ever. In the endpoint's own handler nothing can come, so nothing is waited for.
     pub(crate) fn patience(&self, timeout_ms: u32) -> Option<Duration> {
-        if in_handler_of(self.handle) {
+        if self.handled.load(Ordering::Relaxed) && in_handler_of(self.handle) {
             return Some(Duration::ZERO);
         }
         (timeout_ms > 0).then(|| Duration::from_millis(timeout_ms.into()))

@@ -1,6 +1,7 @@
 //! Handlers of unexpected messages, and when they and the rest of the endpoint's work may run.
 
 use std::ffi::{c_int, c_void};
+use std::sync::atomic::Ordering;
 
 use myrixen::{Endpoint, Unexpected, Verdict};
 
@@ -57,6 +58,7 @@ pub extern "C" fn mx_register_unexp_handler(
             });
             verdict(answer)
         };
+        ep.handled.store(true, Ordering::Relaxed);
         ep.endpoint.set_unexpected_handler(Some(show));
         Ok(())
     })
@@ -102,6 +104,7 @@ pub extern "C" fn mx_register_unexp_callback(
             });
             Verdict::Left
         };
+        ep.handled.store(true, Ordering::Relaxed);
         ep.endpoint.set_unexpected_handler(Some(tell));
         Ok(())
     })
