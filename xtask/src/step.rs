@@ -141,6 +141,19 @@ pub(crate) const STEPS: &[Step] = &[
         limit: 1800,
     },
     Step {
+        name: "netpipe",
+        what: "NetPIPE's module for MX, unmodified, on libmyriexpress: every byte checked",
+        needs: Some(Tool {
+            probe: &["apt-get", "--version"],
+            install: "it is of Debian; MYRIXEN_NETPIPE names a folder with NetPIPE's source for `cargo test -p myriexpress --test netpipe`",
+        }),
+        work: Work::Commands(&[Run {
+            words: &["ffi/myriexpress/tests/netpipe.sh"],
+            env: &[],
+        }]),
+        limit: 900,
+    },
+    Step {
         name: "docs",
         what: "documentation, warnings are errors",
         needs: None,

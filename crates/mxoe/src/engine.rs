@@ -61,6 +61,7 @@ mod connect;
 mod counters;
 mod event;
 mod handle;
+mod hold;
 mod ids;
 mod incoming;
 mod nack;
@@ -86,14 +87,14 @@ mod tests;
 pub use config::{Config, Limits, Numbering, PathProfile, Timers};
 pub use counters::{Counters, Ignored};
 pub use event::{
-    Arrival, ClaimedReceive, Connect, Envelope, Event, FetchFailed, Filter, Gone, Placement,
+    Arrival, ClaimedReceive, Connect, Envelope, Event, FetchFailed, Filter, Gone, Held, Placement,
     Receive, Send, SendMode, Slice, Space, Status, Target, Transmit,
 };
 pub use ids::{OfferId, PartnerId, PathId, PullId, RegionId, RequestId, StoreId, UnexpectedId};
 
 use std::collections::{HashMap, VecDeque};
 
-use crate::addr::Address;
+use crate::addr::{Address, SessionId};
 use crate::matching::Matcher;
 use crate::matching::arena::{Arena, Key};
 use crate::matching::hash::{Keyed, splitmix};
@@ -251,6 +252,13 @@ impl Endpoint {
     pub fn is_connected(&self, partner: PartnerId) -> bool {
         let key = partner.find(&self.partners);
         key.is_some_and(|key| self.partners[key].is_open())
+    }
+
+    /// The random number of the partner's present opening; `None` while it is not connected.
+    #[must_use]
+    pub fn session_of(&self, partner: PartnerId) -> Option<SessionId> {
+        let key = partner.find(&self.partners)?;
+        self.partners[key].session()
     }
 
     /// The path that frames to a partner take.

@@ -206,6 +206,18 @@ impl<R: Copy, M: Copy, S: Copy + Eq + Hash> Matcher<R, M, S> {
         queue.remove(arrived.number, arrived.generation)
     }
 
+    /// Hides a message from receives and searches; it keeps its place. `None` when it has been taken out before.
+    pub fn hold_arrived(&mut self, arrived: Arrived) -> Option<()> {
+        let queue = &mut self.queues(arrived.space).arrived;
+        queue.set_held(arrived.number, arrived.generation, true)
+    }
+
+    /// Shows a message again that was hidden. Whether a receive was posted meanwhile that accepts it is the caller's to ask first.
+    pub fn release_arrived(&mut self, arrived: Arrived) -> Option<()> {
+        let queue = &mut self.queues(arrived.space).arrived;
+        queue.set_held(arrived.number, arrived.generation, false)
+    }
+
     /// The message that a receive with this pattern would get: of those it accepts, the one that arrived first.
     pub fn find_arrived(&mut self, space: Space, pattern: &Pattern<S>) -> Option<M> {
         self.queues(space).arrived.find(pattern)

@@ -100,6 +100,9 @@ impl Wards {
 impl Ward {
     /// Looks after an endpoint once.
     fn visit(&mut self, shared: &Arc<Shared>, look: Look, now: Time) {
+        if !shared.taken_over {
+            return;
+        }
         let visits = shared.visits.load(Ordering::Relaxed);
         let mut guarded = match look {
             Look::Now => shared.lock(),
@@ -113,6 +116,10 @@ impl Ward {
                 guarded
             }
         };
+        if guarded.is_halted() {
+            self.due = Some(now + TICK);
+            return;
+        }
         let came_in = std::mem::replace(&mut self.visits, visits) != visits;
         if guarded.leader {
             // It sleeps in a wait, with its doorbells armed. Who comes and goes is looked at again; who sleeps long tells us when he

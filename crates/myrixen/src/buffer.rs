@@ -29,6 +29,23 @@ pub enum Memory {
     Foreign(Box<dyn Foreign>),
 }
 
+/// A short payload, copied: cheaper to send than memory of its own.
+#[derive(Clone, Debug)]
+pub struct Short {
+    bytes: [u8; INLINE],
+    len: usize,
+}
+
+impl Short {
+    /// Copies `payload`, of up to 128 bytes; `None` for a longer one.
+    pub fn new(payload: &[u8]) -> Option<Self> {
+        let mut bytes = [0; INLINE];
+        bytes.get_mut(..payload.len())?.copy_from_slice(payload);
+        let len = payload.len();
+        Some(Self { bytes, len })
+    }
+}
+
 /// Memory that is neither a `Vec` nor from the pool: for bindings to other languages and for
 /// programs with buffers of their own. One or several pieces, in order.
 pub trait Foreign: Send {
@@ -49,12 +66,7 @@ pub trait Foreign: Send {
 
 impl Memory {
     pub(crate) fn inline(payload: &[u8]) -> Option<Self> {
-        let mut bytes = [0; INLINE];
-        bytes.get_mut(..payload.len())?.copy_from_slice(payload);
-        Some(Self::Inline {
-            bytes,
-            len: payload.len(),
-        })
+        Short::new(payload).map(Short::into_memory)
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -116,6 +128,13 @@ impl Memory {
         };
         if let Some(bytes) = whole.get_mut(offset..offset.saturating_add(len)) {
             fill(0, bytes);
+        }
+    }
+
+    /// Copies what others keep alive.
+    pub(crate) fn make_owned(&mut self) {
+        if !matches!(self, Self::Empty | Self::Inline { .. }) {
+            *self = self.to_owned_copy(self.len());
         }
     }
 
@@ -203,7 +222,7 @@ pub(crate) use sealed::Buffer;
 /// What can be sent: a buffer that the request owns until it is complete.
 ///
 /// `Vec<u8>`, [`PoolBuf`] (shared memory, read in place by a co-located receiver), `Arc<[u8]>`, `&'static [u8]`,
-/// `Vec<Vec<u8>>` (gathered) and `Box<dyn Foreign>`.
+/// `Vec<Vec<u8>>` (gathered), [`Short`] and `Box<dyn Foreign>`.
 pub trait SendBuffer: Buffer {}
 
 /// What can be received into: a buffer that the request owns until it is complete. Its length is
@@ -239,6 +258,21 @@ buffer!(Arc<[u8]>, Shared, SendBuffer);
 buffer!(&'static [u8], Static, SendBuffer);
 buffer!(Vec<Vec<u8>>, Parts, SendBuffer, RecvBuffer);
 buffer!(Box<dyn Foreign>, Foreign, SendBuffer, RecvBuffer);
+
+impl Buffer for Short {
+    fn into_memory(self) -> Memory {
+        let Self { bytes, len } = self;
+        Memory::Inline { bytes, len }
+    }
+
+    fn from_memory(memory: Memory) -> Option<Self> {
+        match memory {
+            Memory::Inline { bytes, len } => Some(Self { bytes, len }),
+            _ => None,
+        }
+    }
+}
+impl SendBuffer for Short {}
 
 #[cfg(test)]
 mod tests {

@@ -52,6 +52,8 @@ pub(crate) struct Core {
     pub(crate) waiters: usize,
     /// A request has ended since the waiters were last told.
     pub(crate) ended: bool,
+    /// How many times waits were told to end.
+    pub(crate) wakeups: u64,
     /// Frames were put into the ring to the back end since it was last looked at.
     pub(crate) sent: bool,
     pub(crate) dialect: Dialect,
@@ -61,7 +63,7 @@ pub(crate) struct Core {
     direct: bool,
     /// Whoever sends drives the back end next, or rings.
     driven: bool,
-    store: Store,
+    pub(crate) store: Store,
     pub(crate) offers: Offers,
     pub(crate) fetches: Fetches,
     guards: Option<Guards>,
@@ -94,6 +96,7 @@ impl Core {
             wakers: Vec::new(),
             waiters: 0,
             ended: false,
+            wakeups: 0,
             sent: false,
             dialect: start.dialect,
             eager_max: start.eager_max,
@@ -328,13 +331,18 @@ impl Core {
                 Event::ConnectFailed { token, status, .. } => {
                     self.end(token, Outcome::NotConnected(status));
                 }
-                Event::Sent { token, status, .. } => {
+                Event::Sent {
+                    token,
+                    status,
+                    length,
+                    ..
+                } => {
                     // The receiver chose the room: a message that was cut there has been sent.
                     let status = match status {
                         Status::Truncated => Status::Success,
                         other => other,
                     };
-                    self.end(token, Outcome::Sent(status));
+                    self.end(token, Outcome::Sent { status, length });
                 }
                 Event::Received {
                     token,
@@ -376,8 +384,10 @@ impl Core {
                     self.announced.push_back(Announced { id, envelope });
                 }
                 Event::PartnerArrived { address, .. } => self.meet(address),
-                // What was pending to it ends by events of its own; whoever cancels has taken the request out already.
-                Event::PartnerLost { .. } | Event::Cancelled { .. } => {}
+                // Its deadline has passed. Whoever cancels has taken the request out already.
+                Event::Cancelled { token, status, .. } => self.end(token, Outcome::Unmet(status)),
+                // What was pending to it ends by events of its own.
+                Event::PartnerLost { .. } => {}
             }
         }
     }

@@ -10,6 +10,10 @@ use myrixen_platform::{Interest, Ready, WaitSet};
 
 /// What may happen after [`Driver::prepare_sleep`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(
+    not(feature = "embedded"),
+    allow(dead_code, reason = "nothing is driven")
+)]
 pub(crate) enum Rest {
     /// There is something to do.
     Awake,

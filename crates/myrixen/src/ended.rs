@@ -15,8 +15,11 @@ impl Core {
         if let Some((outcome, region)) = self.requests.take(key) {
             let memory = region.map_or(Memory::Empty, |region| self.reclaim(region));
             return match outcome {
-                Outcome::Sent(Status::Success) => Some(Ok(memory)),
-                Outcome::Sent(status) => Some(Err(Error::Failed {
+                Outcome::Sent {
+                    status: Status::Success,
+                    ..
+                } => Some(Ok(memory)),
+                Outcome::Sent { status, .. } | Outcome::Unmet(status) => Some(Err(Error::Failed {
                     what: "send",
                     status,
                 })),
@@ -55,7 +58,7 @@ impl Core {
                 bits: envelope.match_info,
                 source: envelope.address,
             }),
-            Outcome::Received { status, .. } => Err(Error::Failed {
+            Outcome::Received { status, .. } | Outcome::Unmet(status) => Err(Error::Failed {
                 what: "receive",
                 status,
             }),

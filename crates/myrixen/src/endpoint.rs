@@ -4,7 +4,7 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mxoe::addr::Address;
+use mxoe::addr::{Address, SessionId};
 use mxoe::engine::{self, Connect, Receive, Send as SendArgs, SendMode, Space};
 use myrixen_shm::{PoolBuf, lend, lend_ref};
 
@@ -14,6 +14,7 @@ use crate::error::{Error, Result, Status};
 use crate::handle::{Raw, RecvRequest, SendRequest};
 use crate::message::{Match, PathKind, Peer, Pending, Received};
 use crate::path::Wait;
+use crate::posted::Connecting;
 use crate::request::{Key, Kind, New, Outcome};
 use crate::shared::Shared;
 
@@ -61,11 +62,28 @@ impl Endpoint {
 
     pub(crate) fn start_connect(&self, to: Address, key: u32, timeout: Duration) -> Result<Raw> {
         let mut core = self.shared.enter();
+        let connecting = Connecting {
+            to,
+            key,
+            bits: 0,
+            timeout: Some(timeout),
+            context: 0,
+        };
+        let request = self.begin_connect(&mut core, &connecting)?;
+        self.shared.leave(core);
+        Ok(Raw::new(&self.shared, request, Kind::Connect))
+    }
+
+    /// Has the engine connect.
+    pub(crate) fn begin_connect(&self, core: &mut Core, connecting: &Connecting) -> Result<Key> {
+        let &Connecting { to, key, bits, .. } = connecting;
         let now = self.shared.recent();
         let request = core.requests.add(New {
             kind: Kind::Connect,
             region: None,
-            bits: 0,
+            bits,
+            partner: None,
+            len: 0,
             may_end_early: false,
         });
         let started = core.engine.connect(
@@ -73,7 +91,7 @@ impl Endpoint {
             Connect {
                 to,
                 key,
-                deadline: Some(now + timeout),
+                deadline: connecting.timeout.map(|timeout| now + timeout),
                 token: request.token(),
             },
         );
@@ -85,8 +103,7 @@ impl Endpoint {
             }
         }
         core.transmit(now);
-        self.shared.leave(core);
-        Ok(Raw::new(&self.shared, request, Kind::Connect))
+        Ok(request)
     }
 
     pub(crate) fn connected(to: Address, waited: Duration, outcome: &Outcome) -> Result<Peer> {
@@ -109,6 +126,17 @@ impl Endpoint {
             return None;
         }
         Some(Peer { partner, address })
+    }
+
+    /// The random number that tells this opening of the endpoint from others.
+    pub fn session(&self) -> u32 {
+        self.shared.enter().engine.config().session.get()
+    }
+
+    /// That of a peer's present opening; `None` while it is not connected.
+    pub fn session_of(&self, peer: &Peer) -> Option<u32> {
+        let core = self.shared.enter();
+        core.engine.session_of(peer.partner).map(SessionId::get)
     }
 
     /// Which way messages to this peer go at the moment.
@@ -166,7 +194,8 @@ impl Endpoint {
     /// A short message is copied at once and needs no waiting, unless too many are under way.
     fn send_inline(&self, to: &Peer, bits: u64, memory: Memory) -> Result<()> {
         let mut core = self.shared.enter();
-        let key = self.post_send(&mut core, to, bits, memory, SendMode::Standard)?;
+        let sent = self.post(&mut core, to, bits, memory, SendMode::Standard);
+        let key = sent.map_err(send_failed)?;
         let early = core.requests.may_end_early(key, AHEAD * INLINE).is_some();
         if early {
             core.requests.ended_early(key, INLINE);
@@ -210,28 +239,32 @@ impl Endpoint {
     }
 
     fn start_send(&self, to: &Peer, bits: u64, memory: Memory, mode: SendMode) -> Result<Raw> {
+        message_len(memory.len())?;
         let mut core = self.shared.enter();
-        let key = self.post_send(&mut core, to, bits, memory, mode)?;
+        let sent = self.post(&mut core, to, bits, memory, mode);
+        let key = sent.map_err(send_failed)?;
         self.shared.leave(core);
         Ok(Raw::new(&self.shared, key, Kind::Send))
     }
 
-    /// Hands a message to the engine and writes what it wants sent into the rings.
-    fn post_send(
+    /// Hands a message to the engine and writes what it wants sent into the rings. The memory holds less than 4 GiB.
+    pub(crate) fn post(
         &self,
         core: &mut Core,
         to: &Peer,
         bits: u64,
         memory: Memory,
         mode: SendMode,
-    ) -> Result<Key> {
-        let len = message_len(memory.len())?;
+    ) -> Result<Key, Status> {
+        let len = u32::try_from(memory.len()).unwrap_or(u32::MAX);
         let now = self.shared.recent();
         let region = core.regions.add(memory);
         let key = core.requests.add(New {
             kind: Kind::Send,
             region: Some(region),
             bits,
+            partner: Some(to.partner),
+            len,
             may_end_early: len <= core.eager_max && mode == SendMode::Standard,
         });
         let started = core.engine.send(
@@ -251,10 +284,7 @@ impl Endpoint {
             Err(status) => {
                 core.requests.withdraw(key);
                 drop(core.reclaim(region));
-                return Err(Error::Failed {
-                    what: "send",
-                    status,
-                });
+                return Err(status);
             }
         }
         core.transmit(now);
@@ -322,14 +352,29 @@ impl Endpoint {
     }
 
     fn start_recv(&self, matching: Match, memory: Memory, len: usize) -> Result<Raw> {
-        let len = message_len(len)?;
         let mut core = self.shared.enter();
+        let key = self.begin_recv(&mut core, matching, memory, len)?;
+        self.shared.leave(core);
+        Ok(Raw::new(&self.shared, key, Kind::Receive))
+    }
+
+    /// Hands a receive to the engine.
+    pub(crate) fn begin_recv(
+        &self,
+        core: &mut Core,
+        matching: Match,
+        memory: Memory,
+        len: usize,
+    ) -> Result<Key> {
+        let len = message_len(len)?;
         let now = self.shared.recent();
         let region = core.regions.add(memory);
         let key = core.requests.add(New {
             kind: Kind::Receive,
             region: Some(region),
             bits: matching.bits,
+            partner: None,
+            len: 0,
             may_end_early: false,
         });
         let started = core.engine.receive(
@@ -357,8 +402,7 @@ impl Endpoint {
         }
         core.events();
         core.transmit(now);
-        self.shared.leave(core);
-        Ok(Raw::new(&self.shared, key, Kind::Receive))
+        Ok(key)
     }
 
     /// The oldest message that fits and that no receive has taken, if there is one.
@@ -371,10 +415,10 @@ impl Endpoint {
         })
     }
 
-    /// Waits for a message that fits, and leaves it where it is. `None` when the time is over.
+    /// Waits for a message that fits, and leaves it where it is. `None` when the time is over, or at a [`wakeup`](Self::wakeup).
     pub fn probe(&self, matching: Match, timeout: Option<Duration>) -> Option<Pending> {
         let filter = matching.filter();
-        self.shared.drive(timeout, |core, _| {
+        self.drive_until_woken(timeout, |core| {
             core.engine
                 .probe(&filter)
                 .map(|envelope| Pending::from(&envelope))
@@ -395,6 +439,13 @@ impl Endpoint {
     /// What the endpoint's engine has counted.
     pub fn counters(&self) -> engine::Counters {
         self.shared.enter().engine.counters().clone()
+    }
+}
+
+fn send_failed(status: Status) -> Error {
+    Error::Failed {
+        what: "send",
+        status,
     }
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use mxoe::addr::Address;
 pub use mxoe::engine::Status;
+use myrixen_platform::message::FailReason;
 use myrixen_platform::process::{AttachError, RequestError};
 use thiserror::Error;
 
@@ -20,7 +21,9 @@ pub enum Error {
     Refused {
         /// What was asked for.
         what: &'static str,
-        /// The back end's reason, with the limit and the setting that raises it.
+        /// Which kind of reason it gave.
+        kind: FailReason,
+        /// The reason in words, with the limit and the setting that raises it.
         reason: String,
     },
     /// The back end is away and did not come back in time.
@@ -67,6 +70,9 @@ pub enum Error {
     /// The wait ended before the request did. The request goes on.
     #[error("not complete within {0:?}")]
     Timeout(Duration),
+    /// A request's name that names none: it is over and its end was taken, or it was taken back or forgotten.
+    #[error("no such request: it is over and was taken, or taken back")]
+    UnknownRequest,
     /// A board name that nobody has.
     #[error("no board is called {0:?}; `myrixen info` lists those that are known")]
     UnknownName(String),

@@ -8,8 +8,12 @@ use mxoe::addr::NicAddr;
 use mxoe::engine;
 use mxoe::frame::{Dialect, Mtu};
 use myrixen_platform::WaitSet;
-use myrixen_platform::message::{self, Name, PortAddress, Query, Reply, Request, Welcome, Wish};
-use myrixen_platform::process::{DEFAULT_SOCKET, PortHandles, RequestError, SOCKET_VARIABLE};
+use myrixen_platform::message::{
+    self, FailReason, Name, PortAddress, Query, Reply, Request, Welcome, Wish,
+};
+use myrixen_platform::process::{
+    Attachment, DEFAULT_SOCKET, PortHandles, RequestError, SOCKET_VARIABLE,
+};
 use myrixen_ring::Capacity;
 use myrixen_shm::{Pool, PoolBuf};
 use slab::Slab;
@@ -357,26 +361,30 @@ impl Fabric {
             format!("{name}:0")
         };
         let query = Request::Resolve(Query::Name(Name::new(full).map_err(|_| unknown())?));
-        let found = self
-            .inner
-            .home
-            .ask("look a board up", PATIENCE, |home, left| {
-                match home.request(&query, left) {
-                    Ok(answer) => match answer.reply {
-                        Reply::Board(board) => Ok(Some(board)),
-                        _ => Err(RequestError::WrongAnswer),
-                    },
-                    Err(RequestError::Failed(failure))
-                        if failure.reason == message::FailReason::NotFound =>
-                    {
-                        Ok(None)
-                    }
-                    Err(other) => Err(other),
-                }
-            })?;
-        found
-            .map(|board| Board::from(board).nic)
-            .ok_or_else(unknown)
+        let found = self.resolve(&query)?;
+        found.map(|board| board.nic).ok_or_else(unknown)
+    }
+
+    /// The board with this address, if the back end has heard of it.
+    ///
+    /// # Errors
+    /// [`Error::BackEndAway`].
+    pub fn find(&self, nic: NicAddr) -> Result<Option<Board>> {
+        self.resolve(&Request::Resolve(Query::Mac(to_mac(nic))))
+    }
+
+    fn resolve(&self, query: &Request) -> Result<Option<Board>> {
+        let ask = |home: &Attachment, left| match home.request(query, left) {
+            Ok(answer) => match answer.reply {
+                Reply::Board(board) => Ok(Some(Board::from(board))),
+                _ => Err(RequestError::WrongAnswer),
+            },
+            Err(RequestError::Failed(failure)) if failure.reason == FailReason::NotFound => {
+                Ok(None)
+            }
+            Err(other) => Err(other),
+        };
+        self.inner.home.ask("look a board up", PATIENCE, ask)
     }
 
     /// Memory that co-located guests of our partition can read in place (and nobody else can write):
@@ -425,6 +433,9 @@ impl Endpoint {
         let [forward, backward] = port.terms.layout.capacities().map(Capacity::bytes);
         let ring = forward.min(backward);
         config.limits.unacked_bytes = config.limits.unacked_bytes.min(ring / 2);
+        if let Some(bytes) = options.unexpected_bytes {
+            config.limits.unexpected_bytes = bytes;
+        }
         if let Some(after) = options.give_up {
             config.timers.give_up = after;
         }
@@ -465,6 +476,7 @@ impl Endpoint {
             ring_bytes: options.ring_bytes,
             lent_bytes: options.lent_bytes,
             handler: options.handler.clone(),
+            taken_over: options.taken_over,
         });
         entry.insert(Arc::downgrade(&shared));
         drop(endpoints);

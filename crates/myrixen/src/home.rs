@@ -108,6 +108,7 @@ impl Home {
                 Err(RequestError::Failed(failure)) => {
                     return Err(Error::Refused {
                         what,
+                        kind: failure.reason,
                         reason: failure.to_string(),
                     });
                 }

@@ -53,6 +53,7 @@ mod message;
 mod offer;
 mod options;
 mod path;
+mod posted;
 mod progress;
 mod queue;
 #[cfg(feature = "tokio")]
@@ -63,7 +64,7 @@ mod shared;
 mod unexpected;
 mod waiting;
 
-pub use buffer::{Foreign, RecvBuffer, SendBuffer};
+pub use buffer::{Foreign, RecvBuffer, SendBuffer, Short};
 #[cfg(feature = "embedded")]
 pub use embedded::{Embedded, Inside};
 pub use endpoint::Endpoint;
@@ -77,12 +78,14 @@ pub use mxoe::engine::Counters;
 pub use mxoe::frame::Dialect;
 #[cfg(feature = "embedded")]
 pub use myrixen_link as link;
-pub use myrixen_platform::process::{DEFAULT_SOCKET, SOCKET_VARIABLE};
+pub use myrixen_platform::message::{FailReason, RefusalReason};
+pub use myrixen_platform::process::{AttachError, DEFAULT_SOCKET, SOCKET_VARIABLE};
 pub use myrixen_shm::PoolBuf;
 pub use options::EndpointOptions;
 pub use path::Wait;
+pub use posted::{Completes, Connecting, Outgoing, RequestId};
 pub use queue::{Completion, Peeked};
 #[cfg(feature = "tokio")]
 pub use reactor::TokioDriver;
 pub use request::Kind;
-pub use unexpected::Unexpected;
+pub use unexpected::{Unexpected, Verdict};

@@ -15,6 +15,17 @@ impl Peer {
     pub fn address(&self) -> Address {
         self.address
     }
+
+    /// The endpoint's own number for it, for programs that keep peers in places that Rust does not see.
+    pub fn id(&self) -> u64 {
+        self.partner.to_u64()
+    }
+
+    /// The peer with this number at this address. [`Endpoint::post_send`](crate::Endpoint::post_send) recognises one that does not exist.
+    pub fn from_parts(address: Address, id: u64) -> Self {
+        let partner = PartnerId::from_u64(id);
+        Self { partner, address }
+    }
 }
 
 /// Which messages a receive takes: those whose match information, masked, equals `bits`.
@@ -104,6 +115,17 @@ pub struct Pending {
     pub bits: u64,
     /// The sender.
     pub source: Address,
+    pub(crate) partner: PartnerId,
+}
+
+impl Pending {
+    /// The sender, to be answered.
+    pub fn peer(&self) -> Peer {
+        Peer {
+            partner: self.partner,
+            address: self.source,
+        }
+    }
 }
 
 /// A path that messages to a peer take.
@@ -126,6 +148,7 @@ impl From<&Envelope> for Pending {
             len: envelope.length as usize,
             bits: envelope.match_info,
             source: envelope.address,
+            partner: envelope.source,
         }
     }
 }

@@ -7,7 +7,7 @@ use mxoe::addr::EndpointId;
 
 use crate::endpoint::Endpoint;
 use crate::path::Wait;
-use crate::unexpected::{Unexpected, UnexpectedHandler};
+use crate::unexpected::{Unexpected, UnexpectedHandler, Verdict};
 
 /// How an endpoint is opened.
 #[derive(Clone, Debug)]
@@ -20,6 +20,8 @@ pub struct EndpointOptions {
     pub(crate) give_up: Option<Duration>,
     pub(crate) ring_bytes: u32,
     pub(crate) lent_bytes: u32,
+    pub(crate) unexpected_bytes: Option<u64>,
+    pub(crate) taken_over: bool,
     pub(crate) announce_unexpected: bool,
     pub(crate) handler: Option<UnexpectedHandler>,
 }
@@ -36,6 +38,8 @@ impl Default for EndpointOptions {
             give_up: None,
             ring_bytes: 1 << 20,
             lent_bytes: 8 << 20,
+            unexpected_bytes: None,
+            taken_over: true,
             announce_unexpected: false,
             handler: None,
         }
@@ -102,13 +106,26 @@ impl EndpointOptions {
         self
     }
 
-    /// Calls `handler` for each message that nobody waited for, on whatever thread finds it, the fabric's own
-    /// included. It may call the endpoint: [`Endpoint::receive`] this message, [`Endpoint::discard`] it, post receives, send. A
-    /// message that it leaves alone stays in the queue for receives. It should not wait for other messages.
+    /// How many bytes of messages that nobody waits for are kept (default: 64 MiB). Those without room come again later.
+    #[must_use]
+    pub fn unexpected_bytes(mut self, bytes: u64) -> Self {
+        self.unexpected_bytes = Some(bytes);
+        self
+    }
+
+    /// Whether the fabric's thread works for the endpoint while the program computes (default: yes). Without that nothing arrives and nothing is
+    /// resent but in calls of the program, and handlers are called on its own threads only.
+    #[must_use]
+    pub fn taken_over(mut self, allowed: bool) -> Self {
+        self.taken_over = allowed;
+        self
+    }
+
+    /// Calls `handler` for each message that nobody waited for: see [`Endpoint::set_unexpected_handler`].
     #[must_use]
     pub fn on_unexpected(
         mut self,
-        handler: impl Fn(&Endpoint, Unexpected) + Send + Sync + 'static,
+        handler: impl Fn(&Endpoint, &Unexpected, Option<&[u8]>) -> Verdict + Send + Sync + 'static,
     ) -> Self {
         self.announce_unexpected = true;
         self.handler = Some(UnexpectedHandler(Arc::new(handler)));

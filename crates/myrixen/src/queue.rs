@@ -8,28 +8,52 @@ use crate::core::Core;
 use crate::endpoint::Endpoint;
 use crate::error::{Error, Result, Status};
 use crate::handle::{RecvRequest, SendRequest};
-use crate::message::{Match, Received};
+use crate::message::{Match, Peer, Received};
+use crate::posted::RequestId;
 use crate::request::{Kind, Outcome, Queued};
 
 /// A request that has ended, out of the completion queue.
 pub struct Completion {
-    /// Send or receive.
+    /// Connect, send or receive.
     pub kind: Kind,
-    /// The number the program gave with [`SendRequest::queue`] or [`RecvRequest::queue`].
+    /// The number the program gave with [`SendRequest::queue`], [`RecvRequest::queue`] or when it posted the request.
     pub context: u64,
     /// The message's match information.
     pub bits: u64,
-    result: Result<Option<Received>>,
+    /// How it ended.
+    pub status: Status,
+    /// Who was connected to or sent to, or who has sent; unknown where a connect failed, or a receive for which nothing had come.
+    pub peer: Option<Peer>,
+    /// Length of the message as it was sent, in bytes.
+    pub message_len: usize,
+    /// Bytes of it that were transferred.
+    pub len: usize,
     memory: Memory,
 }
 
 impl Completion {
-    /// How it ended: what was received, `None` for a send.
+    /// How it ended: what was received, `None` for a send or connect.
     ///
     /// # Errors
     /// [`Error::Failed`].
-    pub fn result(&self) -> Result<Option<Received>, &Error> {
-        self.result.as_ref().copied()
+    pub fn result(&self) -> Result<Option<Received>> {
+        let what = match self.kind {
+            Kind::Connect => "connect",
+            Kind::Send => "send",
+            Kind::Receive => "receive",
+        };
+        match (self.kind, self.status, self.peer) {
+            (Kind::Receive, Status::Success | Status::Truncated, Some(peer)) => {
+                Ok(Some(Received {
+                    len: self.len,
+                    message_len: self.message_len,
+                    bits: self.bits,
+                    source: peer.address,
+                }))
+            }
+            (Kind::Connect | Kind::Send, Status::Success, _) => Ok(None),
+            (_, status, _) => Err(Error::Failed { what, status }),
+        }
     }
 
     /// The request's buffer, given the type it was started with; `None` for another type.
@@ -45,8 +69,10 @@ impl Completion {
 /// What the completion queue holds next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Peeked {
-    /// Send or receive.
+    /// Connect, send or receive.
     pub kind: Kind,
+    /// Its name.
+    pub id: RequestId,
     /// The program's number.
     pub context: u64,
     /// The message's match information.
@@ -73,21 +99,47 @@ impl Endpoint {
         self.shared.poll(|core| core.next_completion(matching))
     }
 
-    /// Waits for a completion whose match information fits. `None` when the time is over.
+    /// Waits for a completion whose match information fits. `None` when the time is over, or at a [`wakeup`](Self::wakeup).
     pub fn wait_any(&self, matching: Match, timeout: Option<Duration>) -> Option<Completion> {
-        self.shared
-            .drive(timeout, |core, _| core.next_completion(matching))
+        self.drive_until_woken(timeout, |core| core.next_completion(matching))
     }
 
-    /// Waits until there is a completion, and leaves it in the queue. `None` when the time is over.
+    /// Waits until there is a completion, and leaves it in the queue. `None` when the time is over, or at a [`wakeup`](Self::wakeup).
     pub fn peek(&self, timeout: Option<Duration>) -> Option<Peeked> {
-        self.shared.drive(timeout, |core, _| {
-            core.requests.peek(|_| true).map(|done| Peeked {
-                kind: done.kind,
-                context: done.context,
-                bits: done.bits,
+        self.drive_until_woken(timeout, |core| {
+            let (key, bits) = core.requests.peek(|_| true)?;
+            let (kind, context) = core.requests.queued(key)?;
+            Some(Peeked {
+                kind,
+                id: RequestId::new(key),
+                context,
+                bits,
             })
         })
+    }
+
+    /// Has every wait of another thread for completions, posted requests or probes end now, with nothing.
+    pub fn wakeup(&self) {
+        let mut core = self.shared.enter();
+        core.wakeups = core.wakeups.wrapping_add(1);
+        core.ended = true;
+        self.shared.leave(core);
+    }
+
+    pub(crate) fn drive_until_woken<T>(
+        &self,
+        timeout: Option<Duration>,
+        mut done: impl FnMut(&mut Core) -> Option<T>,
+    ) -> Option<T> {
+        let mut before = None;
+        let found = self.shared.drive(timeout, |core, _| {
+            let before = *before.get_or_insert(core.wakeups);
+            match done(core) {
+                Some(found) => Some(Some(found)),
+                None => (core.wakeups != before).then_some(None),
+            }
+        });
+        found.flatten()
     }
 }
 
@@ -97,23 +149,33 @@ impl Core {
         Some(self.completion(done))
     }
 
-    fn completion(&mut self, done: Queued) -> Completion {
+    pub(crate) fn completion(&mut self, done: Queued) -> Completion {
         let memory = done
             .region
             .map_or(Memory::Empty, |region| self.reclaim(region));
-        let result = match done.outcome {
-            Outcome::Sent(Status::Success) => Ok(None),
-            Outcome::Sent(status) => Err(Error::Failed {
-                what: "send",
+        let (status, partner, message_len, len) = match done.outcome {
+            Outcome::Connected(partner) => (Status::Success, Some(partner), 0, 0),
+            Outcome::NotConnected(status) => (status, None, 0, 0),
+            Outcome::Unmet(status) => (status, done.partner, done.len, 0),
+            Outcome::Sent { status, length } => (status, done.partner, done.len, length),
+            Outcome::Received {
                 status,
-            }),
-            outcome => self.received(&outcome).map(Some),
+                ref envelope,
+                length,
+            } => (status, Some(envelope.source), envelope.length, length),
         };
+        let peer = partner.and_then(|partner| {
+            let address = self.engine.address_of(partner)?;
+            Some(Peer { partner, address })
+        });
         Completion {
             kind: done.kind,
             context: done.context,
             bits: done.bits,
-            result,
+            status,
+            peer,
+            message_len: message_len as usize,
+            len: len as usize,
             memory,
         }
     }

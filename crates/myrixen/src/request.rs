@@ -1,6 +1,5 @@
 //! Requests in flight, and what became of them.
 
-use std::collections::VecDeque;
 use std::task::Waker;
 
 use mxoe::engine::{self, Envelope, PartnerId, RegionId, Status};
@@ -43,12 +42,18 @@ pub enum Kind {
 pub(crate) enum Outcome {
     Connected(PartnerId),
     NotConnected(Status),
-    Sent(Status),
+    Sent {
+        status: Status,
+        /// Bytes that the receiver took.
+        length: u32,
+    },
     Received {
         status: Status,
         envelope: Envelope,
         length: u32,
     },
+    /// Before anything had happened for it.
+    Unmet(Status),
 }
 
 /// Who wants to know the end of a request.
@@ -66,19 +71,34 @@ struct Slot {
     generation: u32,
     engine: Option<engine::RequestId>,
     region: Option<RegionId>,
-    /// Match information of a send, for picking completions by it.
+    /// Match information, for picking completions by it: what was sent or received.
     bits: u64,
+    /// To whom a send is.
+    partner: Option<PartnerId>,
+    /// Length of what is sent, in bytes.
+    len: u32,
     /// Early completion may give the buffer back: a standard send that goes eagerly.
     may_end_early: bool,
     interest: Interest,
     outcome: Option<Outcome>,
+    /// Its neighbours in the completion queue, where it is from its end on if that is its interest.
+    before: Option<u32>,
+    after: Option<u32>,
 }
 
-/// A completed request that waits in the completion queue.
+impl Slot {
+    fn is_queued(&self) -> bool {
+        matches!(self.interest, Interest::Queue(_)) && self.outcome.is_some()
+    }
+}
+
+/// A completed request, out of the completion queue.
 pub(crate) struct Queued {
     pub(crate) kind: Kind,
     pub(crate) context: u64,
     pub(crate) bits: u64,
+    pub(crate) partner: Option<PartnerId>,
+    pub(crate) len: u32,
     pub(crate) region: Option<RegionId>,
     pub(crate) outcome: Outcome,
 }
@@ -100,6 +120,10 @@ pub(crate) struct New {
     pub(crate) kind: Kind,
     pub(crate) region: Option<RegionId>,
     pub(crate) bits: u64,
+    /// To whom a send is.
+    pub(crate) partner: Option<PartnerId>,
+    /// Length of what is sent, in bytes.
+    pub(crate) len: u32,
     pub(crate) may_end_early: bool,
 }
 
@@ -108,14 +132,17 @@ pub(crate) struct New {
 pub(crate) struct Requests {
     slots: Slab<Slot>,
     next_generation: u32,
-    queue: VecDeque<Queued>,
+    /// The ends of the completion queue: requests that have ended, oldest first. A list through the slots, since they are taken out of its middle too.
+    first: Option<u32>,
+    last: Option<u32>,
     /// Bytes copied for sends that were reported complete before they were acknowledged.
     retained: usize,
 }
 
 impl Requests {
     pub(crate) fn add(&mut self, new: New) -> Key {
-        self.next_generation = self.next_generation.wrapping_add(1);
+        // Not 0, so that no request's number is 0.
+        self.next_generation = self.next_generation.wrapping_add(1).max(1);
         let generation = self.next_generation;
         let slot = self.slots.insert(Slot {
             kind: new.kind,
@@ -123,9 +150,13 @@ impl Requests {
             engine: None,
             region: new.region,
             bits: new.bits,
+            partner: new.partner,
+            len: new.len,
             may_end_early: new.may_end_early,
             interest: Interest::Handle(None),
             outcome: None,
+            before: None,
+            after: None,
         });
         Key {
             slot: u32::try_from(slot).expect("more than 2^32 requests in flight"),
@@ -145,10 +176,21 @@ impl Requests {
             .filter(|slot| slot.generation == key.generation)
     }
 
-    /// Forgets a request that the engine refused.
+    /// Adds a request that is over for the program, under its number.
+    pub(crate) fn add_ended(&mut self, new: New, context: u64, outcome: Outcome) -> Key {
+        let key = self.add(new);
+        if let Some(slot) = self.slot_mut(key) {
+            slot.interest = Interest::Queue(context);
+            slot.outcome = Some(outcome);
+        }
+        self.link(key.slot);
+        key
+    }
+
+    /// Forgets a request: the engine refused it, or it was taken back.
     pub(crate) fn withdraw(&mut self, key: Key) {
         if self.slot(key).is_some() {
-            self.slots.remove(key.slot as usize);
+            self.remove(key.slot);
         }
     }
 
@@ -164,6 +206,11 @@ impl Requests {
 
     pub(crate) fn region(&self, key: Key) -> Option<RegionId> {
         self.slot(key)?.region
+    }
+
+    /// To whom a send is.
+    pub(crate) fn partner(&self, key: Key) -> Option<PartnerId> {
+        self.slot(key)?.partner
     }
 
     pub(crate) fn is_done(&self, key: Key) -> bool {
@@ -182,17 +229,12 @@ impl Requests {
                 waker.map_or(Ended::Waiting, Ended::Wake)
             }
             Interest::Queue(context) => {
-                let slot = self.slots.remove(key.slot as usize);
-                self.queue.push_back(Queued {
-                    kind: slot.kind,
-                    context,
-                    bits: match &outcome {
-                        Outcome::Received { envelope, .. } => envelope.match_info,
-                        _ => slot.bits,
-                    },
-                    region: slot.region,
-                    outcome,
-                });
+                slot.interest = Interest::Queue(context);
+                if let Outcome::Received { envelope, .. } = &outcome {
+                    slot.bits = envelope.match_info;
+                }
+                slot.outcome = Some(outcome);
+                self.link(key.slot);
                 Ended::Waiting
             }
             Interest::Nobody { retained } => {
@@ -206,7 +248,7 @@ impl Requests {
     /// Takes a finished request out, with its region.
     pub(crate) fn take(&mut self, key: Key) -> Option<(Outcome, Option<RegionId>)> {
         self.slot(key)?.outcome.as_ref()?;
-        let slot = self.slots.remove(key.slot as usize);
+        let slot = self.remove(key.slot);
         Some((slot.outcome?, slot.region))
     }
 
@@ -229,6 +271,9 @@ impl Requests {
         let Some(slot) = self.slot_mut(key) else {
             return;
         };
+        if slot.is_queued() {
+            return;
+        }
         slot.interest = Interest::Queue(context);
         if let Some(outcome) = slot.outcome.take() {
             self.end(key.token(), outcome);
@@ -239,10 +284,18 @@ impl Requests {
     pub(crate) fn abandon(&mut self, key: Key) -> Option<RegionId> {
         let slot = self.slot_mut(key)?;
         if slot.outcome.is_some() {
-            return self.slots.remove(key.slot as usize).region;
+            return self.remove(key.slot).region;
         }
         slot.interest = Interest::Nobody { retained: 0 };
         None
+    }
+
+    /// What the request is and under which number of the program, if it is one of the completion queue's or to be.
+    pub(crate) fn queued(&self, key: Key) -> Option<(Kind, u64)> {
+        match self.slot(key)?.interest {
+            Interest::Queue(context) => Some((self.slot(key)?.kind, context)),
+            _ => None,
+        }
     }
 
     /// The region of a send that may be reported complete now, given that a copy of `len` bytes
@@ -264,14 +317,81 @@ impl Requests {
     }
 
     /// The oldest completion whose match information fits, without taking it.
-    pub(crate) fn peek(&self, fits: impl Fn(u64) -> bool) -> Option<&Queued> {
-        self.queue.iter().find(|done| fits(done.bits))
+    pub(crate) fn peek(&self, fits: impl Fn(u64) -> bool) -> Option<(Key, u64)> {
+        let mut next = self.first;
+        while let Some(at) = next {
+            let slot = &self.slots[at as usize];
+            if fits(slot.bits) {
+                let generation = slot.generation;
+                return Some((
+                    Key {
+                        slot: at,
+                        generation,
+                    },
+                    slot.bits,
+                ));
+            }
+            next = slot.after;
+        }
+        None
+    }
+
+    /// Takes a completion out of the queue.
+    pub(crate) fn take_queued(&mut self, key: Key) -> Option<Queued> {
+        let slot = self.slot(key)?;
+        let Interest::Queue(context) = slot.interest else {
+            return None;
+        };
+        slot.outcome.as_ref()?;
+        let slot = self.remove(key.slot);
+        Some(Queued {
+            kind: slot.kind,
+            context,
+            bits: slot.bits,
+            partner: slot.partner,
+            len: slot.len,
+            region: slot.region,
+            outcome: slot.outcome?,
+        })
     }
 
     /// Takes the oldest completion whose match information fits.
     pub(crate) fn next_completion(&mut self, fits: impl Fn(u64) -> bool) -> Option<Queued> {
-        let at = self.queue.iter().position(|done| fits(done.bits))?;
-        self.queue.remove(at)
+        let (key, _) = self.peek(fits)?;
+        self.take_queued(key)
+    }
+
+    /// Puts a request at the end of the completion queue.
+    fn link(&mut self, at: u32) {
+        let last = self.last.replace(at);
+        self.slots[at as usize].before = last;
+        match last {
+            Some(last) => self.slots[last as usize].after = Some(at),
+            None => self.first = Some(at),
+        }
+    }
+
+    /// Takes a request out, of the completion queue as well.
+    fn remove(&mut self, at: u32) -> Slot {
+        let slot = self.slots.remove(at as usize);
+        if slot.is_queued() {
+            match slot.before {
+                Some(before) => self.slots[before as usize].after = slot.after,
+                None => self.first = slot.after,
+            }
+            match slot.after {
+                Some(after) => self.slots[after as usize].before = slot.before,
+                None => self.last = slot.before,
+            }
+        }
+        slot
+    }
+
+    /// Sends to this partner that were reported complete and are not acknowledged.
+    pub(crate) fn lingers_to(&self, partner: PartnerId) -> bool {
+        self.slots.iter().any(|(_, slot)| {
+            slot.partner == Some(partner) && matches!(slot.interest, Interest::Nobody { .. })
+        })
     }
 
     /// Sends whose message may not have arrived yet, those reported complete early included.

@@ -5,6 +5,7 @@
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, TryLockError, Weak};
+use std::thread::ThreadId;
 use std::time::Duration;
 
 use mxoe::addr::Address;
@@ -30,10 +31,12 @@ pub(crate) struct Guarded {
     pub(crate) adopted: bool,
     /// The progress thread wants to be told when the leader stops waiting.
     pub(crate) tell_progress: bool,
-    /// There is a handler of unexpected messages.
-    has_handler: bool,
-    /// It is being called.
-    pub(crate) handling: bool,
+    /// What is called for unexpected messages.
+    pub(crate) handler: Option<UnexpectedHandler>,
+    /// The thread that it runs on.
+    pub(crate) handling: Option<ThreadId>,
+    /// The program wants nothing to happen.
+    pub(crate) paused: bool,
     wait: Wait,
     /// How long to poll before a sleep, where it is for us to find out.
     polling: Polling,
@@ -61,7 +64,8 @@ pub(crate) struct Shared {
     pub(crate) address: Address,
     pub(crate) fabric: Arc<Inner>,
     pub(crate) me: Weak<Self>,
-    pub(crate) handler: Option<UnexpectedHandler>,
+    /// The progress thread may take the endpoint over.
+    pub(crate) taken_over: bool,
     /// Its number at the fabric.
     pub(crate) slot: usize,
     pub(crate) bells: WaitSet,
@@ -95,6 +99,7 @@ pub(crate) struct Parts {
     pub(crate) ring_bytes: u32,
     pub(crate) lent_bytes: u32,
     pub(crate) handler: Option<UnexpectedHandler>,
+    pub(crate) taken_over: bool,
 }
 
 impl Shared {
@@ -122,14 +127,15 @@ impl Shared {
                 leader_due: None,
                 adopted: false,
                 tell_progress: false,
-                has_handler: parts.handler.is_some(),
-                handling: false,
+                handler: parts.handler,
+                handling: None,
+                paused: false,
                 wait: parts.wait,
                 polling: Polling::new(Duration::ZERO),
                 ready: Vec::new(),
                 uplinks: Vec::new(),
             }),
-            handler: parts.handler,
+            taken_over: parts.taken_over,
             told: Condvar::new(),
             wakeup,
         };
@@ -222,7 +228,7 @@ impl Shared {
         let wakers = std::mem::take(&mut guarded.core.wakers);
         let notes = std::mem::take(&mut guarded.core.notes);
         let (leader, others) = (guarded.leader, guarded.core.waiters > 0);
-        let unexpected = self.handler.is_some() && !guarded.core.announced.is_empty();
+        let unexpected = guarded.has_to_show();
         drop(guarded);
         if ended && others {
             self.told.notify_all();
@@ -255,7 +261,7 @@ impl Shared {
 
     /// The handler of unexpected messages sees them before anybody else.
     fn let_handler_look<'a>(&'a self, guarded: MutexGuard<'a, Guarded>) -> MutexGuard<'a, Guarded> {
-        if !guarded.has_handler || guarded.handling || guarded.core.announced.is_empty() {
+        if !guarded.has_to_show() {
             return guarded;
         }
         self.leave(guarded);
@@ -313,6 +319,15 @@ impl Shared {
         let deadline = timeout.map(|timeout| self.fabric.clock.deadline(timeout));
         let (mut idle_since, mut idle) = (now, false);
         loop {
+            if guarded.is_halted() {
+                if let Some(found) = done(&mut guarded, true) {
+                    self.leave(guarded);
+                    return Some(found);
+                }
+                guarded = self.wait_for_go(guarded, deadline)?;
+                now = self.now();
+                continue;
+            }
             guarded.core.sent = false;
             let looks_on = guarded.looks_on();
             let busy = self.turn_back_end(&mut guarded.core) | guarded.turn(now, looks_on);
@@ -364,6 +379,50 @@ impl Shared {
             // Only who polls for a time needs to know how much of it is over.
             now = if learns { self.fine() } else { self.recent() };
         }
+    }
+
+    /// Sleeps while nothing is to happen, or until somebody ends a request. `None` when the time is over, and at once for a handler that would wait
+    /// for its own end.
+    fn wait_for_go<'a>(
+        &'a self,
+        mut guarded: MutexGuard<'a, Guarded>,
+        deadline: Option<Time>,
+    ) -> Option<MutexGuard<'a, Guarded>> {
+        if guarded.handling == Some(std::thread::current().id()) {
+            self.leave(guarded);
+            return None;
+        }
+        let now = self.now();
+        if deadline.is_some_and(|deadline| deadline <= now) {
+            self.leave(guarded);
+            return None;
+        }
+        guarded.core.waiters += 1;
+        let wait = deadline.map_or(Duration::from_secs(1), |due| due.since(now));
+        let (mut guarded, _) = self
+            .told
+            .wait_timeout(guarded, wait)
+            .unwrap_or_else(PoisonError::into_inner);
+        guarded.core.waiters -= 1;
+        Some(guarded)
+    }
+
+    /// Has nothing happen from now on. Waits for a handler that runs on another thread.
+    pub(crate) fn halt(&self) {
+        let mut guarded = self.enter();
+        guarded.paused = true;
+        while guarded
+            .handling
+            .is_some_and(|thread| thread != std::thread::current().id())
+        {
+            guarded.core.waiters += 1;
+            guarded = self
+                .told
+                .wait(guarded)
+                .unwrap_or_else(PoisonError::into_inner);
+            guarded.core.waiters -= 1;
+        }
+        self.leave(guarded);
     }
 
     /// Sleeps until a doorbell rings, somebody else's turn ends a request, or a timer is due.
@@ -490,12 +549,27 @@ impl Guarded {
         self.drain_bells();
     }
 
+    /// As [`Core::turn`], unless nothing is to happen.
+    pub(crate) fn turn(&mut self, now: Time, looks_on: bool) -> bool {
+        !self.is_halted() && self.core.turn(now, looks_on)
+    }
+
+    /// Nothing is to happen: the program says so, or a handler decides about a message first.
+    pub(crate) fn is_halted(&self) -> bool {
+        self.paused || self.handling.is_some()
+    }
+
+    /// The handler has messages to see.
+    fn has_to_show(&self) -> bool {
+        self.handler.is_some() && !self.core.announced.is_empty() && !self.is_halted()
+    }
+
     /// Nobody has to be told anything.
     fn is_quiet(&self) -> bool {
         !self.core.ended
             && self.core.wakers.is_empty()
             && self.core.notes.is_empty()
-            && (self.core.announced.is_empty() || self.handling || !self.has_handler)
+            && !self.has_to_show()
     }
 }
 

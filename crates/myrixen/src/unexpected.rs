@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mxoe::engine::{ClaimedReceive, UnexpectedId};
+use mxoe::time::Time;
 
 use crate::buffer::RecvBuffer;
 use crate::core::{Announced, Core};
@@ -13,7 +14,7 @@ use crate::error::{Error, Result};
 use crate::handle::{Raw, RecvRequest};
 use crate::message::{Match, Pending};
 use crate::request::{Kind, New};
-use crate::shared::Shared;
+use crate::shared::{Guarded, Shared};
 
 /// A message that nobody waited for.
 ///
@@ -26,11 +27,20 @@ pub struct Unexpected {
     id: UnexpectedId,
 }
 
+/// What a handler says of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It has been dealt with: its sender sees it taken, and no receive gets it.
+    Taken,
+    /// A receive is to have it: one that was posted meanwhile, or a later one.
+    Left,
+}
+
 /// What a program does with messages that nobody waited for.
 #[derive(Clone)]
 pub(crate) struct UnexpectedHandler(pub(crate) Arc<Handler>);
 
-type Handler = dyn Fn(&Endpoint, Unexpected) + Send + Sync;
+type Handler = dyn Fn(&Endpoint, &Unexpected, Option<&[u8]>) -> Verdict + Send + Sync;
 
 impl std::fmt::Debug for UnexpectedHandler {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -41,22 +51,58 @@ impl std::fmt::Debug for UnexpectedHandler {
 impl Shared {
     /// Shows the handler what it has not seen yet. A handler that calls the endpoint is not called from inside itself.
     pub(crate) fn show_unexpected(&self) {
-        let (Some(UnexpectedHandler(handler)), Some(shared)) = (&self.handler, self.me.upgrade())
-        else {
+        let Some(shared) = self.me.upgrade() else {
             return;
         };
         let endpoint = Endpoint { shared };
         let mut guarded = self.lock();
-        if guarded.handling {
-            return;
-        }
-        while let Some(announced) = guarded.core.announced.pop_front() {
-            guarded.handling = true;
+        while let Some((UnexpectedHandler(handler), announced)) = guarded.next_to_show() {
+            let unexpected = Unexpected::from(announced);
+            let Some(held) = guarded.core.engine.hold(unexpected.id) else {
+                continue;
+            };
+            // A copy: the handler may receive the message, which frees the entry.
+            let store = &guarded.core.store;
+            let bytes = held.store.map_or(Vec::new(), |id| {
+                let bytes = store.bytes(id);
+                bytes
+                    .get(..unexpected.message.len)
+                    .unwrap_or(bytes)
+                    .to_vec()
+            });
+            guarded.handling = Some(std::thread::current().id());
             drop(guarded);
-            handler(&endpoint, announced.into());
+            let shown = held.complete.then_some(bytes.as_slice());
+            let verdict = handler(&endpoint, &unexpected, shown);
             guarded = self.lock();
-            guarded.handling = false;
+            guarded.handling = None;
+            guarded.end_showing(self.recent(), &unexpected, verdict);
         }
+        self.leave(guarded);
+    }
+}
+
+impl Guarded {
+    fn next_to_show(&mut self) -> Option<(UnexpectedHandler, Announced)> {
+        if self.is_halted() {
+            return None;
+        }
+        let handler = self.handler.clone()?;
+        Some((handler, self.core.announced.pop_front()?))
+    }
+
+    fn end_showing(&mut self, now: Time, unexpected: &Unexpected, verdict: Verdict) {
+        let core = &mut self.core;
+        match verdict {
+            Verdict::Taken => core.engine.discard(now, unexpected.id),
+            Verdict::Left => {
+                core.engine.release(now, unexpected.id);
+            }
+        }
+        core.events();
+        core.transmit(now);
+        // Whoever waited for the handler to end goes on.
+        core.ended = true;
     }
 }
 
@@ -70,6 +116,37 @@ impl From<Announced> for Unexpected {
 }
 
 impl Endpoint {
+    /// Calls `handler` from now on for each message that arrives and that nobody waits for, on whatever thread finds it, the fabric's own
+    /// included; `None`: nobody is called any more. It is given the message's bytes if they are there: large messages are still with their senders then.
+    ///
+    /// While it runs, no other message arrives, and no receive gets this one. It may call the endpoint: post receives, send, [`Endpoint::receive`] this
+    /// very message. It cannot wait for anything on this endpoint: waits end at once, with nothing.
+    pub fn set_unexpected_handler<H>(&self, handler: Option<H>)
+    where
+        H: Fn(&Endpoint, &Unexpected, Option<&[u8]>) -> Verdict + Send + Sync + 'static,
+    {
+        let mut guarded = self.shared.enter();
+        guarded.core.engine.announce_unexpected(handler.is_some());
+        guarded.core.announced.clear();
+        guarded.handler = handler.map(|handler| UnexpectedHandler(Arc::new(handler)));
+        self.shared.leave(guarded);
+    }
+
+    /// Stops the endpoint: nothing is taken from its rings, no handler called, until [`resume`](Self::resume). Waits for a handler that runs on
+    /// another thread. Waits of others go on until their time is over.
+    pub fn pause(&self) {
+        self.shared.halt();
+    }
+
+    /// Takes [`pause`](Self::pause) back, and works for the endpoint once.
+    pub fn resume(&self) {
+        let mut guarded = self.shared.enter();
+        guarded.paused = false;
+        guarded.core.ended = true;
+        self.shared.leave(guarded);
+        self.progress();
+    }
+
     /// Hears of the next message that arrived before a receive for it was posted. It stays in the queue for
     /// receives; [`Endpoint::receive`] or [`Endpoint::discard`] takes it out. `None` when the time is over, or if the endpoint was
     /// not opened with [`EndpointOptions::announce_unexpected`](crate::EndpointOptions::announce_unexpected).
@@ -110,6 +187,8 @@ impl Endpoint {
             kind: Kind::Receive,
             region: Some(region),
             bits: message.message.bits,
+            partner: None,
+            len: 0,
             may_end_early: false,
         });
         let into = ClaimedReceive {

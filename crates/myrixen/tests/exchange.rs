@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use myrixen::{
-    Embedded, Endpoint, EndpointOptions, Error, Fabric, Inside, Match, PathKind, Peer, Status, Wait,
+    Embedded, Endpoint, EndpointOptions, Error, Fabric, Inside, Match, PathKind, Peer, Status,
+    Verdict, Wait,
 };
 
 const KEY: u32 = 0x1234_5678;
@@ -390,20 +391,22 @@ fn messages_that_nobody_waits_for_are_announced_claimed_and_refused() {
 #[test]
 fn a_handler_sees_what_nobody_waits_for_and_may_act_on_it() {
     let pair = pair(
-        EndpointOptions::default().on_unexpected(|endpoint, unexpected| {
+        EndpointOptions::default().on_unexpected(|endpoint, unexpected, bytes| {
             match unexpected.message.bits {
                 // Answered from inside the handler: a second unexpected message, which must not nest.
                 1 => {
                     let peer = endpoint.peer(unexpected.message.source).expect("connected");
                     let room = vec![0; unexpected.message.len];
+                    assert_eq!(bytes, Some(&b"question"[..]));
                     endpoint
-                        .receive(&unexpected, room)
+                        .receive(unexpected, room)
                         .expect("nobody else has it")
                         .queue(1);
                     endpoint.send(&peer, 2, b"answer").expect("sent");
+                    Verdict::Left
                 }
-                2 => {}
-                _ => endpoint.discard(unexpected),
+                2 => Verdict::Left,
+                _ => Verdict::Taken,
             }
         }),
     );

@@ -175,6 +175,17 @@ pub struct Envelope {
     pub length: u32,
 }
 
+/// An unexpected message while somebody looks at it, before receives may have it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Held {
+    /// What is on its cover.
+    pub envelope: Envelope,
+    /// All of its bytes are here; a large one's are still with its sender.
+    pub complete: bool,
+    /// Where they are; none of an empty message.
+    pub store: Option<StoreId>,
+}
+
 /// Who is gone, as far as the back end knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Gone {

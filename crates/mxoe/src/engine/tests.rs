@@ -2,6 +2,7 @@
 
 mod exchange;
 mod frames;
+mod hold;
 mod net;
 mod partners;
 mod probes;

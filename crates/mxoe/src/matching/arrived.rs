@@ -24,6 +24,8 @@ const SHORT: usize = 8;
 struct Node<M, S> {
     message: M,
     tag: Tag<S>,
+    /// Not to be found: somebody is looking at it.
+    held: bool,
     /// Neighbours among all messages, in arrival order.
     arrival: Links,
     /// Neighbours among the messages of equal value, for each index.
@@ -111,6 +113,7 @@ impl<M: Copy, S: Copy + Eq + Hash> ArrivedQueue<M, S> {
         let key = self.nodes.0.insert(Node {
             message,
             tag,
+            held: false,
             arrival: Links::NONE,
             indexed: [Links::NONE; INDEXES],
         });
@@ -141,6 +144,13 @@ impl<M: Copy, S: Copy + Eq + Hash> ArrivedQueue<M, S> {
         self.unlink(key)
     }
 
+    /// Hides a message from searches, or shows it again at its old place. `None` when it has been taken out.
+    pub(super) fn set_held(&mut self, number: u32, generation: u32, held: bool) -> Option<()> {
+        let key = self.nodes.0.find(number, generation)?;
+        self.nodes.0[key].held = held;
+        Some(())
+    }
+
     /// The oldest message that the pattern accepts.
     fn search(&mut self, pattern: &Pattern<S>) -> Option<Key> {
         let all = self.all?;
@@ -148,20 +158,28 @@ impl<M: Copy, S: Copy + Eq + Hash> ArrivedQueue<M, S> {
             let mut next = all.first;
             while let Some(key) = next.some() {
                 let node = &self.nodes.0[key];
-                if pattern.accepts(&node.tag) {
+                if pattern.accepts(&node.tag) && !node.held {
                     return Some(key);
                 }
                 next = node.arrival.next;
             }
             return None;
         }
-        let index = self.index(pattern.class());
-        let list = index.lists.get(&pattern.value())?;
-        Some(list.first)
+        let place = self.index(pattern.class());
+        let list = self.indexes[place].as_ref()?.lists.get(&pattern.value())?;
+        let mut next = list.first;
+        while let Some(key) = next.some() {
+            let node = &self.nodes.0[key];
+            if !node.held {
+                return Some(key);
+            }
+            next = node.indexed[place].next;
+        }
+        None
     }
 
-    /// The index for a class, made now if there is none.
-    fn index(&mut self, class: Class) -> &Index<S> {
+    /// Where the index for a class is, made now if there is none.
+    fn index(&mut self, class: Class) -> usize {
         self.searches += 1;
         let searches = self.searches;
         let known = |index: &Option<Index<S>>| index.as_ref().is_some_and(|i| i.class == class);
@@ -169,10 +187,10 @@ impl<M: Copy, S: Copy + Eq + Hash> ArrivedQueue<M, S> {
             Some(place) => place,
             None => self.make_index(class),
         };
-        // Found or made just now; the closure is for the compiler's sake only.
-        let index = self.indexes[place].get_or_insert_with(|| unreachable!("an index is there"));
-        index.used = searches;
-        index
+        if let Some(index) = &mut self.indexes[place] {
+            index.used = searches;
+        }
+        place
     }
 
     /// Makes an index over all messages, in place of the one that was not used for longest.

@@ -1,0 +1,309 @@
+//! Requests known by a number: for programs, and bindings to other languages, that cannot keep typed handles.
+//!
+//! Such a request is one of the completion queue from its start. Whoever asks first gets its end: by its number ([`Endpoint::test`],
+//! [`Endpoint::wait`]), or by match information ([`Endpoint::test_any`], [`Endpoint::wait_any`]).
+
+use std::time::Duration;
+
+use mxoe::addr::Address;
+use mxoe::engine::SendMode;
+
+use crate::buffer::{RecvBuffer, SendBuffer};
+use crate::core::{Core, RETAINED_CAP};
+use crate::endpoint::{Endpoint, message_len};
+use crate::error::{Error, Result, Status};
+use crate::message::{Match, Peer};
+use crate::queue::Completion;
+use crate::request::{Key, Kind, New, Outcome};
+
+/// The name of a request of one endpoint. It is recognised when the request is over and taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct RequestId(u64);
+
+impl RequestId {
+    pub(crate) fn new(key: Key) -> Self {
+        Self(key.token())
+    }
+
+    fn key(self) -> Key {
+        Key::from_token(self.0)
+    }
+
+    /// As one word, never 0.
+    pub fn to_u64(self) -> u64 {
+        self.0
+    }
+
+    /// The name that [`to_u64`](Self::to_u64) gave. Any other word names nothing.
+    pub fn from_u64(word: u64) -> Self {
+        Self(word)
+    }
+}
+
+/// When a posted send is complete.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Completes {
+    /// When the buffer can be used again: at once where the message goes eagerly (up to 32 KiB), for a copy is kept for resending. What becomes of it
+    /// later is not reported.
+    WhenBuffered,
+    /// When the receiving endpoint has it.
+    WhenDelivered,
+    /// When a receive has matched it.
+    WhenMatched,
+}
+
+/// What a posted send says beside its bytes.
+#[derive(Clone, Copy, Debug)]
+pub struct Outgoing {
+    /// The match information.
+    pub bits: u64,
+    /// When it is complete.
+    pub completes: Completes,
+    /// The program's number, which comes back in the [`Completion`].
+    pub context: u64,
+}
+
+/// What a posted connect asks for.
+#[derive(Clone, Copy, Debug)]
+pub struct Connecting {
+    /// Which endpoint.
+    pub to: Address,
+    /// The key it was opened with.
+    pub key: u32,
+    /// By which match information its end is picked up.
+    pub bits: u64,
+    /// How long to try; `None`: until the partner counts as unreachable.
+    pub timeout: Option<Duration>,
+    /// The program's number, which comes back in the [`Completion`].
+    pub context: u64,
+}
+
+impl Endpoint {
+    /// Starts a send. One that cannot be, since the peer is not connected any more or is a peer of another endpoint, ends at once with the reason.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for more than 4 GiB.
+    pub fn post_send<B: SendBuffer>(
+        &self,
+        to: &Peer,
+        buffer: B,
+        outgoing: Outgoing,
+    ) -> Result<RequestId> {
+        let mode = match outgoing.completes {
+            Completes::WhenMatched => SendMode::Synchronous,
+            Completes::WhenBuffered | Completes::WhenDelivered => SendMode::Standard,
+        };
+        let memory = buffer.into_memory();
+        let len = message_len(memory.len())?;
+        let mut core = self.shared.enter();
+        let known = core.engine.address_of(to.partner) == Some(to.address);
+        let posted = match known {
+            true => self.post(&mut core, to, outgoing.bits, memory, mode),
+            false => Err(Status::NotConnected),
+        };
+        let key = match posted {
+            Ok(key) if outgoing.completes == Completes::WhenBuffered => {
+                core.end_now(key, outgoing).unwrap_or(key)
+            }
+            Ok(key) => key,
+            Err(status) => core.end_at_once(to, len, outgoing, status),
+        };
+        core.requests.enqueue(key, outgoing.context);
+        self.shared.leave(core);
+        Ok(RequestId::new(key))
+    }
+
+    /// Posts a receive.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for more than 4 GiB of room.
+    pub fn post_recv<B: RecvBuffer>(
+        &self,
+        matching: Match,
+        buffer: B,
+        context: u64,
+    ) -> Result<RequestId> {
+        let memory = buffer.into_memory();
+        let len = memory.len();
+        let mut core = self.shared.enter();
+        let key = self.begin_recv(&mut core, matching, memory, len)?;
+        core.requests.enqueue(key, context);
+        self.shared.leave(core);
+        Ok(RequestId::new(key))
+    }
+
+    /// Starts a connect.
+    ///
+    /// # Errors
+    /// [`Error::ConnectRefused`] if there are as many partners as allowed.
+    pub fn post_connect(&self, connecting: Connecting) -> Result<RequestId> {
+        let mut core = self.shared.enter();
+        let key = self.begin_connect(&mut core, &connecting)?;
+        core.requests.enqueue(key, connecting.context);
+        self.shared.leave(core);
+        Ok(RequestId::new(key))
+    }
+
+    /// The end of a request, if it is over. Works for the endpoint once if it is not.
+    ///
+    /// # Errors
+    /// [`Error::UnknownRequest`].
+    pub fn test(&self, id: RequestId) -> Result<Option<Completion>> {
+        self.shared.poll(|core| core.take_ended(id)).transpose()
+    }
+
+    /// Waits for the end of a request. `None` when the time is over, or at a [`wakeup`](Self::wakeup).
+    ///
+    /// # Errors
+    /// [`Error::UnknownRequest`], also when somebody else has taken its end meanwhile.
+    pub fn wait(&self, id: RequestId, timeout: Option<Duration>) -> Result<Option<Completion>> {
+        let ended = self.drive_until_woken(timeout, |core| core.take_ended(id));
+        ended.transpose()
+    }
+
+    /// Waits for the end of a request, and leaves it in the queue. False when the time is over, or at a [`wakeup`](Self::wakeup).
+    ///
+    /// # Errors
+    /// [`Error::UnknownRequest`].
+    pub fn await_end(&self, id: RequestId, timeout: Option<Duration>) -> Result<bool> {
+        let ended = self.drive_until_woken(timeout, |core| {
+            if core.requests.queued(id.key()).is_none() {
+                return Some(Err(Error::UnknownRequest));
+            }
+            core.requests.is_done(id.key()).then_some(Ok(true))
+        });
+        ended.unwrap_or(Ok(false))
+    }
+
+    /// What a request is, the program's number of it, and whether it is over.
+    ///
+    /// # Errors
+    /// [`Error::UnknownRequest`].
+    pub fn look_at(&self, id: RequestId) -> Result<(Kind, u64, bool)> {
+        let core = self.shared.enter();
+        let (kind, context) = core
+            .requests
+            .queued(id.key())
+            .ok_or(Error::UnknownRequest)?;
+        Ok((kind, context, core.requests.is_done(id.key())))
+    }
+
+    /// Takes a request back for which nothing has happened yet. True if it is gone, and its end will not come.
+    ///
+    /// # Errors
+    /// [`Error::UnknownRequest`].
+    pub fn take_back(&self, id: RequestId) -> Result<bool> {
+        let mut core = self.shared.enter();
+        core.requests
+            .queued(id.key())
+            .ok_or(Error::UnknownRequest)?;
+        let gone = core.cancel(self.shared.recent(), id.key()).is_some();
+        // Whoever waits for it has to see that it is gone.
+        core.ended |= gone;
+        core.events();
+        self.shared.leave(core);
+        Ok(gone)
+    }
+
+    /// Nobody will ask for the end of this request.
+    ///
+    /// # Errors
+    /// [`Error::UnknownRequest`].
+    pub fn forget(&self, id: RequestId) -> Result<()> {
+        let mut core = self.shared.enter();
+        core.requests
+            .queued(id.key())
+            .ok_or(Error::UnknownRequest)?;
+        if let Some(region) = core.requests.abandon(id.key()) {
+            drop(core.reclaim(region));
+        }
+        core.ended = true;
+        self.shared.leave(core);
+        Ok(())
+    }
+
+    /// Has a request fail with [`Status::Timeout`] unless it is over within `timeout` from now; `None`: takes that back.
+    ///
+    /// # Errors
+    /// [`Error::UnknownRequest`].
+    pub fn set_timeout(&self, id: RequestId, timeout: Option<Duration>) -> Result<()> {
+        let mut core = self.shared.enter();
+        core.requests
+            .queued(id.key())
+            .ok_or(Error::UnknownRequest)?;
+        if let Some(request) = core.requests.engine_id(id.key()) {
+            let deadline = timeout.map(|timeout| self.shared.now() + timeout);
+            core.engine.set_deadline(request, deadline);
+        }
+        self.shared.leave(core);
+        Ok(())
+    }
+
+    /// Ends everything with a peer now: what is begun fails, what it has sent and nobody has received is dropped. Sends that were
+    /// reported complete are waited for first, for up to a second. Both sides have to connect anew.
+    pub fn break_off(&self, peer: &Peer) {
+        let lingers = |core: &mut Core, _| {
+            let gone = !core.engine.is_connected(peer.partner);
+            (gone || !core.requests.lingers_to(peer.partner)).then_some(())
+        };
+        self.shared.drive(Some(PARTING), lingers);
+        let mut core = self.shared.enter();
+        let now = self.shared.recent();
+        core.engine.break_off(now, peer.partner);
+        core.events();
+        core.transmit(now);
+        self.shared.leave(core);
+    }
+}
+
+/// How long breaking off waits for the last acknowledgements.
+const PARTING: Duration = Duration::from_secs(1);
+
+impl Core {
+    fn take_ended(&mut self, id: RequestId) -> Option<Result<Completion>> {
+        if self.requests.queued(id.key()).is_none() {
+            return Some(Err(Error::UnknownRequest));
+        }
+        let done = self.requests.take_queued(id.key())?;
+        Some(Ok(self.completion(done)))
+    }
+
+    /// A send that is over before it began.
+    fn end_at_once(&mut self, to: &Peer, len: u32, outgoing: Outgoing, status: Status) -> Key {
+        let new = New {
+            kind: Kind::Send,
+            region: None,
+            bits: outgoing.bits,
+            partner: Some(to.partner),
+            len,
+            may_end_early: false,
+        };
+        let outcome = Outcome::Sent { status, length: 0 };
+        self.requests.add_ended(new, outgoing.context, outcome)
+    }
+
+    /// Ends an eager send for the program, which gets another name for that; a copy of the bytes stays behind.
+    fn end_now(&mut self, key: Key, outgoing: Outgoing) -> Option<Key> {
+        let region = self.requests.may_end_early(key, RETAINED_CAP)?;
+        let partner = self.requests.partner(key);
+        let held = self.regions.get_mut(region)?;
+        let length = held.len();
+        held.make_owned();
+        self.requests.ended_early(key, length);
+        let len = u32::try_from(length).unwrap_or(u32::MAX);
+        let status = Status::Success;
+        let new = New {
+            kind: Kind::Send,
+            region: None,
+            bits: outgoing.bits,
+            partner,
+            len,
+            may_end_early: false,
+        };
+        let outcome = Outcome::Sent {
+            status,
+            length: len,
+        };
+        Some(self.requests.add_ended(new, outgoing.context, outcome))
+    }
+}

@@ -1,0 +1,285 @@
+//! Requests known by a number, and what bindings to other languages need beside them.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use myrixen::{
+    Completes, Connecting, Endpoint, EndpointOptions, Error, Fabric, Kind, Match, Outgoing, Peer,
+    RequestId, Short, Status, Verdict,
+};
+
+const PATIENCE: Duration = Duration::from_secs(30);
+const SOON: Option<Duration> = Some(Duration::from_millis(20));
+
+struct Pair {
+    /// The back end runs inside it.
+    _fabric: Fabric,
+    a: Endpoint,
+    b: Endpoint,
+    to_b: Peer,
+    to_a: Peer,
+}
+
+fn pair() -> Pair {
+    let fabric = Fabric::embedded().expect("an embedded back end");
+    let open = || fabric.open(EndpointOptions::default()).expect("opened");
+    let (a, b) = (open(), open());
+    let to_b = a.connect(b.address(), 0, PATIENCE).expect("connected");
+    let to_a = b.connect(a.address(), 0, PATIENCE).expect("connected");
+    Pair {
+        _fabric: fabric,
+        a,
+        b,
+        to_b,
+        to_a,
+    }
+}
+
+fn outgoing(bits: u64, completes: Completes, context: u64) -> Outgoing {
+    Outgoing {
+        bits,
+        completes,
+        context,
+    }
+}
+
+#[test]
+fn a_buffered_send_is_over_at_once_and_others_when_they_arrive() {
+    let pair = pair();
+    let short = Short::new(b"short").expect("fits");
+    let buffered = outgoing(1, Completes::WhenBuffered, 11);
+    let id = pair.a.post_send(&pair.to_b, short, buffered).expect("sent");
+    assert_eq!(pair.a.look_at(id).expect("known"), (Kind::Send, 11, true));
+    let done = pair.a.test(id).expect("known").expect("over");
+    assert_eq!((done.status, done.context), (Status::Success, 11));
+    assert_eq!((done.len, done.message_len), (5, 5));
+    assert_eq!(done.peer, Some(pair.to_b));
+    assert!(matches!(pair.a.test(id), Err(Error::UnknownRequest)));
+
+    let matched = outgoing(2, Completes::WhenMatched, 12);
+    let id = pair.a.post_send(&pair.to_b, vec![7; 3000], matched);
+    let id = id.expect("sent");
+    assert!(pair.a.wait(id, SOON).expect("known").is_none());
+    let receive = pair
+        .b
+        .post_recv(Match::any(), vec![0; 8], 1)
+        .expect("posted");
+    let got = pair.b.wait(receive, None).expect("known").expect("over");
+    assert_eq!((got.bits, got.peer), (1, Some(pair.to_a)));
+    let receive = pair.b.post_recv(Match::any(), vec![0; 1000], 2);
+    let got = pair.b.wait(receive.expect("posted"), None).expect("known");
+    let got = got.expect("over");
+    assert_eq!(got.status, Status::Truncated);
+    assert_eq!((got.len, got.message_len), (1000, 3000));
+    assert!(pair.a.wait(id, None).expect("known").is_some());
+}
+
+#[test]
+fn ends_are_found_by_number_and_by_match_information_once() {
+    let pair = pair();
+    let post = |bits| {
+        let id = pair.b.post_recv(Match::exact(bits), vec![0; 8], bits);
+        id.expect("posted")
+    };
+    let ids: Vec<RequestId> = (0..5).map(post).collect();
+    for bits in 0..5 {
+        pair.a.send(&pair.to_b, bits, b"message").expect("sent");
+    }
+    let last = pair.b.wait(ids[4], None).expect("known").expect("over");
+    assert_eq!(last.context, 4);
+    let peeked = pair.b.peek(None).expect("there");
+    assert_eq!((peeked.id, peeked.context), (ids[0], 0));
+    let middle = pair.b.test_any(Match::exact(2)).expect("there");
+    assert_eq!(middle.context, 2);
+    assert!(matches!(pair.b.test(ids[2]), Err(Error::UnknownRequest)));
+    for left in [0, 1, 3] {
+        assert_eq!(
+            pair.b.wait_any(Match::any(), None).expect("there").context,
+            left
+        );
+    }
+    assert!(pair.b.test_any(Match::any()).is_none());
+    assert_eq!(pair.b.pending_requests(), 0);
+}
+
+#[test]
+fn a_connect_is_a_request_too() {
+    let fabric = Fabric::embedded().expect("an embedded back end");
+    let open = |key| {
+        fabric
+            .open(EndpointOptions::default().key(key))
+            .expect("opened")
+    };
+    let (a, b) = (open(1), open(2));
+    let connecting = |key| Connecting {
+        to: b.address(),
+        key,
+        bits: 77,
+        timeout: Some(PATIENCE),
+        context: 5,
+    };
+    a.post_connect(connecting(2)).expect("started");
+    let done = a.wait_any(Match::exact(77), None).expect("over");
+    assert_eq!((done.kind, done.status), (Kind::Connect, Status::Success));
+    let peer = done.peer.expect("connected");
+    assert_eq!(Peer::from_parts(b.address(), peer.id()), peer);
+    assert_eq!(a.session_of(&peer), Some(b.session()));
+    let id = a.post_connect(connecting(3)).expect("started");
+    let done = a.wait(id, None).expect("known").expect("over");
+    assert_eq!((done.status, done.peer), (Status::BadKey, None));
+}
+
+#[test]
+fn requests_are_taken_back_forgotten_and_end_in_time() {
+    let pair = pair();
+    let post = || {
+        pair.b
+            .post_recv(Match::exact(1), vec![0; 8], 0)
+            .expect("posted")
+    };
+    let id = post();
+    assert!(pair.b.take_back(id).expect("known"));
+    assert!(matches!(pair.b.take_back(id), Err(Error::UnknownRequest)));
+    pair.b.forget(post()).expect("known");
+    let late = post();
+    pair.b.set_timeout(late, SOON).expect("known");
+    let done = pair.b.wait(late, None).expect("known");
+    assert_eq!(done.map(|done| done.status), Some(Status::Timeout));
+    pair.a
+        .send(&pair.to_b, 1, b"for the forgotten one")
+        .expect("sent");
+    assert!(pair.b.wait_any(Match::any(), SOON).is_none());
+    assert_eq!(pair.b.pending_requests(), 0);
+    let delivered = outgoing(2, Completes::WhenDelivered, 0);
+    let foreign = pair
+        .b
+        .post_send(&pair.to_b, Vec::<u8>::new(), delivered)
+        .expect("a request");
+    let done = pair.b.test(foreign).expect("known").expect("over at once");
+    assert_eq!(
+        done.status,
+        Status::NotConnected,
+        "a peer of the other endpoint"
+    );
+}
+
+#[test]
+fn a_wakeup_ends_every_wait_with_nothing() {
+    let pair = pair();
+    let id = pair
+        .b
+        .post_recv(Match::exact(1), vec![0; 8], 0)
+        .expect("posted");
+    std::thread::scope(|scope| {
+        let waits = [
+            scope.spawn(|| pair.b.wait(id, None).expect("known").is_none()),
+            scope.spawn(|| pair.b.wait_any(Match::any(), None).is_none()),
+            scope.spawn(|| pair.b.peek(None).is_none()),
+            scope.spawn(|| pair.b.probe(Match::any(), None).is_none()),
+        ];
+        // Whoever was not waiting yet is woken by the next one.
+        while !waits.iter().all(|wait| wait.is_finished()) {
+            pair.b.wakeup();
+            std::thread::yield_now();
+        }
+        for wait in waits {
+            assert!(wait.join().expect("no panic"), "nothing was found");
+        }
+    });
+    assert!(pair.b.take_back(id).expect("still there"));
+}
+
+#[test]
+fn a_message_left_by_the_handler_goes_to_the_receive_it_posted() {
+    let pair = pair();
+    let seen = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&seen);
+    pair.b.set_unexpected_handler(Some(
+        move |endpoint: &Endpoint, message: &myrixen::Unexpected, bytes: Option<&[u8]>| {
+            count.fetch_add(1, Ordering::SeqCst);
+            let this = Match::exact(message.message.bits);
+            assert!(endpoint.iprobe(this).is_none(), "it is hidden");
+            assert!(endpoint.wait_any(Match::any(), None).is_none());
+            match message.message.bits {
+                1 => {
+                    assert_eq!(bytes, None, "large ones are still with their sender");
+                    let room = vec![0; message.message.len];
+                    endpoint
+                        .post_recv(Match::exact(1), room, 9)
+                        .expect("posted");
+                    Verdict::Left
+                }
+                2 => Verdict::Taken,
+                _ => Verdict::Left,
+            }
+        },
+    ));
+    let matched = |bits| outgoing(bits, Completes::WhenMatched, bits);
+    for (bits, len) in [(1, 100_000), (2, 10), (3, 10)] {
+        pair.a
+            .post_send(&pair.to_b, vec![1; len], matched(bits))
+            .expect("sent");
+    }
+    let got = pair.b.wait_any(Match::exact(1), None).expect("received");
+    assert_eq!((got.context, got.len), (9, 100_000));
+    for bits in [1, 2] {
+        let sent = pair.a.wait_any(Match::exact(bits), None).expect("over");
+        assert_eq!(sent.status, Status::Success);
+    }
+    assert_eq!(
+        pair.b.probe(Match::any(), None).map(|left| left.bits),
+        Some(3)
+    );
+    assert_eq!(seen.load(Ordering::SeqCst), 3);
+    pair.b.set_unexpected_handler(
+        None::<fn(&Endpoint, &myrixen::Unexpected, Option<&[u8]>) -> Verdict>,
+    );
+    pair.a.send(&pair.to_b, 4, b"unseen").expect("sent");
+    pair.b.probe(Match::exact(4), None).expect("there");
+    assert_eq!(seen.load(Ordering::SeqCst), 3);
+}
+
+#[test]
+fn nothing_arrives_while_an_endpoint_is_paused() {
+    let pair = pair();
+    pair.b.pause();
+    pair.a.send(&pair.to_b, 1, b"early").expect("sent");
+    assert!(pair.b.probe(Match::any(), SOON).is_none());
+    std::thread::scope(|scope| {
+        let wait = scope.spawn(|| pair.b.probe(Match::any(), None));
+        pair.b.resume();
+        assert!(wait.join().expect("no panic").is_some());
+    });
+}
+
+#[test]
+fn breaking_off_fails_what_is_begun() {
+    let pair = pair();
+    let matched = outgoing(1, Completes::WhenMatched, 0);
+    let id = pair
+        .a
+        .post_send(&pair.to_b, vec![0; 100_000], matched)
+        .expect("sent");
+    pair.a.break_off(&pair.to_b);
+    let done = pair.a.wait(id, None).expect("known").expect("over");
+    assert_eq!(done.status, Status::NotConnected);
+    let id = pair.a.post_send(&pair.to_b, Vec::<u8>::new(), matched);
+    let done = pair.a.test(id.expect("a request")).expect("known");
+    assert_eq!(
+        done.map(|done| done.status),
+        Some(Status::NotConnected),
+        "over at once"
+    );
+    let again = pair
+        .a
+        .connect(pair.b.address(), 0, PATIENCE)
+        .expect("connected");
+    let id = pair
+        .a
+        .post_send(&again, vec![1; 10], matched)
+        .expect("sent");
+    let mut room = [0; 10];
+    pair.b.recv(Match::exact(1), &mut room).expect("received");
+    assert!(pair.a.wait(id, None).expect("known").is_some());
+}

@@ -1,0 +1,39 @@
+/*
+ * What some programs ask of a board below the MX programming interface: which network it is on.
+ *
+ * Apache-2.0 OR MIT.
+ */
+#ifndef MX_IO_H
+#define MX_IO_H
+
+#include "myriexpress.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* A board that was opened for this; there is nothing to close. */
+typedef int mx_endpt_handle_t;
+#define MX__INVALID_HANDLE (-1)
+
+/* The MAC address is the same for all boards of a partition, and no other's. */
+typedef struct {
+  uint32_t board_number;
+  uint8_t mapper_mac[6];
+  uint16_t iport;
+  uint32_t map_version;
+  uint32_t num_hosts;
+  uint32_t network_configured;
+  uint32_t routes_valid;
+  uint32_t level;
+  uint32_t flags;
+} mx_mapper_state_t;
+
+mx_return_t mx_open_board(int board_number, mx_endpt_handle_t *handle);
+mx_return_t mx__get_mapper_state(mx_endpt_handle_t handle, mx_mapper_state_t *state);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

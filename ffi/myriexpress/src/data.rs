@@ -1,0 +1,201 @@
+//! Sending and receiving.
+
+use std::ffi::c_void;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use myrixen::{Completes, Error, Foreign, Match, Outgoing, RequestId, Short};
+
+use crate::codes::ReturnCode;
+use crate::edge::{Answer, Fault, needed, with_endpoint};
+use crate::endpoint::Ep;
+use crate::segments::Segments;
+use crate::types::{mx_endpoint_addr_t, mx_endpoint_t, mx_request_t, mx_return_t, mx_segment_t};
+
+/// Messages up to this length are copied where they are posted.
+const SHORT: usize = 128;
+
+/// Sends a message. Complete when the memory can be used again: at once up to 32 KiB (unless `MX_ZOMBIE_SEND=0`), else when the receiver has it.
+///
+/// # Safety
+/// `segments` is null or points to `count` segments, whose memory is valid until the request is over; `request` is null or points to a place for a handle.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn mx_isend(
+    ep: mx_endpoint_t,
+    segments: *mut mx_segment_t,
+    count: u32,
+    dest: mx_endpoint_addr_t,
+    match_info: u64,
+    context: *mut c_void,
+    request: *mut mx_request_t,
+) -> mx_return_t {
+    with_endpoint("mx_isend", ep, |ep| {
+        let completes = match ep.library.settings.zombie_send {
+            true => Completes::WhenBuffered,
+            false => Completes::WhenDelivered,
+        };
+        // SAFETY: the caller's promise.
+        let segments = unsafe { Segments::read(segments, count) }?;
+        let outgoing = Outgoing {
+            bits: match_info,
+            completes,
+            context: context as u64,
+        };
+        send(ep, segments, dest, outgoing, request)
+    })
+}
+
+/// Sends a message. Complete when the receiver has matched it.
+///
+/// # Safety
+/// As for [`mx_isend`].
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn mx_issend(
+    ep: mx_endpoint_t,
+    segments: *mut mx_segment_t,
+    count: u32,
+    dest: mx_endpoint_addr_t,
+    match_info: u64,
+    context: *mut c_void,
+    request: *mut mx_request_t,
+) -> mx_return_t {
+    with_endpoint("mx_issend", ep, |ep| {
+        // SAFETY: the caller's promise.
+        let segments = unsafe { Segments::read(segments, count) }?;
+        let outgoing = Outgoing {
+            bits: match_info,
+            completes: Completes::WhenMatched,
+            context: context as u64,
+        };
+        send(ep, segments, dest, outgoing, request)
+    })
+}
+
+fn send(
+    ep: &Ep,
+    segments: Segments,
+    dest: mx_endpoint_addr_t,
+    outgoing: Outgoing,
+    request: *mut mx_request_t,
+) -> Answer {
+    let request = needed(request)?;
+    let peer = dest.peer(ep)?;
+    let mut short = [0; SHORT];
+    let copied = short.get_mut(..segments.len()).and_then(|bytes| {
+        segments.copy_to(bytes);
+        Short::new(bytes)
+    });
+    let posted = match copied {
+        Some(short) => ep.endpoint.post_send(&peer, short, outgoing),
+        None => {
+            let memory: Box<dyn Foreign> = Box::new(segments);
+            ep.endpoint.post_send(&peer, memory, outgoing)
+        }
+    };
+    let id = posted.map_err(|error| not_posted(&error))?;
+    limit(ep, id)?;
+    // SAFETY: the program points to a place for a handle.
+    unsafe { request.write(ep.request_handle(id)) };
+    Ok(())
+}
+
+/// Gives a new request the endpoint's timeout.
+pub(crate) fn limit(ep: &Ep, id: RequestId) -> Answer {
+    let ms = ep.timeout_ms.load(Ordering::Relaxed);
+    if ms > 0 {
+        let timeout = Some(Duration::from_millis(ms.into()));
+        ep.endpoint
+            .set_timeout(id, timeout)
+            .map_err(|error| not_posted(&error))?;
+    }
+    Ok(())
+}
+
+/// Why a request was not accepted.
+pub(crate) fn not_posted(error: &Error) -> Fault {
+    let code = match error {
+        Error::Invalid(_) => ReturnCode::BadSegList,
+        Error::UnknownRequest => ReturnCode::BadRequest,
+        Error::ConnectRefused { status, .. } => ReturnCode::of_connect(*status),
+        _ => ReturnCode::NoResources,
+    };
+    Fault::new(code, error)
+}
+
+/// Posts a receive for messages whose match information is `match_info` under the mask.
+///
+/// # Safety
+/// As for [`mx_isend`]; nobody else touches the memory until the request is over.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn mx_irecv(
+    ep: mx_endpoint_t,
+    segments: *mut mx_segment_t,
+    count: u32,
+    match_info: u64,
+    match_mask: u64,
+    context: *mut c_void,
+    request: *mut mx_request_t,
+) -> mx_return_t {
+    with_endpoint("mx_irecv", ep, |ep| {
+        let request = needed(request)?;
+        // SAFETY: the caller's promise.
+        let segments = unsafe { Segments::read(segments, count) }?;
+        let matching = matching(match_info, match_mask)?;
+        if ep.context_mask & !match_mask != 0 {
+            return Err(ReturnCode::BadMatchingForContextIdMask.into());
+        }
+        let context = context as u64;
+        let posted = if segments.is_empty() {
+            ep.endpoint.post_recv(matching, Vec::<u8>::new(), context)
+        } else {
+            let memory: Box<dyn Foreign> = Box::new(segments);
+            ep.endpoint.post_recv(matching, memory, context)
+        };
+        let id = posted.map_err(|error| not_posted(&error))?;
+        // SAFETY: the program points to a place for a handle.
+        unsafe { request.write(ep.request_handle(id)) };
+        Ok(())
+    })
+}
+
+/// What match information and mask say, if they fit.
+#[inline]
+pub(crate) fn matching(match_info: u64, match_mask: u64) -> Result<Match, Fault> {
+    if match_info & !match_mask != 0 {
+        let why = format!("{match_info:#x} and {match_mask:#x}");
+        return Err(Fault::new(ReturnCode::BadMatchMask, why));
+    }
+    Ok(Match::masked(match_info, match_mask))
+}
+
+/// Not implemented, as in MX.
+#[unsafe(no_mangle)]
+pub extern "C" fn mx_iput(
+    ep: mx_endpoint_t,
+    _local: *mut c_void,
+    _length: u32,
+    _dest: mx_endpoint_addr_t,
+    _remote: u64,
+    _context: *mut c_void,
+    _request: *mut mx_request_t,
+) -> mx_return_t {
+    with_endpoint("mx_iput", ep, |_| Err(not_in_mx()))
+}
+
+/// Not implemented, as in MX.
+#[unsafe(no_mangle)]
+pub extern "C" fn mx_iget(
+    ep: mx_endpoint_t,
+    _local: *mut c_void,
+    _length: u32,
+    _dest: mx_endpoint_addr_t,
+    _remote: u64,
+    _context: *mut c_void,
+    _request: *mut mx_request_t,
+) -> mx_return_t {
+    with_endpoint("mx_iget", ep, |_| Err(not_in_mx()))
+}
+
+fn not_in_mx() -> Fault {
+    Fault::new(ReturnCode::Failure, "no release of MX implements it")
+}

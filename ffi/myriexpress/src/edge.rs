@@ -1,0 +1,99 @@
+//! Where C comes in: nothing that goes wrong below crosses this line but as a return code.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use crate::codes::ReturnCode;
+use crate::endpoint::{self, Ep};
+use crate::errors::report;
+use crate::library::Library;
+use crate::types::{mx_endpoint_t, mx_return_t};
+
+/// An error on its way to the handler.
+#[derive(Debug)]
+pub(crate) struct Fault {
+    pub(crate) code: ReturnCode,
+    /// More than the code says.
+    pub(crate) why: Option<String>,
+}
+
+impl From<ReturnCode> for Fault {
+    fn from(code: ReturnCode) -> Self {
+        Self { code, why: None }
+    }
+}
+
+impl Fault {
+    pub(crate) fn new(code: ReturnCode, why: impl std::fmt::Display) -> Self {
+        let why = Some(why.to_string());
+        Self { code, why }
+    }
+}
+
+/// What the body of a call says.
+pub(crate) type Answer = Result<(), Fault>;
+
+/// Runs the body of a call.
+pub(crate) fn call(name: &str, body: impl FnOnce() -> Answer) -> mx_return_t {
+    finish(name, None, guarded(body))
+}
+
+/// Runs the body of a call that needs the library.
+pub(crate) fn with_library(name: &str, body: impl FnOnce(&Arc<Library>) -> Answer) -> mx_return_t {
+    call(name, || body(&Library::get()?))
+}
+
+/// Runs the body of a call on an endpoint, whose own error handler hears of errors.
+pub(crate) fn with_endpoint(
+    name: &str,
+    handle: mx_endpoint_t,
+    body: impl FnOnce(&Ep) -> Answer,
+) -> mx_return_t {
+    let found = endpoint::find(handle);
+    let Some(ep) = found.as_ref() else {
+        return call(name, || {
+            Library::get()?;
+            Err(ReturnCode::BadEndpoint.into())
+        });
+    };
+    let answer = guarded(|| body(ep));
+    finish(name, Some(ep), answer)
+}
+
+fn guarded(body: impl FnOnce() -> Answer) -> Answer {
+    // What a panic may have left half done is behind locks that are taken again all the same (see `Shared::lock`).
+    catch_unwind(AssertUnwindSafe(body)).unwrap_or_else(|_| {
+        let why = "a bug in MyriXen; what it says above helps to find it";
+        Err(Fault::new(ReturnCode::Failure, why))
+    })
+}
+
+#[inline]
+fn finish(name: &str, ep: Option<&Arc<Ep>>, answer: Answer) -> mx_return_t {
+    match answer {
+        Ok(()) => ReturnCode::Success as mx_return_t,
+        Err(fault) => report(name, &fault, ep.and_then(|ep| ep.error_handler)),
+    }
+}
+
+/// Stores a result where the program wants it; null says that it does not.
+///
+/// # Safety
+/// `to` is null or points to a place for a `T`.
+pub(crate) unsafe fn put<T>(to: *mut T, value: T) {
+    if !to.is_null() {
+        // SAFETY: the caller's promise.
+        unsafe { to.write(value) };
+    }
+}
+
+/// The place for a result that a call is useless without.
+pub(crate) fn needed<T>(to: *mut T) -> Result<*mut T, Fault> {
+    match to.is_null() {
+        true => Err(Fault::new(
+            ReturnCode::BadParamVal,
+            "no place for the result",
+        )),
+        false => Ok(to),
+    }
+}

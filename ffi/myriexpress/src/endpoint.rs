@@ -1,0 +1,195 @@
+//! Open endpoints, and the handles by which C knows them and their requests.
+//!
+//! A handle is a number, never an address: one that is dead, or was never alive, is recognised without touching memory.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use arc_swap::{ArcSwapOption, Guard};
+use myrixen::{Endpoint, RequestId};
+
+use crate::codes::ReturnCode;
+use crate::edge::Fault;
+use crate::library::Library;
+use crate::types::{mx_endpoint_t, mx_error_handler_t, mx_request_t};
+
+/// Endpoints of one process at a time: an address names its endpoint in one byte.
+pub(crate) const MOST: usize = 255;
+
+static TABLE: [ArcSwapOption<Ep>; MOST] = [const { ArcSwapOption::const_empty() }; MOST];
+/// Held while a place in the table is looked for.
+static OPENING: Mutex<()> = Mutex::new(());
+/// Endpoints opened so far: tells a handle from an earlier one of the same place.
+static OPENED: AtomicU64 = AtomicU64::new(0);
+
+/// Mark of a handle, so that few numbers that are none look like one.
+const MARK: u64 = 0x9;
+
+/// An open endpoint.
+pub(crate) struct Ep {
+    pub(crate) handle: mx_endpoint_t,
+    /// Its place in the table, plus one.
+    pub(crate) place: u8,
+    pub(crate) endpoint: Endpoint,
+    /// The number of its board.
+    pub(crate) board: u32,
+    /// What others have to give when they connect.
+    pub(crate) key: u32,
+    pub(crate) library: Arc<Library>,
+    pub(crate) error_handler: mx_error_handler_t,
+    /// The bits of the match information that name a context.
+    pub(crate) context_mask: u64,
+    /// For sends and connects that begin from now on, in milliseconds; 0: none.
+    pub(crate) timeout_ms: AtomicU32,
+    /// The program's pointers, by the first word of an address.
+    pub(crate) contexts: Mutex<HashMap<u64, usize>>,
+    /// It is being closed: waits end.
+    pub(crate) closing: AtomicBool,
+    /// It has had a handler of unexpected messages, so that calls may come from inside one.
+    pub(crate) handled: AtomicBool,
+}
+
+/// What a new endpoint brings.
+pub(crate) struct New {
+    pub(crate) endpoint: Endpoint,
+    pub(crate) board: u32,
+    pub(crate) key: u32,
+    pub(crate) library: Arc<Library>,
+    pub(crate) error_handler: mx_error_handler_t,
+    pub(crate) context_mask: u64,
+}
+
+/// Finds an endpoint by its handle. What is given keeps it from being closed.
+#[inline]
+pub(crate) fn find(handle: mx_endpoint_t) -> Guard<Option<Arc<Ep>>> {
+    let place = (handle >> 4) & 0xff;
+    let Some(entry) = place.checked_sub(1).and_then(|place| TABLE.get(place)) else {
+        return Guard::from_inner(None);
+    };
+    let found = entry.load();
+    if found.as_ref().is_some_and(|ep| ep.handle == handle) {
+        found
+    } else {
+        Guard::from_inner(None)
+    }
+}
+
+/// Every open endpoint.
+pub(crate) fn all() -> impl Iterator<Item = Arc<Ep>> {
+    TABLE.iter().filter_map(ArcSwapOption::load_full)
+}
+
+pub(crate) fn any_open() -> bool {
+    all().next().is_some()
+}
+
+/// Gives an endpoint a handle.
+pub(crate) fn insert(new: New) -> Result<mx_endpoint_t, Fault> {
+    let _opening = OPENING.lock().unwrap_or_else(PoisonError::into_inner);
+    let free = (1..=u8::MAX)
+        .zip(&TABLE)
+        .find(|(_, entry)| entry.load().is_none());
+    let Some((place, entry)) = free else {
+        let why = format!("{MOST} endpoints are open in this process");
+        return Err(Fault::new(ReturnCode::NoResources, why));
+    };
+    let opened = OPENED.fetch_add(1, Ordering::Relaxed) + 1;
+    let word = (opened << 12) | (u64::from(place) << 4) | MARK;
+    let handle = usize::try_from(word).map_err(|_| Fault::from(ReturnCode::NoResources))?;
+    entry.store(Some(Arc::new(Ep {
+        handle,
+        place,
+        endpoint: new.endpoint,
+        board: new.board,
+        key: new.key,
+        library: new.library,
+        error_handler: new.error_handler,
+        context_mask: new.context_mask,
+        timeout_ms: AtomicU32::new(0),
+        contexts: Mutex::default(),
+        closing: AtomicBool::new(false),
+        handled: AtomicBool::new(false),
+    })));
+    Ok(handle)
+}
+
+/// How long a close looks away between looks at calls that have not returned yet.
+const PAUSE: Duration = Duration::from_micros(200);
+
+/// Takes an endpoint away from its handle, and closes it when the last call on it has returned. Blocking calls of other threads end.
+pub(crate) fn remove(handle: mx_endpoint_t) -> Result<(), Fault> {
+    let place = usize::from(find(handle).as_ref().ok_or(ReturnCode::BadEndpoint)?.place);
+    let mut taken = {
+        let _opening = OPENING.lock().unwrap_or_else(PoisonError::into_inner);
+        // Another thread may have closed it meanwhile.
+        find(handle).as_ref().ok_or(ReturnCode::BadEndpoint)?;
+        TABLE[place - 1].swap(None).ok_or(ReturnCode::BadEndpoint)?
+    };
+    taken.closing.store(true, Ordering::SeqCst);
+    taken.endpoint.resume();
+    loop {
+        taken = match Arc::try_unwrap(taken) {
+            Ok(ep) => {
+                drop(ep);
+                return Ok(());
+            }
+            Err(taken) => taken,
+        };
+        taken.endpoint.wakeup();
+        std::thread::sleep(PAUSE);
+    }
+}
+
+impl Ep {
+    /// The handle of a request. Other endpoints do not know it.
+    pub(crate) fn request_handle(&self, id: RequestId) -> mx_request_t {
+        // The lower half of a request's number is its place, far below 2^31: so a handle is never 0.
+        let word = id.to_u64() ^ self.salt();
+        usize::try_from(word).unwrap_or(0)
+    }
+
+    /// The request with this handle, if it is one of ours; whether it lives the endpoint knows.
+    pub(crate) fn request(&self, handle: mx_request_t) -> Result<RequestId, Fault> {
+        if handle == 0 {
+            return Err(ReturnCode::BadRequest.into());
+        }
+        Ok(RequestId::from_u64(handle as u64 ^ self.salt()))
+    }
+
+    fn salt(&self) -> u64 {
+        (self.handle as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1 << 31
+    }
+
+    pub(crate) fn is_closing(&self) -> bool {
+        self.closing.load(Ordering::SeqCst)
+    }
+
+    /// How long a call may wait: 0 is for ever. In the endpoint's own handler nothing can come, so nothing is waited for.
+    pub(crate) fn patience(&self, timeout_ms: u32) -> Option<Duration> {
+        if self.handled.load(Ordering::Relaxed) && in_handler_of(self.handle) {
+            return Some(Duration::ZERO);
+        }
+        (timeout_ms > 0).then(|| Duration::from_millis(timeout_ms.into()))
+    }
+}
+
+thread_local! {
+    /// The endpoints whose handlers run on this thread, the innermost last.
+    static HANDLING: RefCell<Vec<mx_endpoint_t>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Runs a handler of this endpoint.
+pub(crate) fn handling<T>(handle: mx_endpoint_t, handler: impl FnOnce() -> T) -> T {
+    HANDLING.with_borrow_mut(|handling| handling.push(handle));
+    let result = handler();
+    HANDLING.with_borrow_mut(Vec::pop);
+    result
+}
+
+/// Whether this thread is in a handler of this endpoint.
+pub(crate) fn in_handler_of(handle: mx_endpoint_t) -> bool {
+    HANDLING.with_borrow(|handling| handling.contains(&handle))
+}

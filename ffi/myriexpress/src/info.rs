@@ -1,0 +1,151 @@
+//! `mx_get_info`.
+
+use std::ffi::c_void;
+
+use crate::codes::ReturnCode;
+use crate::counters::{COUNTERS, values};
+use crate::edge::{Answer, Fault, call};
+use crate::endpoint;
+use crate::library::Library;
+use crate::types::{MAX_STR_LEN, mx_endpoint_t, mx_return_t};
+
+/// Sends up to this length are copied where they are posted.
+const PIO_SEND_MAX: u32 = 128;
+/// Sends up to this length are complete at once.
+const COPY_SEND_MAX: u32 = 32_768;
+/// Requests that can be pending: bounded by memory only.
+const NATIVE_REQUESTS: u32 = 1 << 20;
+/// `MX_NET_ETHER`.
+const NET_ETHER: u32 = 1;
+/// `MX_SPEED_10G`: the highest that MX knows.
+const SPEED_10G: u32 = 1;
+
+/// Tells what `key` names. `input` points to a board's number where one is needed. Texts and counters need room for all of it, numbers 4 bytes, addresses 8
+/// for each board and 8 more for the zero at their end.
+///
+/// # Safety
+/// `input` is null or points to `input_length` bytes, `output` is null or points to `output_length` bytes.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn mx_get_info(
+    ep: mx_endpoint_t,
+    key: u32,
+    input: *mut c_void,
+    input_length: u32,
+    output: *mut c_void,
+    output_length: u32,
+) -> mx_return_t {
+    let body = || {
+        let library = Library::get()?;
+        let found = endpoint::find(ep);
+        if ep != 0 && found.is_none() {
+            return Err(ReturnCode::BadEndpoint.into());
+        }
+        let default = found.as_ref().map(|ep| ep.board);
+        // SAFETY: the caller's promise.
+        let board = unsafe { board(input, input_length) }?;
+        let bytes = tell(&library, key, board.or(default))?;
+        if output.is_null() {
+            return Err(ReturnCode::BadInfoVal.into());
+        }
+        // SAFETY: the caller's promise.
+        unsafe { give(&bytes, output, output_length) }
+    };
+    call("mx_get_info", body)
+}
+
+/// The board that the program names.
+///
+/// # Safety
+/// `input` is null or points to `length` bytes.
+unsafe fn board(input: *const c_void, length: u32) -> Result<Option<u32>, Fault> {
+    if input.is_null() {
+        return Ok(None);
+    }
+    if (length as usize) < size_of::<u32>() {
+        return Err(ReturnCode::BadInfoLength.into());
+    }
+    // SAFETY: the caller's promise; programs may have it anywhere.
+    Ok(Some(unsafe { input.cast::<u32>().read_unaligned() }))
+}
+
+/// The bytes to be given.
+fn tell(library: &Library, key: u32, board: Option<u32>) -> Result<Vec<u8>, Fault> {
+    let number = |value: u32| Ok(value.to_ne_bytes().to_vec());
+    let boards = &library.boards;
+    let named = || {
+        let board = board.ok_or_else(|| Fault::new(ReturnCode::BadInfoVal, "no board is named"))?;
+        library.board(board)?;
+        Ok::<u32, Fault>(board)
+    };
+    match key {
+        1 => number(u32::try_from(boards.len()).unwrap_or(u32::MAX)),
+        2 => {
+            let ids = boards.iter().map(|board| board.board().nic.to_u64());
+            Ok(ids.chain([0]).flat_map(u64::to_ne_bytes).collect())
+        }
+        3 => {
+            let most = library.board(board.unwrap_or(0))?.board().max_endpoints;
+            number(most.into())
+        }
+        4 => number(NATIVE_REQUESTS),
+        5 => {
+            named()?;
+            number(u32::try_from(COUNTERS.len()).unwrap_or(u32::MAX))
+        }
+        6 => {
+            named()?;
+            Ok(COUNTERS.iter().flat_map(|(label, _)| text(label)).collect())
+        }
+        7 => Ok(values(named()?)
+            .into_iter()
+            .flat_map(u32::to_ne_bytes)
+            .collect()),
+        8 => named().map(|_| text("MyriXen")),
+        9 => named().map(|_| text(env!("CARGO_PKG_VERSION"))),
+        10 => {
+            let board = library.board(named()?)?.board();
+            Ok(text(&board.nic.to_string()))
+        }
+        11 => named().and_then(|_| number(1)),
+        12 => number(PIO_SEND_MAX),
+        13 => number(COPY_SEND_MAX),
+        14 => named().and_then(|_| number(0)),
+        15 => named().and_then(|_| number(NET_ETHER)),
+        16 => named().and_then(|_| number(SPEED_10G)),
+        other => Err(Fault::new(ReturnCode::BadInfoKey, other)),
+    }
+}
+
+/// A text in a field of its own.
+fn text(text: &str) -> Vec<u8> {
+    let mut field = text.as_bytes().to_vec();
+    field.resize(MAX_STR_LEN, 0);
+    field
+}
+
+/// Hands the bytes to the program.
+///
+/// # Safety
+/// `output` points to `length` bytes.
+unsafe fn give(bytes: &[u8], output: *mut c_void, length: u32) -> Answer {
+    let room = length as usize;
+    // Of one text as much as fits is given, with its end: programs have shorter fields than ours.
+    let is_text = bytes.len() == MAX_STR_LEN;
+    let used = bytes
+        .iter()
+        .rposition(|&byte| byte != 0)
+        .map_or(1, |last| last + 2);
+    let least = if is_text {
+        used.min(bytes.len())
+    } else {
+        bytes.len()
+    };
+    if room < least {
+        let why = format!("{least} bytes are needed, there are {room}");
+        return Err(Fault::new(ReturnCode::BadInfoLength, why));
+    }
+    let given = bytes.len().min(room);
+    // SAFETY: that many bytes fit, and are ours.
+    unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), output.cast(), given) };
+    Ok(())
+}

@@ -1,0 +1,154 @@
+//! C programs on the library: in one guest, between two guests of a host, across two hosts.
+
+mod common;
+
+use common::{Check, Site, compile, have};
+use myrixen_netlab::test;
+
+#[test]
+fn two_guests_say_hello() {
+    if !have(&["cc"]) {
+        return;
+    }
+    let work = tempfile::tempdir().expect("a folder");
+    let program = compile("hello", Check::Sanitizers, work.path());
+    let site = Site::alone();
+    let serve = site.run(site.guest("a1", &program, Check::None).args(&["serve"]));
+    let call = site
+        .guest("a2", &program, Check::None)
+        .args(&["call", "a1"]);
+    assert_eq!(site.run(call).succeed(), "hello to you\n");
+    serve.succeed();
+}
+
+#[test]
+fn two_hosts_say_hello() {
+    if !have(&["cc"]) {
+        return;
+    }
+    test(|lab| {
+        let work = tempfile::tempdir().expect("a folder");
+        let program = compile("hello", Check::Sanitizers, work.path());
+        let hosts = [
+            lab.host("a").expect("a host"),
+            lab.host("b").expect("a host"),
+        ];
+        let [a, b] = Site::cabled(lab, &hosts);
+        let serve = a.run(a.guest("a1", &program, Check::None).args(&["serve"]));
+        let call = b.guest("b1", &program, Check::None).args(&["call", "a1"]);
+        assert_eq!(b.run(call).succeed(), "hello to you\n");
+        serve.succeed();
+    });
+}
+
+/// Everything that one process can provoke, over a direct channel of its endpoints and through the back end.
+#[test]
+fn every_call_answers_as_it_should() {
+    if !have(&["cc"]) {
+        return;
+    }
+    let work = tempfile::tempdir().expect("a folder");
+    let program = compile("calls", Check::Sanitizers, work.path());
+    let site = Site::alone();
+    for (name, value) in [("MX_VERBOSE", "1"), ("MX_DISABLE_SHMEM", "1")] {
+        let guest = site.guest("a1", &program, Check::None).args(&["a1"]);
+        let text = site.run(guest.env(name, value)).succeed();
+        assert!(text.contains("all as they should be"), "{name}: {text}");
+    }
+}
+
+#[test]
+fn nothing_leaks_and_nothing_wild_is_read() {
+    if !have(&["cc", "valgrind"]) {
+        return;
+    }
+    let work = tempfile::tempdir().expect("a folder");
+    let program = compile("calls", Check::Valgrind, work.path());
+    let site = Site::alone();
+    let guest = site.guest("a1", &program, Check::Valgrind).args(&["a1"]);
+    site.run(guest).succeed();
+}
+
+/// Runs the two ends of `pair.c`, one of which dies in the end.
+fn pair(sites: [&Site<'_>; 2], program: &std::path::Path, settings: &[(&str, &str)], check: Check) {
+    let start = |at: usize, board: &str, role: &str, other: &str| {
+        let mut guest = sites[at].guest(board, program, check);
+        // Its partner's death is to be noticed soon where nobody tells of it.
+        guest = guest.env("MX_MAX_RETRIES", "10").args(&[role, other]);
+        for (name, value) in settings {
+            guest = guest.env(name, value);
+        }
+        sites[at].run(guest)
+    };
+    let a = start(0, "a1", "a", "b1");
+    let b = start(1, "b1", "b", "a1");
+    let text = a.succeed();
+    assert!(text.contains("all as it should be"), "{settings:?}: {text}");
+    b.succeed();
+}
+
+#[test]
+fn two_guests_of_a_host_exchange_messages_of_every_kind() {
+    if !have(&["cc"]) {
+        return;
+    }
+    let work = tempfile::tempdir().expect("a folder");
+    let program = compile("pair", Check::Sanitizers, work.path());
+    let site = Site::alone();
+    for settings in [
+        &[][..],
+        &[("MX_DISABLE_SHMEM", "1")],
+        &[("MX_ZOMBIE_SEND", "0")],
+        &[("MX_MONOTHREAD", "1")],
+    ] {
+        pair([&site, &site], &program, settings, Check::None);
+    }
+}
+
+#[test]
+fn two_hosts_exchange_messages_of_every_kind() {
+    if !have(&["cc"]) {
+        return;
+    }
+    test(|lab| {
+        let work = tempfile::tempdir().expect("a folder");
+        let program = compile("pair", Check::Sanitizers, work.path());
+        let hosts = [
+            lab.host("a").expect("a host"),
+            lab.host("b").expect("a host"),
+        ];
+        let [a, b] = Site::cabled(lab, &hosts);
+        pair([&a, &b], &program, &[], Check::None);
+    });
+}
+
+#[test]
+fn an_exchange_between_guests_leaks_nothing() {
+    if !have(&["cc", "valgrind"]) {
+        return;
+    }
+    let work = tempfile::tempdir().expect("a folder");
+    let program = compile("pair", Check::Valgrind, work.path());
+    let site = Site::alone();
+    pair([&site, &site], &program, &[], Check::Valgrind);
+}
+
+/// `MYRIXEN_CHURN` is how many requests there are to be: 10,000,000 takes minutes.
+#[test]
+fn two_endpoints_that_come_and_go_leave_memory_as_it_was() {
+    if !have(&["cc"]) {
+        return;
+    }
+    let work = tempfile::tempdir().expect("a folder");
+    let program = compile("churn", Check::None, work.path());
+    let site = Site::alone();
+    let requests = std::env::var("MYRIXEN_CHURN").unwrap_or("200000".to_owned());
+    let many: u64 = requests.parse().expect("a number");
+    let churn = site.guest("a1", &program, Check::None);
+    let churn = churn.patience(std::time::Duration::from_secs(240 + many / 5000));
+    print!(
+        "{}",
+        site.run(churn.args(&["1000", "100000", &requests]))
+            .succeed()
+    );
+}
