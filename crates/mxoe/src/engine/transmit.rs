@@ -372,12 +372,13 @@ impl Endpoint {
                     length: slice.len,
                     fragment: outgoing.fragment,
                 };
-                if medium.fragment > 0 && u32::from(medium.fragment) >= medium.fragments(dialect) {
+                let mut range = medium.range(dialect);
+                if range.start >= medium.length && medium.fragment > 0 {
                     // Begun on a path of shorter frames, which is gone: what went out there is lost.
                     medium.fragment = 0;
                     outgoing.fragment = 0;
+                    range = medium.range(dialect);
                 }
-                let range = medium.range(dialect);
                 slice.offset = range.start;
                 slice.len = range.end.saturating_sub(range.start);
                 outgoing.fragment = outgoing.fragment.saturating_add(1);
