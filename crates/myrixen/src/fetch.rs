@@ -89,6 +89,8 @@ impl Promptness {
     pub(crate) fn is_worth_asking(&mut self) -> bool {
         let ask = self.left == 0;
         self.left = self.left.saturating_sub(1);
+        // It has not been silent since it was asked.
+        self.silent_since = None;
         ask
     }
 
