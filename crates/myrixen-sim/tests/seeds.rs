@@ -19,6 +19,13 @@ fn engines_keep_their_promises_on_bad_networks() {
     all(0..100);
 }
 
+/// Seeds that have found something.
+#[test]
+fn what_was_found_once_is_not_found_again() {
+    // A pull that had waited for a slot twice took the slot that it had just given back.
+    all([2540, 2645, 2684, 2731]);
+}
+
 #[test]
 fn a_seed_gives_the_same_run_every_time() {
     for seed in 0..10 {

@@ -461,26 +461,31 @@ impl Endpoint {
         {
             self.emit(Event::OfferFreed { offer: *offer });
         }
-        self.leave_slot(now, key, Stage::Waiting);
+        let freed = self.leave_slot(key, Stage::Waiting);
         let mut pull = self.pulls.remove(key)?;
         self.free_offer(pull.offer.take());
         self.slots.spare.push(std::mem::take(&mut pull.window));
+        if freed {
+            // Now that it cannot be taken for one that waits.
+            self.run_waiting(now);
+        }
         Some(pull)
     }
 
-    /// What the pull has asked for counts no more, and another one has its slot.
-    fn leave_slot(&mut self, now: Time, key: Key, stage: Stage) {
+    /// What the pull has asked for counts no more. True if it had a slot, which is free now.
+    fn leave_slot(&mut self, key: Key, stage: Stage) -> bool {
         self.stop_asking(key);
         let Some(pull) = self.pulls.peek_mut(key) else {
-            return;
+            return false;
         };
-        if let Stage::Running { slot, .. } = std::mem::replace(&mut pull.stage, stage) {
-            if let Some(place) = self.slots.slots.get_mut(usize::from(slot)) {
-                *place = Key::NIL;
-            }
-            self.slots.free.push(slot);
-            self.run_waiting(now);
+        let Stage::Running { slot, .. } = std::mem::replace(&mut pull.stage, stage) else {
+            return false;
+        };
+        if let Some(place) = self.slots.slots.get_mut(usize::from(slot)) {
+            *place = Key::NIL;
         }
+        self.slots.free.push(slot);
+        true
     }
 
     /// A slot is free.

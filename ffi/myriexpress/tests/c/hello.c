@@ -47,11 +47,11 @@ int main(int argc, char **argv) {
     ok = receive(ep, text, sizeof text, &status) && send_text(ep, status.source, answer);
   } else if (argc == 3) {
     mx_open_endpoint(MX_ANY_NIC, MX_ANY_ENDPOINT, KEY, NULL, 0, &ep);
-    /* A guest that has just started, or another host, may not be known yet. */
+    /* A guest that has just started, or another host, may not be known yet, and may not have opened its endpoint. */
     mx_set_error_handler(MX_ERRORS_RETURN);
     while (mx_hostname_to_nic_id(argv[2], &nic) == MX_HOST_NOT_FOUND) mx_progress(ep);
+    while (mx_connect(ep, nic, 1, KEY, MX_INFINITE, &peer) == MX_CONNECTION_FAILED) mx_progress(ep);
     mx_set_error_handler(MX_ERRORS_ARE_FATAL);
-    mx_connect(ep, nic, 1, KEY, MX_INFINITE, &peer);
     ok = send_text(ep, peer, question) && receive(ep, text, sizeof text, &status);
     printf("%s\n", text);
   } else {

@@ -54,7 +54,9 @@ impl Endpoint {
             Stage::Running { .. } => pull.offset_of(pull.window.base()),
             Stage::Fetching(_) | Stage::Waiting => 0,
         };
-        self.leave_slot(now, key, Stage::Fetching(offer));
+        if self.leave_slot(key, Stage::Fetching(offer)) {
+            self.run_waiting(now);
+        }
         Some(done)
     }
 }
