@@ -11,12 +11,8 @@
 /* Sends itself messages, one after the other. */
 static void exercise(mx_endpoint_t ep, uint32_t count, uint32_t length) {
   unsigned char *out = room(length), *in = room(length);
-  mx_endpoint_addr_t own;
-  uint32_t i, id;
-  uint64_t nic;
-  mx_get_endpoint_addr(ep, &own);
-  mx_decompose_endpoint_addr(own, &nic, &id);
-  mx_connect(ep, nic, id, TOOL_KEY, MX_INFINITE, &own);
+  mx_endpoint_addr_t own = reach_self(ep, TOOL_KEY);
+  uint32_t i;
   for (i = 0; i < count; i++) {
     mx_request_t receive = post_receive(ep, i, in, length);
     mx_request_t send = post_send(ep, own, i, out, length);

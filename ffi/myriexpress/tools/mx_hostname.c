@@ -11,10 +11,8 @@
 static int read_nic(const char *text, uint64_t *nic) {
   unsigned byte[6];
   int i, used = 0;
-  if (sscanf(text, "%2x:%2x:%2x:%2x:%2x:%2x%n", &byte[0], &byte[1], &byte[2], &byte[3], &byte[4], &byte[5], &used) != 6 ||
-      text[used] != '\0') {
-    return 0;
-  }
+  int bytes = sscanf(text, "%2x:%2x:%2x:%2x:%2x:%2x%n", byte, byte + 1, byte + 2, byte + 3, byte + 4, byte + 5, &used);
+  if (bytes != 6 || text[used] != '\0') return 0;
   for (*nic = 0, i = 0; i < 6; i++) *nic = *nic << 8 | byte[i];
   return 1;
 }

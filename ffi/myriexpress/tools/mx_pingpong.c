@@ -25,7 +25,8 @@ struct order {
   uint32_t length, count;
 };
 
-static struct options options = {MX_ANY_NIC, 0, 0, TOOL_KEY, 1000, 10, {0, 1 << 20, 0, 2.0}, NULL, 0, 0};
+static struct options options = {
+    .board = MX_ANY_NIC, .key = TOOL_KEY, .count = 1000, .warmup = 10, .lengths = {0, 1 << 20, 0, 2.0}};
 static mx_endpoint_t ep;
 
 static void read_options(int argc, char **argv) {
@@ -48,6 +49,7 @@ static void read_options(int argc, char **argv) {
   }
   if (optind != argc) wrong("there are options only");
   if (options.count == 0) wrong("-N: at least one round");
+  if (options.count > 0xffffffffU - options.warmup) wrong("-N and -W: too many rounds");
 }
 
 static void put(mx_endpoint_addr_t to, uint64_t info, void *at, uint32_t length) {

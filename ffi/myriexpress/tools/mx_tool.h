@@ -89,6 +89,17 @@ static inline mx_endpoint_addr_t reach(mx_endpoint_t ep, const char *host, uint3
   return to;
 }
 
+/* The endpoint itself, as one that can be sent to. */
+static inline mx_endpoint_addr_t reach_self(mx_endpoint_t ep, uint32_t key) {
+  mx_endpoint_addr_t own;
+  uint32_t id;
+  uint64_t nic;
+  mx_get_endpoint_addr(ep, &own);
+  mx_decompose_endpoint_addr(own, &nic, &id);
+  mx_connect(ep, nic, id, key, MX_INFINITE, &own);
+  return own;
+}
+
 /* The end of a request, whatever it is. */
 static inline mx_status_t end_of(mx_endpoint_t ep, mx_request_t *request, int blocking) {
   mx_status_t status;
