@@ -2,7 +2,48 @@
 
 mod common;
 
-use common::{Check, Site, compile_in, have};
+use std::path::Path;
+use std::process::{Command, Output};
+
+use myrixen_netlab::test;
+
+use common::{Check, Site, compile_in, folder, have, library};
+
+const TOOLS: [&str; 7] = [
+    "mx_counters",
+    "mx_endpoint_info",
+    "mx_hostname",
+    "mx_info",
+    "mx_msg_loop",
+    "mx_pingpong",
+    "mx_stream",
+];
+
+/// Runs a tool where no back end is.
+fn without_back_end(program: &Path, args: &[&str]) -> Output {
+    let mut command = Command::new(program);
+    command.env("LD_LIBRARY_PATH", library()).args(args);
+    command.env("MYRIXEN_SOCKET", "/nonexistent/guests");
+    command.output().expect("it was compiled")
+}
+
+/// The numbers of a table's rows, below its title.
+fn table(text: &str, title: &str) -> Vec<Vec<f64>> {
+    let mut lines = text.lines();
+    let first = lines.next().map(str::trim_start);
+    assert!(first.is_some_and(|line| line.starts_with(title)), "{text}");
+    let number = |word: &str| word.parse().unwrap_or_else(|_| panic!("{word}: {text}"));
+    let row = |line: &str| line.split_whitespace().map(number).collect();
+    lines.map(row).collect()
+}
+
+/// The value after `label:` in what a tool has printed.
+fn value<'a>(text: &'a str, label: &str) -> Option<&'a str> {
+    text.lines().find_map(|line| {
+        let (found, value) = line.split_once(':')?;
+        (found.trim() == label).then(|| value.trim())
+    })
+}
 
 #[test]
 fn mx_pingpong_prints_a_line_for_each_size_and_verifies_what_comes_back() {
@@ -35,4 +76,346 @@ fn mx_pingpong_prints_a_line_for_each_size_and_verifies_what_comes_back() {
         assert!(measured.iter().all(|(_, latency)| *latency > 0.0), "{text}");
         answers.succeed();
     }
+}
+
+#[test]
+fn every_tool_says_what_is_wrong_with_its_command_line() {
+    if !have(&["cc"]) {
+        return;
+    }
+    let work = tempfile::tempdir().expect("a folder");
+    for tool in TOOLS {
+        let program = compile_in("tools", tool, Check::Sanitizers, work.path());
+        let usage = format!("usage: {tool}");
+        for (args, complaint) in [
+            (&["-Z"][..], "invalid option"),
+            (&["-b"], "requires an argument"),
+            (&["-b", "x"], "-b: 'x' is not a number"),
+            (&["-b", "-1"], "-b: '-1' is not a number"),
+            (&["-b", "4294967296"], "-b: '4294967296' is not a number"),
+        ] {
+            let ended = without_back_end(&program, args);
+            let text = String::from_utf8_lossy(&ended.stderr);
+            assert_eq!(ended.status.code(), Some(2), "{tool} {args:?}: {text}");
+            assert!(text.contains(complaint), "{tool} {args:?}: {text}");
+            assert!(text.contains(&usage), "{tool} {args:?}: {text}");
+        }
+        let help = without_back_end(&program, &["-h"]);
+        assert!(help.status.success(), "{tool}");
+        assert!(help.stdout.starts_with(usage.as_bytes()), "{tool}");
+        let alone = without_back_end(&program, &[]);
+        let text = String::from_utf8_lossy(&alone.stderr);
+        assert_eq!(alone.status.code(), Some(1), "{tool}: {text}");
+        assert!(text.starts_with("MX: mx_init: "), "{tool}: {text}");
+    }
+}
+
+#[test]
+fn every_tool_has_a_man_page_that_has_its_options() {
+    if !have(&["cc", "groff"]) {
+        return;
+    }
+    let work = tempfile::tempdir().expect("a folder");
+    for tool in TOOLS {
+        let page = folder().join("man").join(format!("{tool}.1"));
+        let checked = Command::new("groff")
+            .args(["-man", "-Tutf8", "-ww", "-z"])
+            .arg(&page)
+            .output();
+        let complaints = checked.expect("it is there").stderr;
+        assert!(
+            complaints.is_empty(),
+            "{}",
+            String::from_utf8_lossy(&complaints)
+        );
+        let page = std::fs::read_to_string(page).expect("it was formatted");
+        let program = compile_in("tools", tool, Check::Sanitizers, work.path());
+        let help = without_back_end(&program, &["-h"]).stdout;
+        let help = String::from_utf8_lossy(&help).into_owned();
+        let mut options: Vec<char> = help
+            .match_indices('-')
+            .filter(|(at, _)| help[..*at].ends_with([' ', '[']))
+            .filter_map(|(at, _)| help[at + 1..].chars().next())
+            .collect();
+        options.push('h');
+        for option in options {
+            let entry = |line: &str| line.contains(&format!(r"\-{option}"));
+            let described = page.split(".SH OPTIONS").nth(1).expect("a section");
+            assert!(described.lines().any(entry), "{tool} -{option}");
+        }
+    }
+}
+
+#[test]
+fn mx_info_shows_each_board_and_mx_hostname_its_name() {
+    if !have(&["cc"]) {
+        return;
+    }
+    let work = tempfile::tempdir().expect("a folder");
+    let compile = |tool| compile_in("tools", tool, Check::Sanitizers, work.path());
+    let (info, hostname) = (compile("mx_info"), compile("mx_hostname"));
+    let site = Site::alone();
+    let run = |board: &str, program: &Path, args: &[&str]| {
+        site.run(site.guest(board, program, Check::None).args(args))
+    };
+    let text = run("a1,a2", &info, &[]).succeed();
+    let version = format!("{} (MyriXen)", env!("CARGO_PKG_VERSION"));
+    assert_eq!(value(&text, "MX Version"), Some(version.as_str()), "{text}");
+    assert_eq!(value(&text, "MX API"), Some("0x301"), "{text}");
+    assert!(text.contains("\n2 boards\n"), "{text}");
+    let (first, second) = text.split_once("Board #1:").expect("two boards");
+    assert_eq!(value(first, "Hostname"), Some("a1:0"), "{text}");
+    assert_eq!(value(second, "Hostname"), Some("a2:0"), "{text}");
+    let mapper = |text| value(text, "Mapper").map(str::to_owned);
+    assert_eq!(mapper(first), mapper(second), "{text}");
+    // Both, as each of them knows.
+    assert_eq!(value(second, "Mapped hosts"), Some("2"), "{text}");
+
+    let only = run("a1,a2", &info, &["-b", "1"]).succeed();
+    assert!(only.contains("a2:0") && !only.contains("a1:0"), "{only}");
+    let text = run("a1", &info, &["-b", "1"]).end_with(1);
+    assert!(text.contains("there is no such board"), "{text}");
+
+    assert_eq!(run("a1", &hostname, &[]).succeed(), "a1:0\n");
+    let second = run("a1,a2", &hostname, &["-b", "1"]).succeed();
+    assert_eq!(second, "a2:0\n");
+    // Another guest's, by its name and by its address.
+    let pingpong = compile("mx_pingpong");
+    let _there = run("b1", &pingpong, &[]);
+    site.wait_for_board("b1");
+    let by_name = run("a1", &hostname, &["b1"]).succeed();
+    let (nic, name) = by_name.trim().split_once(' ').expect("two words");
+    assert_eq!((nic.len(), name), (17, "b1:0"));
+    assert_eq!(run("a1", &hostname, &[nic]).succeed(), by_name);
+    let text = run("a1", &hostname, &["nobody", "b1"]).end_with(1);
+    assert!(
+        text.contains("mx_hostname: nobody: ") && text.contains(nic),
+        "{text}"
+    );
+}
+
+#[test]
+fn mx_counters_shows_what_its_own_endpoint_has_counted() {
+    if !have(&["cc"]) {
+        return;
+    }
+    let work = tempfile::tempdir().expect("a folder");
+    let program = compile_in("tools", "mx_counters", Check::Sanitizers, work.path());
+    let site = Site::alone();
+    let guest = || site.guest("a1", &program, Check::None);
+    let sent = guest().args(&["-N", "5", "-l", "100000"]);
+    let text = site.run(sent).succeed();
+    assert!(text.starts_with("Board #0, a1:0: "), "{text}");
+    for (label, expected) in [
+        ("Messages sent", "5"),
+        ("Messages received", "5"),
+        ("Bytes sent", "500000"),
+        ("Bytes received", "500000"),
+        ("Partners lost", "0"),
+    ] {
+        assert_eq!(value(&text, label), Some(expected), "{label}: {text}");
+    }
+    let quiet = guest().args(&["-N", "5", "-q"]);
+    let quiet = site.run(quiet).succeed();
+    assert_eq!(value(&quiet, "Messages sent"), Some("5"), "{quiet}");
+    assert_eq!(value(&quiet, "Partners lost"), None, "{quiet}");
+    let text = site.run(guest()).succeed();
+    assert_eq!(value(&text, "Messages sent"), Some("0"), "{text}");
+}
+
+#[test]
+fn mx_endpoint_info_shows_which_endpoints_are_open() {
+    if !have(&["cc"]) {
+        return;
+    }
+    let work = tempfile::tempdir().expect("a folder");
+    let compile = |tool| compile_in("tools", tool, Check::Sanitizers, work.path());
+    let (info, pingpong) = (compile("mx_endpoint_info"), compile("mx_pingpong"));
+    let site = Site::alone();
+    let answers = site.guest("a1", &pingpong, Check::None);
+    let answers = site.run(answers.args(&["-e", "3", "-w"]));
+    let open = |text: &str| -> Vec<(String, String)> {
+        let rows = text.lines().filter(|line| line.contains(" open"));
+        let words = rows.map(|row| row.split_whitespace().collect::<Vec<_>>());
+        let rows = words.filter(|words| words[0].parse::<u8>().is_ok());
+        rows.map(|words| (words[0].to_owned(), words[2].to_owned()))
+            .collect()
+    };
+    // Programs of one name share a board: the endpoint is opened some time after the board is there.
+    let text = loop {
+        let text = site.run(site.guest("a1", &info, Check::None)).succeed();
+        if text.contains("currently 1 regular") {
+            break text;
+        }
+        assert!(text.contains("currently 0 regular"), "{text}");
+    };
+    let other = ("3".to_owned(), "-".to_owned());
+    let rows = open(&text);
+    let own = rows.iter().filter(|row| row.1 == "mx_endpoint_info");
+    assert_eq!((rows.len(), own.count()), (2, 1), "{text}");
+    assert!(rows.contains(&other), "{text}");
+    // Another guest sees the same, but for the one that asked.
+    let from_afar = site.guest("b1", &info, Check::None).args(&["-d", "a1"]);
+    let text = site.run(from_afar).succeed();
+    assert_eq!(open(&text), [other], "{text}");
+    assert!(text.starts_with("Board a1:0:"), "{text}");
+    // The one that was asked is none the worse for it.
+    let asks = site.guest("b1", &pingpong, Check::None);
+    let asks = asks.args(&["-d", "a1", "-r", "3", "-E", "1000", "-N", "5", "-w"]);
+    site.run(asks).succeed();
+    answers.succeed();
+}
+
+#[test]
+fn mx_stream_prints_a_bandwidth_for_each_size_and_verifies_what_arrives() {
+    if !have(&["cc"]) {
+        return;
+    }
+    let work = tempfile::tempdir().expect("a folder");
+    let program = compile_in("tools", "mx_stream", Check::Sanitizers, work.path());
+    let site = Site::alone();
+    for (wait, shmem) in [(&[][..], "0"), (&["-w"], "0"), (&["-w"], "1")] {
+        let guest = |board| {
+            let guest = site.guest(board, &program, Check::None).args(wait);
+            guest.env("MX_DISABLE_SHMEM", shmem)
+        };
+        let receives = site.run(guest("a1"));
+        let sends = guest("b1").args(&["-d", "a1", "-S", "0", "-E", "100000", "-M", "10"]);
+        let sends = sends.args(&["-N", "50", "-W", "3", "-P", "7", "-V"]);
+        let text = site.run(sends).succeed();
+        let rows = table(&text, "Length");
+        let lengths: Vec<f64> = rows.iter().map(|row| row[0]).collect();
+        assert_eq!(lengths, [0.0, 1.0, 10.0, 100.0, 1e3, 1e4, 1e5], "{text}");
+        assert_eq!(rows[0][1], 0.0, "{text}");
+        assert!(rows[1..].iter().all(|row| row[1] > 0.0), "{text}");
+        assert!(rows.iter().all(|row| row[2] > 0.0), "{text}");
+        assert_eq!(receives.succeed(), "");
+    }
+    // One length, more at once than messages; another endpoint and key.
+    let ends = ["-f", "7", "-w", "-e", "5"];
+    let receives = site.run(site.guest("a1", &program, Check::None).args(&ends));
+    let sends = site.guest("b1", &program, Check::None).args(&ends);
+    let sends = sends.args(&[
+        "-d", "a1", "-r", "5", "-l", "300", "-N", "3", "-W", "0", "-V",
+    ]);
+    let text = site.run(sends).succeed();
+    assert_eq!(table(&text, "Length").len(), 1, "{text}");
+    receives.succeed();
+}
+
+/// Tools of two guests; what each of them is given beside.
+fn round(program: &Path, sites: [&Site<'_>; 2], args: &[&str]) -> String {
+    let listens = sites[0]
+        .guest("a1", program, Check::None)
+        .args(&["-L", "-w"]);
+    let listens = sites[0].run(listens);
+    let sends = sites[1].guest("b1", program, Check::None);
+    let text = sites[1].run(sends.args(&["-d", "a1"]).args(args)).succeed();
+    assert_eq!(listens.succeed(), "");
+    text
+}
+
+#[test]
+fn mx_msg_loop_checks_what_comes_back() {
+    if !have(&["cc"]) {
+        return;
+    }
+    let work = tempfile::tempdir().expect("a folder");
+    let program = compile_in("tools", "mx_msg_loop", Check::Sanitizers, work.path());
+    let site = Site::alone();
+    let sizes = ["-S", "1", "-E", "100000", "-M", "10"];
+    let each = [1.0, 10.0, 100.0, 1e3, 1e4, 1e5].map(|length| vec![length, 20.0, 0.0]);
+    for more in [
+        &["-A", "9"][..],
+        &["-w", "-P", "6"],
+        &["-w", "-P", "6", "-s", "-A", "9"],
+        &["-w", "-P", "6", "-n"],
+    ] {
+        let args = [&sizes[..], &["-N", "20"], more].concat();
+        let alone = site.guest("a1", &program, Check::None).args(&args);
+        let alone = site.run(alone).succeed();
+        assert_eq!(table(&alone, "Length"), each, "{more:?}: {alone}");
+        let two = round(&program, [&site, &site], &args);
+        assert_eq!(table(&two, "Length"), each, "{more:?}: {two}");
+    }
+    let random = ["-R", "-N", "40", "-P", "8", "-w", "-v", "-E", "70000"];
+    let text = round(&program, [&site, &site], &random);
+    let good = text.lines().filter(|line| line.ends_with(" bytes: good"));
+    let lengths = good.map(|line| line.split_whitespace().nth(3).unwrap_or_default());
+    let lengths: std::collections::HashSet<&str> = lengths.collect();
+    assert!(lengths.len() > 30, "{text}");
+    assert!(
+        text.ends_with("     70000         40          0\n"),
+        "{text}"
+    );
+}
+
+#[test]
+fn the_tools_work_between_hosts() {
+    if !have(&["cc"]) {
+        return;
+    }
+    test(|lab| {
+        let work = tempfile::tempdir().expect("a folder");
+        let compile = |tool| compile_in("tools", tool, Check::Sanitizers, work.path());
+        let hosts = [
+            lab.host("a").expect("a host"),
+            lab.host("b").expect("a host"),
+        ];
+        let [a, b] = Site::cabled(lab, &hosts);
+        let args = ["-w", "-R", "-N", "30", "-P", "5", "-E", "70000"];
+        let text = round(&compile("mx_msg_loop"), [&a, &b], &args);
+        let rows = table(&text, "Length");
+        assert_eq!(rows, [[70_000.0, 30.0, 0.0]], "{text}");
+        let stream = compile("mx_stream");
+        let receives = a.run(a.guest("a1", &stream, Check::None).args(&["-w"]));
+        // It is asked for its endpoints before anybody sends.
+        let info = compile("mx_endpoint_info");
+        loop {
+            let guest = b.guest("b2", &info, Check::None).args(&["-d", "a1"]);
+            let text = b.run(guest).succeed();
+            if text.contains("currently 1 regular") {
+                break;
+            }
+            assert!(text.contains("currently 0 regular"), "{text}");
+        }
+        let sends = b
+            .guest("b1", &stream, Check::None)
+            .args(&["-d", "a1", "-w"]);
+        let text = b.run(sends.args(&["-N", "20", "-M", "32", "-V"])).succeed();
+        assert_eq!(table(&text, "Length").len(), 5, "{text}");
+        receives.succeed();
+    });
+}
+
+#[test]
+fn options_that_make_no_sense_are_told_so() {
+    if !have(&["cc"]) {
+        return;
+    }
+    let work = tempfile::tempdir().expect("a folder");
+    let long = "x".repeat(100);
+    for (tool, args, complaint) in [
+        ("mx_stream", &["-N", "0"][..], "-N: at least one message"),
+        ("mx_stream", &["-P", "5000"], "-P: from 1 to 4096"),
+        ("mx_stream", &["-M", "nan"], "-M: the factor"),
+        ("mx_pingpong", &["-M", "1"], "-M: the factor"),
+        ("mx_pingpong", &["surplus"], "options only"),
+        ("mx_msg_loop", &["-L", "-d", "a"], "-L sends back"),
+        ("mx_msg_loop", &["-S", "2", "-E", "1"], "-E: less than -S"),
+        ("mx_msg_loop", &["-A", "0"], "-A: from 1 to 4096"),
+        ("mx_endpoint_info", &["-t", "0"], "-t: at least"),
+        ("mx_hostname", &["-b", "0", "a"], "own boards"),
+    ] {
+        let program = compile_in("tools", tool, Check::Sanitizers, work.path());
+        let ended = without_back_end(&program, args);
+        let text = String::from_utf8_lossy(&ended.stderr);
+        assert_eq!(ended.status.code(), Some(2), "{tool} {args:?}: {text}");
+        assert!(text.contains(complaint), "{tool} {args:?}: {text}");
+    }
+    let program = compile_in("tools", "mx_stream", Check::Sanitizers, work.path());
+    let site = Site::alone();
+    let guest = site.guest("a1", &program, Check::None).args(&["-d", &long]);
+    let text = site.run(guest).end_with(2);
+    assert!(text.contains("at most 79 bytes"), "{text}");
 }

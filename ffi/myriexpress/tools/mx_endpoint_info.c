@@ -1,0 +1,84 @@
+/*
+ * mx_endpoint_info - which endpoints of a board are open.
+ *
+ * The interface has no list of them. So each number is asked to connect, with a key that hardly anybody uses: an open
+ * endpoint refuses the key, a closed one the number. Whose it is nobody tells.
+ */
+#define TOOL "mx_endpoint_info"
+#define USAGE "usage: mx_endpoint_info [-b BOARD] [-d HOST] [-t MILLISECONDS]\n"
+#include "mx_extensions.h"
+#include "mx_tool.h"
+
+/* Numbers of endpoints: they have a byte. */
+enum { NUMBERS = 256 };
+/* Not one that programs use, so that they are not connected to in earnest. */
+enum { PROBE_KEY = 0x6d9e1f3b };
+
+/* What is known of one number after it was asked. */
+static const char *meaning(mx_status_code_t code) {
+  switch (code) {
+    case MX_STATUS_SUCCESS:
+    case MX_STATUS_BAD_KEY: return "open";
+    case MX_STATUS_TIMEOUT: return "does not answer";
+    case MX_STATUS_ENDPOINT_CLOSED:
+    case MX_STATUS_BAD_ENDPOINT: return NULL;
+    default: return mx_strstatus(code);
+  }
+}
+
+/* Asks all numbers at once and prints what they say; gives how many are open. */
+static uint32_t ask(mx_endpoint_t ep, uint64_t nic, uint64_t own_nic, uint32_t own) {
+  mx_request_t requests[NUMBERS];
+  uint32_t i, open = 0;
+  for (i = 0; i < NUMBERS; i++) mx_iconnect(ep, nic, i, PROBE_KEY, i, NULL, &requests[i]);
+  for (i = 0; i < NUMBERS; i++) {
+    const char *state = meaning(end_of(ep, &requests[i], 1).code);
+    if (nic == own_nic && i == own) {
+      printf("%-10u %-12ld %-20s %s\n", i, (long)getpid(), TOOL, "open, to ask the others");
+    } else if (state != NULL) {
+      printf("%-10u %-12s %-20s %s\n", i, "-", "-", state);
+      open += strcmp(state, "open") == 0;
+    }
+  }
+  return open;
+}
+
+int main(int argc, char **argv) {
+  uint32_t board = 0, timeout = 2000, own, most = 0, open;
+  const char *host = NULL;
+  char name[MX_MAX_HOSTNAME_LEN];
+  uint64_t nic, own_nic;
+  mx_endpoint_t ep;
+  mx_endpoint_addr_t addr;
+  int option;
+  while ((option = getopt(argc, argv, "b:d:t:h")) != -1) {
+    switch (option) {
+      case 'b': board = number(option, optarg); break;
+      case 'd': host = optarg; break;
+      case 't': timeout = number(option, optarg); break;
+      case 'h': help(); break;
+      default: usage();
+    }
+  }
+  if (optind != argc) wrong("there are options only");
+  if (timeout == 0) wrong("-t: at least a millisecond");
+  mx_init();
+  mx_open_endpoint(board, MX_ANY_ENDPOINT, PROBE_KEY, NULL, 0, &ep);
+  mx_get_endpoint_addr(ep, &addr);
+  mx_decompose_endpoint_addr(addr, &own_nic, &own);
+  nic = host == NULL ? own_nic : find_host(host);
+  mx_set_request_timeout(ep, NULL, timeout);
+  mx_nic_id_to_hostname(nic, name);
+  printf("Board %s:\n", name);
+  printf("%-10s %-12s %-20s %s\n", "Endpoint", "PID", "Command", "Info");
+  open = ask(ep, nic, own_nic, own);
+  printf("There are currently %u regular endpoints open", open);
+  if (nic == own_nic) {
+    mx_get_info(NULL, MX_MAX_NATIVE_ENDPOINTS, &board, sizeof board, &most, sizeof most);
+    printf(", of %u at most", most);
+  }
+  printf("\n");
+  mx_close_endpoint(ep);
+  mx_finalize();
+  return 0;
+}

@@ -1,0 +1,234 @@
+/*
+ * mx_msg_loop - messages that go round, every byte of them checked.
+ *
+ * It sends to its own endpoint or, with -d HOST, to an mx_msg_loop -L there, which sends everything back.
+ */
+#define TOOL "mx_msg_loop"
+#define USAGE \
+  "usage: mx_msg_loop [-d HOST [-r REMOTE]] [-S FIRST] [-E LAST] [-M FACTOR | -I STEP | -R] [-N MESSAGES]\n" \
+  "                   [-P AT-ONCE] [-A OFFSETS] [-s] [-n] [-k] [-v] [-b BOARD] [-e LOCAL] [-f KEY] [-w]\n" \
+  "       mx_msg_loop -L [-n] [-b BOARD] [-e LOCAL] [-f KEY] [-w]           sends back what comes\n"
+#include <stddef.h>
+
+#include "mx_tool.h"
+
+/* Of what comes back from another, this bit of the match information is set. */
+static const uint64_t BACK = (uint64_t)1 << 63;
+/* Ends the one that sends back. */
+static const uint64_t END = ~(uint64_t)0;
+/* Bytes before and after a receive's memory that have to stay as they are; what they are. */
+enum { GUARD = 64, GUARD_BYTE = 0x5a };
+/* The most messages at once, and the most offsets. */
+enum { MOST_AT_ONCE = 4096, MOST_OFFSETS = 4096 };
+
+struct options {
+  uint32_t board, local, remote, key, count, at_once, offsets;
+  struct lengths lengths;
+  const char *host;
+  int random, synchronous, network, keep_going, verbose, blocking, listen;
+};
+
+/* A message on its way. */
+struct slot {
+  unsigned char *out, *in; /* as allocated */
+  mx_request_t send, receive;
+  uint32_t length, seed;
+};
+
+static struct options options = {
+    .board = MX_ANY_NIC, .key = TOOL_KEY, .count = 100, .at_once = 1, .offsets = 1, .lengths = {0, 100000, 0, 2.0}};
+static mx_endpoint_t ep;
+static uint32_t bad;
+
+static void check_options(void) {
+  if (options.count == 0) wrong("-N: at least one message");
+  if (options.at_once == 0 || options.at_once > MOST_AT_ONCE) wrong("-P: from 1 to 4096 messages");
+  if (options.offsets == 0 || options.offsets > MOST_OFFSETS) wrong("-A: from 1 to 4096 offsets");
+  if (options.lengths.last < options.lengths.first) wrong("-E: less than -S");
+  if (options.listen && options.host != NULL) wrong("-L sends back, -d sends: one of them");
+}
+
+static void read_options(int argc, char **argv) {
+  int option;
+  while ((option = getopt(argc, argv, "b:d:e:f:r:S:E:I:M:N:P:A:RLsnkvwh")) != -1) {
+    if (read_lengths(&options.lengths, option, optarg)) continue;
+    switch (option) {
+      case 'b': options.board = number(option, optarg); break;
+      case 'd': options.host = optarg; break;
+      case 'e': options.local = number(option, optarg); break;
+      case 'f': options.key = number(option, optarg); break;
+      case 'r': options.remote = number(option, optarg); break;
+      case 'N': options.count = number(option, optarg); break;
+      case 'P': options.at_once = number(option, optarg); break;
+      case 'A': options.offsets = number(option, optarg); break;
+      case 'R': options.random = 1; break;
+      case 'L': options.listen = 1; break;
+      case 's': options.synchronous = 1; break;
+      case 'n': options.network = 1; break;
+      case 'k': options.keep_going = 1; break;
+      case 'v': options.verbose = 1; break;
+      case 'w': options.blocking = 1; break;
+      case 'h': help(); break;
+      default: usage();
+    }
+  }
+  if (optind != argc) wrong("there are options only");
+  check_options();
+}
+
+/* Sends everything back, until it is told to end. */
+static void send_back(void) {
+  for (;;) {
+    mx_status_t status;
+    mx_request_t request;
+    unsigned char *at;
+    uint32_t result = 0, length;
+    while (!result) {
+      if (options.blocking) {
+        mx_probe(ep, MX_INFINITE, 0, 0, &status, &result);
+      } else {
+        mx_iprobe(ep, 0, 0, &status, &result);
+      }
+    }
+    length = status.msg_length;
+    at = room(length);
+    request = post_receive(ep, status.match_info, at, length);
+    status = finish(ep, &request, options.blocking);
+    if (status.match_info != END) {
+      request = post_send(ep, status.source, status.match_info | BACK, at, status.xfer_length);
+      finish(ep, &request, options.blocking);
+    }
+    free(at);
+    if (status.match_info == END) return;
+  }
+}
+
+/* Where a message begins in its memory: behind the guard, at one offset after the other. */
+static unsigned char *out_of(const struct slot *slot) { return slot->out + GUARD + slot->seed % options.offsets; }
+static unsigned char *in_of(const struct slot *slot) { return slot->in + GUARD + slot->seed / 3 % options.offsets; }
+
+static void report(const struct slot *slot, const char *what, const char *more) {
+  fprintf(stderr, TOOL ": message %u of %u bytes: %s%s\n", slot->seed, slot->length, what, more);
+  bad++;
+}
+
+/* What has become of a message that has come back. */
+static void check(const struct slot *slot, mx_status_t sent, mx_status_t got, uint64_t info) {
+  const unsigned char *in = in_of(slot);
+  uint32_t i, at;
+  if (sent.code != MX_STATUS_SUCCESS) {
+    report(slot, "the send failed: ", mx_strstatus(sent.code));
+  } else if (got.code != MX_STATUS_SUCCESS) {
+    report(slot, "the receive failed: ", mx_strstatus(got.code));
+  } else if (got.match_info != info || got.msg_length != slot->length || got.xfer_length != slot->length) {
+    report(slot, "another message came", "");
+  } else if ((at = first_wrong(in, slot->length, slot->seed)) < slot->length) {
+    char text[64];
+    snprintf(text, sizeof text, "byte %u is 0x%02x", at, in[at]);
+    report(slot, "it came changed: ", text);
+  } else if (first_wrong(out_of(slot), slot->length, slot->seed) < slot->length) {
+    report(slot, "its memory was changed while it was sent", "");
+  } else {
+    for (i = 1; i <= GUARD; i++) {
+      if (in[-(ptrdiff_t)i] != GUARD_BYTE || in[(size_t)slot->length + i - 1] != GUARD_BYTE) {
+        report(slot, "memory beside the receive's was written", "");
+        return;
+      }
+    }
+    if (options.verbose) printf("message %u of %u bytes: good\n", slot->seed, slot->length);
+  }
+}
+
+static void start(struct slot *slot, mx_endpoint_addr_t to, uint64_t info, uint64_t back) {
+  mx_segment_t one;
+  memset(slot->in, GUARD_BYTE, (size_t)slot->length + 2 * GUARD + options.offsets);
+  fill(out_of(slot), slot->length, slot->seed);
+  slot->receive = post_receive(ep, back, in_of(slot), slot->length);
+  one.segment_ptr = out_of(slot);
+  one.segment_length = slot->length;
+  if (options.synchronous) {
+    mx_issend(ep, &one, 1, to, info, NULL, &slot->send);
+  } else {
+    mx_isend(ep, &one, 1, to, info, NULL, &slot->send);
+  }
+}
+
+/* Numbers that look random, and are the same in each run. */
+static uint32_t next_random(void) {
+  static uint32_t state = 2463534242U;
+  state ^= state << 13;
+  state ^= state >> 17;
+  state ^= state << 5;
+  return state;
+}
+
+/* Sends -N messages of up to `length` bytes, -P at once. */
+static void round_of(struct slot *slots, mx_endpoint_addr_t to, uint32_t length) {
+  static uint32_t seed;
+  const uint64_t back = options.host != NULL ? BACK : 0;
+  uint32_t done = 0;
+  while (done < options.count && (bad == 0 || options.keep_going)) {
+    uint32_t now = options.count - done < options.at_once ? options.count - done : options.at_once, i;
+    for (i = 0; i < now; i++) {
+      slots[i].seed = seed++;
+      slots[i].length = length;
+      if (options.random) {
+        uint64_t lengths = (uint64_t)length - options.lengths.first + 1;
+        slots[i].length = options.lengths.first + (uint32_t)(next_random() % lengths);
+      }
+      start(&slots[i], to, slots[i].seed, slots[i].seed | back);
+    }
+    for (i = 0; i < now; i++) {
+      mx_status_t sent = end_of(ep, &slots[i].send, options.blocking);
+      mx_status_t got = end_of(ep, &slots[i].receive, options.blocking);
+      check(&slots[i], sent, got, slots[i].seed | back);
+    }
+    done += now;
+  }
+  printf("%10u %10u %10u\n", length, done, bad);
+  fflush(stdout);
+}
+
+static void loop(void) {
+  mx_endpoint_addr_t to =
+      options.host != NULL ? reach(ep, options.host, options.remote, options.key) : reach_self(ep, options.key);
+  struct slot *slots = calloc(options.at_once, sizeof *slots);
+  size_t most = (size_t)options.lengths.last + 2 * GUARD + options.offsets;
+  uint32_t length = options.random ? options.lengths.last : options.lengths.first, i;
+  if (slots == NULL) fail("no memory");
+  for (i = 0; i < options.at_once; i++) {
+    slots[i].out = room(most);
+    slots[i].in = room(most);
+  }
+  printf("%10s %10s %10s\n", "Length", "Messages", "Bad");
+  do {
+    round_of(slots, to, length);
+  } while ((bad == 0 || options.keep_going) && next_length(&options.lengths, &length));
+  if (options.host != NULL) {
+    mx_request_t end = post_send(ep, to, END, NULL, 0);
+    finish(ep, &end, options.blocking);
+  }
+  for (i = 0; i < options.at_once; i++) {
+    free(slots[i].out);
+    free(slots[i].in);
+  }
+  free(slots);
+}
+
+int main(int argc, char **argv) {
+  uint32_t own;
+  read_options(argc, argv);
+  /* The library reads it when it is initialized. */
+  if (options.network) setenv("MX_DISABLE_SHMEM", "1", 1);
+  mx_init();
+  own = !options.listen && options.local == 0 ? MX_ANY_ENDPOINT : options.local;
+  mx_open_endpoint(options.board, own, options.key, NULL, 0, &ep);
+  if (options.listen) {
+    send_back();
+  } else {
+    loop();
+  }
+  mx_close_endpoint(ep);
+  mx_finalize();
+  return bad > 0 ? 1 : 0;
+}

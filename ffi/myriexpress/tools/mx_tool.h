@@ -1,0 +1,203 @@
+/*
+ * What the MX tools share. A program defines TOOL, its name, and USAGE, how it is called, before it includes this.
+ */
+#ifndef MX_TOOL_H
+#define MX_TOOL_H
+
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "myriexpress.h"
+
+/* The key of tools that talk to each other, unless -f says another. */
+enum { TOOL_KEY = 0x12345 };
+/* How often, and after how many microseconds, a partner is looked for that may have been started a moment ago only. */
+enum { TOOL_TRIES = 500, TOOL_PAUSE_US = 10000 };
+
+static inline void fail(const char *what) {
+  fprintf(stderr, TOOL ": %s\n", what);
+  exit(1);
+}
+
+/* The call was wrong: says how it is right, and ends with 2. */
+static inline void usage(void) {
+  fputs(USAGE, stderr);
+  exit(2);
+}
+
+/* -h */
+static inline void help(void) {
+  fputs(USAGE, stdout);
+  exit(0);
+}
+
+/* The value of an option: decimal, 0x or 0, at most 2^32 - 1. */
+static inline uint32_t number(int option, const char *text) {
+  char *rest;
+  unsigned long value = strtoul(text, &rest, 0);
+  if (*text < '0' || *text > '9' || *rest != '\0' || value > 0xffffffffUL) {
+    fprintf(stderr, TOOL ": -%c: '%s' is not a number from 0 to 4294967295\n", option, text);
+    usage();
+  }
+  return (uint32_t)value;
+}
+
+/* Options that contradict each other, or values that make no sense. */
+static inline void wrong(const char *what) {
+  fprintf(stderr, TOOL ": %s\n", what);
+  usage();
+}
+
+/* A NIC id as people write it: six bytes in hexadecimal. */
+enum { NIC_TEXT = 18 };
+static inline const char *nic_text(uint64_t nic, char text[NIC_TEXT]) {
+  snprintf(text, NIC_TEXT, "%02x:%02x:%02x:%02x:%02x:%02x", (unsigned)(nic >> 40 & 0xff), (unsigned)(nic >> 32 & 0xff),
+           (unsigned)(nic >> 24 & 0xff), (unsigned)(nic >> 16 & 0xff), (unsigned)(nic >> 8 & 0xff),
+           (unsigned)(nic & 0xff));
+  return text;
+}
+
+/* The NIC id of a host. Waits a while for one that is not known yet; ends the program when it stays so. */
+static inline uint64_t find_host(const char *host) {
+  char name[MX_MAX_HOSTNAME_LEN];
+  uint64_t nic = 0;
+  int tries = 0;
+  if (strlen(host) >= sizeof name) wrong("the name of a host has at most 79 bytes");
+  strcpy(name, host);
+  mx_set_error_handler(MX_ERRORS_RETURN);
+  while (mx_hostname_to_nic_id(name, &nic) == MX_HOST_NOT_FOUND && tries++ < TOOL_TRIES) usleep(TOOL_PAUSE_US);
+  mx_set_error_handler(MX_ERRORS_ARE_FATAL);
+  mx_hostname_to_nic_id(name, &nic);
+  return nic;
+}
+
+/* An endpoint of a host. Waits a while for one that is not open yet, as above. */
+static inline mx_endpoint_addr_t reach(mx_endpoint_t ep, const char *host, uint32_t remote, uint32_t key) {
+  uint64_t nic = find_host(host);
+  mx_endpoint_addr_t to;
+  int tries = 0;
+  mx_set_error_handler(MX_ERRORS_RETURN);
+  while (mx_connect(ep, nic, remote, key, 1000, &to) == MX_CONNECTION_FAILED && tries++ < TOOL_TRIES) {
+    usleep(TOOL_PAUSE_US);
+  }
+  mx_set_error_handler(MX_ERRORS_ARE_FATAL);
+  mx_connect(ep, nic, remote, key, MX_INFINITE, &to);
+  return to;
+}
+
+/* The endpoint itself, as one that can be sent to. */
+static inline mx_endpoint_addr_t reach_self(mx_endpoint_t ep, uint32_t key) {
+  mx_endpoint_addr_t own;
+  uint32_t id;
+  uint64_t nic;
+  mx_get_endpoint_addr(ep, &own);
+  mx_decompose_endpoint_addr(own, &nic, &id);
+  mx_connect(ep, nic, id, key, MX_INFINITE, &own);
+  return own;
+}
+
+/* The end of a request, whatever it is. */
+static inline mx_status_t end_of(mx_endpoint_t ep, mx_request_t *request, int blocking) {
+  mx_status_t status;
+  uint32_t result = 0;
+  while (!result) {
+    if (blocking) {
+      mx_wait(ep, request, MX_INFINITE, &status, &result);
+    } else {
+      mx_test(ep, request, &status, &result);
+    }
+  }
+  return status;
+}
+
+/* The end of a request that has to succeed. */
+static inline mx_status_t finish(mx_endpoint_t ep, mx_request_t *request, int blocking) {
+  mx_status_t status = end_of(ep, request, blocking);
+  if (status.code != MX_STATUS_SUCCESS) fail(mx_strstatus(status.code));
+  return status;
+}
+
+static inline mx_request_t post_send(mx_endpoint_t ep, mx_endpoint_addr_t to, uint64_t info, void *at,
+                                     uint32_t length) {
+  mx_segment_t one;
+  mx_request_t request;
+  one.segment_ptr = at;
+  one.segment_length = length;
+  mx_isend(ep, &one, 1, to, info, NULL, &request);
+  return request;
+}
+
+static inline mx_request_t post_receive(mx_endpoint_t ep, uint64_t info, void *at, uint32_t length) {
+  mx_segment_t one;
+  mx_request_t request;
+  one.segment_ptr = at;
+  one.segment_length = length;
+  mx_irecv(ep, &one, 1, info, MX_MATCH_MASK_NONE, NULL, &request);
+  return request;
+}
+
+/* Memory that has been touched; never NULL. The caller frees it. */
+static inline unsigned char *room(size_t length) {
+  unsigned char *at = malloc(length + 1);
+  if (at == NULL) fail("no memory");
+  memset(at, 0x5a, length + 1);
+  return at;
+}
+
+/* The contents of message number `seed`: neighbouring messages, and neighbouring bytes of one, differ. */
+static inline void fill(unsigned char *at, uint32_t length, uint32_t seed) {
+  uint32_t i;
+  for (i = 0; i < length; i++) at[i] = (unsigned char)(seed * 31 + i * 7 + (i >> 8));
+}
+
+/* The first byte that is not as `fill` made it; `length` when there is none. */
+static inline uint32_t first_wrong(const unsigned char *at, uint32_t length, uint32_t seed) {
+  uint32_t i;
+  for (i = 0; i < length; i++) {
+    if (at[i] != (unsigned char)(seed * 31 + i * 7 + (i >> 8))) return i;
+  }
+  return length;
+}
+
+static inline double seconds(void) {
+  struct timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
+}
+
+/* Lengths from first to last: a step apart or, where that is 0, each a factor longer. */
+struct lengths {
+  uint32_t first, last, step;
+  double factor;
+};
+
+/* -S, -E, -I, -M: whether `option` was one of them. */
+static inline int read_lengths(struct lengths *lengths, int option, const char *text) {
+  char *rest;
+  switch (option) {
+    case 'S': lengths->first = number(option, text); return 1;
+    case 'E': lengths->last = number(option, text); return 1;
+    case 'I': lengths->step = number(option, text); return 1;
+    case 'M':
+      lengths->factor = strtod(text, &rest);
+      /* Written so that what is not a number fails too. */
+      if (rest == text || *rest != '\0' || !(lengths->factor > 1.0)) wrong("-M: the factor has to be more than 1");
+      return 1;
+    default: return 0;
+  }
+}
+
+/* Goes on to the next length; 0 after the last. */
+static inline int next_length(const struct lengths *lengths, uint32_t *length) {
+  double larger = lengths->step > 0 ? (double)*length + lengths->step : *length * lengths->factor;
+  if (larger < (double)*length + 1) larger = (double)*length + 1;
+  if (larger > (double)lengths->last) return 0;
+  *length = (uint32_t)larger;
+  return 1;
+}
+
+#endif
