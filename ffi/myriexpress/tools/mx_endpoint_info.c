@@ -72,7 +72,7 @@ int main(int argc, char **argv) {
   printf("Board %s:\n", name);
   printf("%-10s %-12s %-20s %s\n", "Endpoint", "PID", "Command", "Info");
   open = ask(ep, nic, own_nic, own);
-  printf("There are currently %u regular endpoints open", open);
+  printf("There are currently %u regular endpoint%s open", open, open == 1 ? "" : "s");
   if (nic == own_nic) {
     mx_get_info(NULL, MX_MAX_NATIVE_ENDPOINTS, &board, sizeof board, &most, sizeof most);
     printf(", of %u at most", most);
