@@ -21,7 +21,8 @@ const RANGE: [u64; 2] = [10, 1 << 24];
 /// With its partner, which ends when this is dropped.
 pub(crate) struct Client {
     partner: Child,
-    orders: ChildStdin,
+    /// Until the partner is to end.
+    orders: Option<ChildStdin>,
     answers: BufReader<ChildStdout>,
     channels: u32,
 }
@@ -45,7 +46,7 @@ impl Client {
         let (orders, answers) = ends.context("the partner has no pipes")?;
         Ok(Self {
             partner,
-            orders,
+            orders: Some(orders),
             answers: BufReader::new(answers),
             channels: 0,
         })
@@ -97,7 +98,8 @@ impl Client {
     /// Tells the partner what to do; it does so when this returns.
     fn order(&mut self, order: &str) -> anyhow::Result<()> {
         let gone = "the partner has ended";
-        writeln!(self.orders, "{order}").context(gone)?;
+        let orders = self.orders.as_mut().context(gone)?;
+        writeln!(orders, "{order}").context(gone)?;
         let mut answer = String::new();
         self.answers.read_line(&mut answer)?;
         ensure!(answer.trim() == READY, "{gone}");
@@ -172,6 +174,13 @@ impl Client {
 
 impl Drop for Client {
     fn drop(&mut self) {
+        /// How long it may take to put its shared memory away, which nobody does for it if it is killed.
+        const PATIENCE: Duration = Duration::from_secs(2);
+        self.orders = None;
+        let until = Instant::now() + PATIENCE;
+        while matches!(self.partner.try_wait(), Ok(None)) && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(5));
+        }
         // Errors say that it has ended already.
         let _ = self.partner.kill();
         let _ = self.partner.wait();
