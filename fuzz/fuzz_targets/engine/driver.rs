@@ -463,7 +463,7 @@ impl Driver {
         assert!(len <= profile.max_frame as usize, "a frame of {len} bytes");
         let mut whole = head.to_vec();
         whole.resize(len.min(HEAD_BYTES).max(head.len()), 0);
-        let parsed = parse(profile.dialect, &whole, len).expect("what is sent can be read");
+        let parsed = parse(profile.frames(), &whole, len).expect("what is sent can be read");
         assert_eq!(parsed.payload.len(), payload, "{parsed:?}");
         let way = route(&whole).expect("what is sent can be routed");
         assert_eq!(way.destination, transmit.to);

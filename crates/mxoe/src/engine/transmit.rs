@@ -314,7 +314,10 @@ impl Endpoint {
         let eager = match kind {
             Kind::Message {
                 mode: SendMode::Standard,
-            } => len <= self.config.eager_max && len <= self.path(id)?.dialect.max_medium(),
+            } => {
+                // By another path it must fit as well: frames may be shorter there.
+                len <= self.config.eager_max && len <= self.path(id)?.profile.dialect.max_medium()
+            }
             _ => false,
         };
         if !self.has_window(key, if eager { len } else { 0 }) {
