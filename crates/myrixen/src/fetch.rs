@@ -90,7 +90,7 @@ impl Promptness {
         let ask = self.left == 0;
         self.left = self.left.saturating_sub(1);
         // It has not been silent since it was asked.
-        self.silent_since = None;
+        self.heard();
         ask
     }
 

@@ -30,7 +30,7 @@ const SLOTS: usize = 1 << (u32::BITS - SLOT_SHIFT);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
     /// The driver is reading what was offered.
-    Fetching(OfferId),
+    Fetching,
     /// Too many are running.
     Waiting,
     /// Asking, in this slot and by this handle.
@@ -49,7 +49,7 @@ pub(super) struct Pull {
     /// Bytes to be transferred: what of the message fits the buffer.
     total: u32,
     stage: Stage,
-    /// What may be read if the partner is slow to answer.
+    /// What is being read, or may be if the partner is slow to answer.
     offer: Option<OfferId>,
     pub(super) path: PathId,
     /// P and K of the path.
@@ -198,7 +198,9 @@ impl Endpoint {
         self.receivers[receiver].wait = Wait::Pull(pull);
         match offer {
             Some(offer) if fetches => {
-                self.pulls[pull].stage = Stage::Fetching(offer);
+                let record = &mut self.pulls[pull];
+                record.stage = Stage::Fetching;
+                record.offer = Some(offer);
                 self.emit(Event::Fetch {
                     pull: PullId::of(&self.pulls, pull),
                     offer,
@@ -288,7 +290,7 @@ impl Endpoint {
             let running = pull.filter(|pull| pull.asking && pull.path == id);
             let Some((pull, handle)) = running.and_then(|pull| match pull.stage {
                 Stage::Running { handle, .. } => Some((pull, handle)),
-                Stage::Fetching(_) | Stage::Waiting => None,
+                Stage::Fetching | Stage::Waiting => None,
             }) else {
                 self.path_mut(id)?.asking.pop_front();
                 continue;
@@ -454,13 +456,6 @@ impl Endpoint {
 
     /// Takes a pull out, with all that refers to it. Its slot serves the next one.
     fn take_pull(&mut self, now: Time, key: Key) -> Option<Pull> {
-        if let Some(Pull {
-            stage: Stage::Fetching(offer),
-            ..
-        }) = self.pulls.peek(key)
-        {
-            self.emit(Event::OfferFreed { offer: *offer });
-        }
         let freed = self.leave_slot(key, Stage::Waiting);
         let mut pull = self.pulls.remove(key)?;
         self.free_offer(pull.offer.take());

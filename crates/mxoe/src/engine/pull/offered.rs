@@ -1,6 +1,6 @@
 //! Data that the driver can read where it is. The partner need not be asked for it, and can be: whoever answers at once does a part of the work.
 
-use super::{Endpoint, Event, PullId, Stage};
+use super::{Endpoint, PullId, Stage};
 use crate::engine::FetchFailed;
 use crate::time::Time;
 
@@ -10,11 +10,13 @@ impl Endpoint {
         let Some(key) = pull.find(&self.pulls) else {
             return;
         };
-        let Stage::Fetching(offer) = self.pulls[key].stage else {
+        let pull = &mut self.pulls[key];
+        if pull.stage != Stage::Fetching {
             return;
-        };
-        self.pulls[key].stage = Stage::Waiting;
-        self.emit(Event::OfferFreed { offer });
+        }
+        pull.stage = Stage::Waiting;
+        let offer = pull.offer.take();
+        self.free_offer(offer);
         match result {
             Ok(()) => {
                 self.counters.fetches = self.counters.fetches.wrapping_add(1);
@@ -34,11 +36,10 @@ impl Endpoint {
             return false;
         };
         let pull = &mut self.pulls[key];
-        let Stage::Fetching(offer) = pull.stage else {
+        if pull.stage != Stage::Fetching {
             return false;
-        };
+        }
         pull.stage = Stage::Waiting;
-        pull.offer = Some(offer);
         pull.advanced = now;
         self.run_pull(now, key);
         true
@@ -48,13 +49,15 @@ impl Endpoint {
     /// [`fetched`](Self::fetched) is to be called. `None`: the pull is over, or goes on since nothing is offered.
     pub fn read_after_all(&mut self, now: Time, pull: PullId) -> Option<u32> {
         let key = pull.find(&self.pulls)?;
-        let offer = self.pulls[key].offer.take()?;
         let pull = &self.pulls[key];
+        pull.offer?;
         let done = match pull.stage {
             Stage::Running { .. } => pull.offset_of(pull.window.base()),
-            Stage::Fetching(_) | Stage::Waiting => 0,
+            Stage::Waiting => 0,
+            // It is being read.
+            Stage::Fetching => return None,
         };
-        if self.leave_slot(key, Stage::Fetching(offer)) {
+        if self.leave_slot(key, Stage::Fetching) {
             self.run_waiting(now);
         }
         Some(done)
