@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use mxoe::addr::Address;
-use mxoe::engine::SendMode;
+use mxoe::engine::{PartnerId, SendMode};
 
 use crate::buffer::{RecvBuffer, SendBuffer};
 use crate::core::{Core, RETAINED_CAP};
@@ -106,7 +106,8 @@ impl Endpoint {
                 core.end_now(key, outgoing).unwrap_or(key)
             }
             Ok(key) => key,
-            Err(status) => core.end_at_once(to, len, outgoing, status),
+            // Over before it began.
+            Err(status) => core.add_ended_send(Some(to.partner), len, outgoing, (status, 0)),
         };
         core.requests.enqueue(key, outgoing.context);
         self.shared.leave(core);
@@ -268,17 +269,23 @@ impl Core {
         Some(Ok(self.completion(done)))
     }
 
-    /// A send that is over before it began.
-    fn end_at_once(&mut self, to: &Peer, len: u32, outgoing: Outgoing, status: Status) -> Key {
+    /// A send that is over for the program, with so much transferred.
+    fn add_ended_send(
+        &mut self,
+        to: Option<PartnerId>,
+        len: u32,
+        outgoing: Outgoing,
+        (status, length): (Status, u32),
+    ) -> Key {
         let new = New {
             kind: Kind::Send,
             region: None,
             bits: outgoing.bits,
-            partner: Some(to.partner),
+            partner: to,
             len,
             may_end_early: false,
         };
-        let outcome = Outcome::Sent { status, length: 0 };
+        let outcome = Outcome::Sent { status, length };
         self.requests.add_ended(new, outgoing.context, outcome)
     }
 
@@ -291,19 +298,6 @@ impl Core {
         held.make_owned();
         self.requests.ended_early(key, length);
         let len = u32::try_from(length).unwrap_or(u32::MAX);
-        let status = Status::Success;
-        let new = New {
-            kind: Kind::Send,
-            region: None,
-            bits: outgoing.bits,
-            partner,
-            len,
-            may_end_early: false,
-        };
-        let outcome = Outcome::Sent {
-            status,
-            length: len,
-        };
-        Some(self.requests.add_ended(new, outgoing.context, outcome))
+        Some(self.add_ended_send(partner, len, outgoing, (Status::Success, len)))
     }
 }

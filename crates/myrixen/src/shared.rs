@@ -385,7 +385,7 @@ impl Shared {
     /// for its own end.
     fn wait_for_go<'a>(
         &'a self,
-        mut guarded: MutexGuard<'a, Guarded>,
+        guarded: MutexGuard<'a, Guarded>,
         deadline: Option<Time>,
     ) -> Option<MutexGuard<'a, Guarded>> {
         if guarded.handling == Some(std::thread::current().id()) {
@@ -397,14 +397,23 @@ impl Shared {
             self.leave(guarded);
             return None;
         }
+        Some(self.wait_to_be_told(guarded, deadline.map(|due| due.since(now))))
+    }
+
+    /// Sleeps until another thread tells what has become of requests or handlers, for so long at most; a second where none is given.
+    fn wait_to_be_told<'a>(
+        &'a self,
+        mut guarded: MutexGuard<'a, Guarded>,
+        limit: Option<Duration>,
+    ) -> MutexGuard<'a, Guarded> {
         guarded.core.waiters += 1;
-        let wait = deadline.map_or(Duration::from_secs(1), |due| due.since(now));
+        let limit = limit.unwrap_or(Duration::from_secs(1));
         let (mut guarded, _) = self
             .told
-            .wait_timeout(guarded, wait)
+            .wait_timeout(guarded, limit)
             .unwrap_or_else(PoisonError::into_inner);
         guarded.core.waiters -= 1;
-        Some(guarded)
+        guarded
     }
 
     /// Has nothing happen from now on. Waits for a handler that runs on another thread.
@@ -415,12 +424,7 @@ impl Shared {
             .handling
             .is_some_and(|thread| thread != std::thread::current().id())
         {
-            guarded.core.waiters += 1;
-            guarded = self
-                .told
-                .wait(guarded)
-                .unwrap_or_else(PoisonError::into_inner);
-            guarded.core.waiters -= 1;
+            guarded = self.wait_to_be_told(guarded, None);
         }
         self.leave(guarded);
     }
@@ -439,14 +443,7 @@ impl Shared {
         let now = self.now();
         if guarded.leader {
             self.mind_timers(&mut guarded);
-            guarded.core.waiters += 1;
-            let wait = deadline.map_or(Duration::from_secs(1), |due| due.since(now));
-            let (mut guarded, _) = self
-                .told
-                .wait_timeout(guarded, wait)
-                .unwrap_or_else(PoisonError::into_inner);
-            guarded.core.waiters -= 1;
-            return guarded;
+            return self.wait_to_be_told(guarded, deadline.map(|due| due.since(now)));
         }
         let Some(due) = guarded.begin_sleep(now) else {
             return guarded;
