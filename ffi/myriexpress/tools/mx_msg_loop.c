@@ -22,10 +22,10 @@ enum { GUARD = 64, GUARD_BYTE = 0x5a };
 enum { MOST_AT_ONCE = 4096, MOST_OFFSETS = 4096 };
 
 struct options {
-  uint32_t board, local, remote, key, count, at_once, offsets;
+  struct ends ends;
   struct lengths lengths;
-  const char *host;
-  int random, synchronous, network, keep_going, verbose, blocking, listen;
+  uint32_t count, at_once, offsets;
+  int random, synchronous, network, keep_going, verbose, listen;
 };
 
 /* A message on its way. */
@@ -36,7 +36,11 @@ struct slot {
 };
 
 static struct options options = {
-    .board = MX_ANY_NIC, .key = TOOL_KEY, .count = 100, .at_once = 1, .offsets = 1, .lengths = {0, 100000, 0, 2.0}};
+    .ends = {.board = MX_ANY_NIC, .key = TOOL_KEY},
+    .lengths = {0, 100000, 0, 2.0},
+    .count = 100,
+    .at_once = 1,
+    .offsets = 1};
 static mx_endpoint_t ep;
 static uint32_t bad;
 
@@ -45,19 +49,14 @@ static void check_options(void) {
   if (options.at_once == 0 || options.at_once > MOST_AT_ONCE) wrong("-P: from 1 to 4096 messages");
   if (options.offsets == 0 || options.offsets > MOST_OFFSETS) wrong("-A: from 1 to 4096 offsets");
   if (options.lengths.last < options.lengths.first) wrong("-E: less than -S");
-  if (options.listen && options.host != NULL) wrong("-L sends back, -d sends: one of them");
+  if (options.listen && options.ends.host != NULL) wrong("-L sends back, -d sends: one of them");
 }
 
 static void read_options(int argc, char **argv) {
   int option;
   while ((option = getopt(argc, argv, "b:d:e:f:r:S:E:I:M:N:P:A:RLsnkvwh")) != -1) {
-    if (read_lengths(&options.lengths, option, optarg)) continue;
+    if (read_ends(&options.ends, option, optarg) || read_lengths(&options.lengths, option, optarg)) continue;
     switch (option) {
-      case 'b': options.board = number(option, optarg); break;
-      case 'd': options.host = optarg; break;
-      case 'e': options.local = number(option, optarg); break;
-      case 'f': options.key = number(option, optarg); break;
-      case 'r': options.remote = number(option, optarg); break;
       case 'N': options.count = number(option, optarg); break;
       case 'P': options.at_once = number(option, optarg); break;
       case 'A': options.offsets = number(option, optarg); break;
@@ -67,8 +66,6 @@ static void read_options(int argc, char **argv) {
       case 'n': options.network = 1; break;
       case 'k': options.keep_going = 1; break;
       case 'v': options.verbose = 1; break;
-      case 'w': options.blocking = 1; break;
-      case 'h': help(); break;
       default: usage();
     }
   }
@@ -84,7 +81,7 @@ static void send_back(void) {
     unsigned char *at;
     uint32_t result = 0, length;
     while (!result) {
-      if (options.blocking) {
+      if (options.ends.blocking) {
         mx_probe(ep, MX_INFINITE, 0, 0, &status, &result);
       } else {
         mx_iprobe(ep, 0, 0, &status, &result);
@@ -93,10 +90,10 @@ static void send_back(void) {
     length = status.msg_length;
     at = room(length);
     request = post_receive(ep, status.match_info, at, length);
-    status = finish(ep, &request, options.blocking);
+    status = finish(ep, &request, options.ends.blocking);
     if (status.match_info != END) {
       request = post_send(ep, status.source, status.match_info | BACK, at, status.xfer_length);
-      finish(ep, &request, options.blocking);
+      finish(ep, &request, options.ends.blocking);
     }
     free(at);
     if (status.match_info == END) return;
@@ -165,7 +162,7 @@ static uint32_t next_random(void) {
 /* Sends -N messages of up to `length` bytes, -P at once. */
 static void round_of(struct slot *slots, mx_endpoint_addr_t to, uint32_t length) {
   static uint32_t seed;
-  const uint64_t back = options.host != NULL ? BACK : 0;
+  const uint64_t back = options.ends.host != NULL ? BACK : 0;
   uint32_t done = 0;
   while (done < options.count && (bad == 0 || options.keep_going)) {
     uint32_t now = options.count - done < options.at_once ? options.count - done : options.at_once, i;
@@ -179,8 +176,8 @@ static void round_of(struct slot *slots, mx_endpoint_addr_t to, uint32_t length)
       start(&slots[i], to, slots[i].seed, slots[i].seed | back);
     }
     for (i = 0; i < now; i++) {
-      mx_status_t sent = end_of(ep, &slots[i].send, options.blocking);
-      mx_status_t got = end_of(ep, &slots[i].receive, options.blocking);
+      mx_status_t sent = end_of(ep, &slots[i].send, options.ends.blocking);
+      mx_status_t got = end_of(ep, &slots[i].receive, options.ends.blocking);
       check(&slots[i], sent, got, slots[i].seed | back);
     }
     done += now;
@@ -191,7 +188,7 @@ static void round_of(struct slot *slots, mx_endpoint_addr_t to, uint32_t length)
 
 static void loop(void) {
   mx_endpoint_addr_t to =
-      options.host != NULL ? reach(ep, options.host, options.remote, options.key) : reach_self(ep, options.key);
+      options.ends.host != NULL ? reach(ep, &options.ends) : reach_self(ep, options.ends.key);
   struct slot *slots = calloc(options.at_once, sizeof *slots);
   size_t most = (size_t)options.lengths.last + 2 * GUARD + options.offsets;
   uint32_t length = options.random ? options.lengths.last : options.lengths.first, i;
@@ -204,9 +201,9 @@ static void loop(void) {
   do {
     round_of(slots, to, length);
   } while ((bad == 0 || options.keep_going) && next_length(&options.lengths, &length));
-  if (options.host != NULL) {
+  if (options.ends.host != NULL) {
     mx_request_t end = post_send(ep, to, END, NULL, 0);
-    finish(ep, &end, options.blocking);
+    finish(ep, &end, options.ends.blocking);
   }
   for (i = 0; i < options.at_once; i++) {
     free(slots[i].out);
@@ -216,13 +213,11 @@ static void loop(void) {
 }
 
 int main(int argc, char **argv) {
-  uint32_t own;
   read_options(argc, argv);
   /* The library reads it when it is initialized. */
   if (options.network) setenv("MX_DISABLE_SHMEM", "1", 1);
   mx_init();
-  own = !options.listen && options.local == 0 ? MX_ANY_ENDPOINT : options.local;
-  mx_open_endpoint(options.board, own, options.key, NULL, 0, &ep);
+  ep = open_own(&options.ends, !options.listen);
   if (options.listen) {
     send_back();
   } else {

@@ -14,10 +14,10 @@ enum { QUESTION = 1, ANSWER = 2 };
 
 /* What the command line says. */
 struct options {
-  uint32_t board, local, remote, key, count, warmup;
+  struct ends ends;
   struct lengths lengths;
-  const char *host;
-  int blocking, verify;
+  uint32_t count, warmup;
+  int verify;
 };
 
 /* What is measured next; a count of 0 ends it. */
@@ -26,24 +26,17 @@ struct order {
 };
 
 static struct options options = {
-    .board = MX_ANY_NIC, .key = TOOL_KEY, .count = 1000, .warmup = 10, .lengths = {0, 1 << 20, 0, 2.0}};
+    .ends = {.board = MX_ANY_NIC, .key = TOOL_KEY}, .count = 1000, .warmup = 10, .lengths = {0, 1 << 20, 0, 2.0}};
 static mx_endpoint_t ep;
 
 static void read_options(int argc, char **argv) {
   int option;
   while ((option = getopt(argc, argv, "b:d:e:f:r:S:E:I:M:N:W:wVh")) != -1) {
-    if (read_lengths(&options.lengths, option, optarg)) continue;
+    if (read_ends(&options.ends, option, optarg) || read_lengths(&options.lengths, option, optarg)) continue;
     switch (option) {
-      case 'b': options.board = number(option, optarg); break;
-      case 'd': options.host = optarg; break;
-      case 'e': options.local = number(option, optarg); break;
-      case 'f': options.key = number(option, optarg); break;
-      case 'r': options.remote = number(option, optarg); break;
       case 'N': options.count = number(option, optarg); break;
       case 'W': options.warmup = number(option, optarg); break;
-      case 'w': options.blocking = 1; break;
       case 'V': options.verify = 1; break;
-      case 'h': help(); break;
       default: usage();
     }
   }
@@ -54,12 +47,12 @@ static void read_options(int argc, char **argv) {
 
 static void put(mx_endpoint_addr_t to, uint64_t info, void *at, uint32_t length) {
   mx_request_t request = post_send(ep, to, info, at, length);
-  finish(ep, &request, options.blocking);
+  finish(ep, &request, options.ends.blocking);
 }
 
 static mx_status_t get(uint64_t info, void *at, uint32_t length) {
   mx_request_t request = post_receive(ep, info, at, length);
-  return finish(ep, &request, options.blocking);
+  return finish(ep, &request, options.ends.blocking);
 }
 
 /* Sends back what comes, until an order is for nothing. */
@@ -107,7 +100,7 @@ static void measure(mx_endpoint_addr_t to, uint32_t length) {
 
 static void ask(void) {
   struct order end = {0, 0};
-  mx_endpoint_addr_t to = reach(ep, options.host, options.remote, options.key);
+  mx_endpoint_addr_t to = reach(ep, &options.ends);
   uint32_t length = options.lengths.first;
   printf("%10s %12s %14s\n", "Length", "Latency(us)", "Bandwidth(MB/s)");
   do {
@@ -117,12 +110,10 @@ static void ask(void) {
 }
 
 int main(int argc, char **argv) {
-  uint32_t own;
   read_options(argc, argv);
   mx_init();
-  own = options.host != NULL && options.local == 0 ? MX_ANY_ENDPOINT : options.local;
-  mx_open_endpoint(options.board, own, options.key, NULL, 0, &ep);
-  if (options.host != NULL) {
+  ep = open_own(&options.ends, options.ends.host != NULL);
+  if (options.ends.host != NULL) {
     ask();
   } else {
     answer();

@@ -17,10 +17,10 @@ enum { ORDER = 0, DATA = 1, REPORT = 2 };
 enum { MOST_AT_ONCE = 4096 };
 
 struct options {
-  uint32_t board, local, remote, key, count, warmup, at_once;
+  struct ends ends;
   struct lengths lengths;
-  const char *host;
-  int blocking, verify;
+  uint32_t count, warmup, at_once;
+  int verify;
 };
 
 /* What comes next; a count of 0 ends it. */
@@ -35,26 +35,23 @@ struct slot {
 };
 
 static struct options options = {
-    .board = MX_ANY_NIC, .key = TOOL_KEY, .count = 1000, .warmup = 10, .at_once = 16, .lengths = {1, 1 << 20, 0, 2.0}};
+    .ends = {.board = MX_ANY_NIC, .key = TOOL_KEY},
+    .lengths = {1, 1 << 20, 0, 2.0},
+    .count = 1000,
+    .warmup = 10,
+    .at_once = 16};
 static mx_endpoint_t ep;
 
 static void read_options(int argc, char **argv) {
   int option;
   while ((option = getopt(argc, argv, "b:d:e:f:l:r:S:E:I:M:N:P:W:wVh")) != -1) {
-    if (read_lengths(&options.lengths, option, optarg)) continue;
+    if (read_ends(&options.ends, option, optarg) || read_lengths(&options.lengths, option, optarg)) continue;
     switch (option) {
-      case 'b': options.board = number(option, optarg); break;
-      case 'd': options.host = optarg; break;
-      case 'e': options.local = number(option, optarg); break;
-      case 'f': options.key = number(option, optarg); break;
       case 'l': options.lengths.first = options.lengths.last = number(option, optarg); break;
-      case 'r': options.remote = number(option, optarg); break;
       case 'N': options.count = number(option, optarg); break;
       case 'P': options.at_once = number(option, optarg); break;
       case 'W': options.warmup = number(option, optarg); break;
-      case 'w': options.blocking = 1; break;
       case 'V': options.verify = 1; break;
-      case 'h': help(); break;
       default: usage();
     }
   }
@@ -66,12 +63,12 @@ static void read_options(int argc, char **argv) {
 
 static void put(mx_endpoint_addr_t to, uint64_t info, void *at, uint32_t length) {
   mx_request_t request = post_send(ep, to, info, at, length);
-  finish(ep, &request, options.blocking);
+  finish(ep, &request, options.ends.blocking);
 }
 
 static mx_status_t get(uint64_t info, void *at, uint32_t length) {
   mx_request_t request = post_receive(ep, info, at, length);
-  mx_status_t status = finish(ep, &request, options.blocking);
+  mx_status_t status = finish(ep, &request, options.ends.blocking);
   if (status.xfer_length != length) fail("the partner is no mx_stream");
   return status;
 }
@@ -98,7 +95,7 @@ static uint32_t receive(mx_endpoint_addr_t from, struct order *order) {
   put(from, ORDER, order, sizeof *order);
   for (i = 0; i < order->count; i++) {
     struct slot *slot = &slots[i % at_once];
-    mx_status_t status = end_of(ep, &slot->request, options.blocking);
+    mx_status_t status = end_of(ep, &slot->request, options.ends.blocking);
     int good = status.code == MX_STATUS_SUCCESS && status.xfer_length == order->length;
     if (good && order->verify) good = first_wrong(slot->at, order->length, i) == order->length;
     bad += !good;
@@ -130,12 +127,12 @@ static double send_all(mx_endpoint_addr_t to, const struct order *order) {
   double began = 0;
   for (i = 0; i < order->count; i++) {
     struct slot *slot = &slots[i % at_once];
-    if (i >= at_once) finish(ep, &slot->request, options.blocking);
+    if (i >= at_once) finish(ep, &slot->request, options.ends.blocking);
     if (i == options.warmup) began = seconds();
     if (options.verify) fill(slot->at, order->length, i);
     slot->request = post_send(ep, to, DATA, slot->at, order->length);
   }
-  for (i = 0; i < at_once; i++) finish(ep, &slots[i].request, options.blocking);
+  for (i = 0; i < at_once; i++) finish(ep, &slots[i].request, options.ends.blocking);
   drop_slots(slots, at_once);
   return began;
 }
@@ -163,7 +160,7 @@ static uint32_t measure(mx_endpoint_addr_t to, uint32_t length) {
 /* Sends all lengths; stops where messages arrive bad, and gives how many. */
 static uint32_t stream(void) {
   struct order end = {0, 0, 0, 0};
-  mx_endpoint_addr_t to = reach(ep, options.host, options.remote, options.key);
+  mx_endpoint_addr_t to = reach(ep, &options.ends);
   uint32_t length = options.lengths.first, bad;
   printf("%10s %15s %14s\n", "Length", "Bandwidth(MB/s)", "Messages/s");
   do {
@@ -174,12 +171,11 @@ static uint32_t stream(void) {
 }
 
 int main(int argc, char **argv) {
-  uint32_t own, bad;
+  uint32_t bad;
   read_options(argc, argv);
   mx_init();
-  own = options.host != NULL && options.local == 0 ? MX_ANY_ENDPOINT : options.local;
-  mx_open_endpoint(options.board, own, options.key, NULL, 0, &ep);
-  bad = options.host != NULL ? stream() : serve();
+  ep = open_own(&options.ends, options.ends.host != NULL);
+  bad = options.ends.host != NULL ? stream() : serve();
   mx_close_endpoint(ep);
   mx_finalize();
   if (bad > 0) fprintf(stderr, TOOL ": %u messages arrived that were not as they were sent\n", bad);

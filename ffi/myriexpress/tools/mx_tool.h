@@ -52,6 +52,27 @@ static inline void wrong(const char *what) {
   usage();
 }
 
+/* What every tool that talks to another is told: its own board and endpoint, who the other is, and how to wait. */
+struct ends {
+  uint32_t board, local, remote, key;
+  const char *host;
+  int blocking;
+};
+
+/* -b, -d, -e, -f, -r, -w, -h: whether `option` was one of them. */
+static inline int read_ends(struct ends *ends, int option, const char *text) {
+  switch (option) {
+    case 'b': ends->board = number(option, text); return 1;
+    case 'd': ends->host = text; return 1;
+    case 'e': ends->local = number(option, text); return 1;
+    case 'f': ends->key = number(option, text); return 1;
+    case 'r': ends->remote = number(option, text); return 1;
+    case 'w': ends->blocking = 1; return 1;
+    case 'h': help(); return 1;
+    default: return 0;
+  }
+}
+
 /* A NIC id as people write it: six bytes in hexadecimal. */
 enum { NIC_TEXT = 18 };
 static inline const char *nic_text(uint64_t nic, char text[NIC_TEXT]) {
@@ -75,17 +96,25 @@ static inline uint64_t find_host(const char *host) {
   return nic;
 }
 
-/* An endpoint of a host. Waits a while for one that is not open yet, as above. */
-static inline mx_endpoint_addr_t reach(mx_endpoint_t ep, const char *host, uint32_t remote, uint32_t key) {
-  uint64_t nic = find_host(host);
+/* One's own endpoint; where `any`, one without a number of its own may have any. */
+static inline mx_endpoint_t open_own(const struct ends *ends, int any) {
+  mx_endpoint_t ep;
+  uint32_t own = any && ends->local == 0 ? MX_ANY_ENDPOINT : ends->local;
+  mx_open_endpoint(ends->board, own, ends->key, NULL, 0, &ep);
+  return ep;
+}
+
+/* The endpoint that -d and -r name. Waits a while for one that is not open yet, as above. */
+static inline mx_endpoint_addr_t reach(mx_endpoint_t ep, const struct ends *ends) {
+  uint64_t nic = find_host(ends->host);
   mx_endpoint_addr_t to;
   int tries = 0;
   mx_set_error_handler(MX_ERRORS_RETURN);
-  while (mx_connect(ep, nic, remote, key, 1000, &to) == MX_CONNECTION_FAILED && tries++ < TOOL_TRIES) {
+  while (mx_connect(ep, nic, ends->remote, ends->key, 1000, &to) == MX_CONNECTION_FAILED && tries++ < TOOL_TRIES) {
     usleep(TOOL_PAUSE_US);
   }
   mx_set_error_handler(MX_ERRORS_ARE_FATAL);
-  mx_connect(ep, nic, remote, key, MX_INFINITE, &to);
+  mx_connect(ep, nic, ends->remote, ends->key, MX_INFINITE, &to);
   return to;
 }
 
