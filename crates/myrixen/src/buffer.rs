@@ -15,10 +15,7 @@ pub enum Memory {
     /// Nothing to send, or nothing kept any more.
     Empty,
     /// A copy of a short payload.
-    Inline {
-        bytes: [u8; INLINE],
-        len: usize,
-    },
+    Inline(Short),
     Vec(Vec<u8>),
     Shared(Arc<[u8]>),
     Static(&'static [u8]),
@@ -39,9 +36,13 @@ pub struct Short {
 impl Short {
     /// Copies `payload`, of up to 128 bytes; `None` for a longer one.
     pub fn new(payload: &[u8]) -> Option<Self> {
+        Self::filled(payload.len(), |bytes| bytes.copy_from_slice(payload))
+    }
+
+    /// One of `len` bytes, up to 128, that `fill` writes; `None` for a longer one.
+    pub fn filled(len: usize, fill: impl FnOnce(&mut [u8])) -> Option<Self> {
         let mut bytes = [0; INLINE];
-        bytes.get_mut(..payload.len())?.copy_from_slice(payload);
-        let len = payload.len();
+        fill(bytes.get_mut(..len)?);
         Some(Self { bytes, len })
     }
 }
@@ -65,14 +66,10 @@ pub trait Foreign: Send {
 }
 
 impl Memory {
-    pub(crate) fn inline(payload: &[u8]) -> Option<Self> {
-        Short::new(payload).map(Short::into_memory)
-    }
-
     pub(crate) fn len(&self) -> usize {
         match self {
             Self::Empty => 0,
-            Self::Inline { len, .. } => *len,
+            Self::Inline(short) => short.len,
             Self::Vec(bytes) => bytes.len(),
             Self::Shared(bytes) => bytes.len(),
             Self::Static(bytes) => bytes.len(),
@@ -88,7 +85,7 @@ impl Memory {
     pub(crate) fn read(&self, offset: usize, len: usize, mut show: impl FnMut(&[u8])) {
         let whole = match self {
             Self::Empty => &[],
-            Self::Inline { bytes, len } => &bytes[..*len],
+            Self::Inline(short) => &short.bytes[..short.len],
             Self::Vec(bytes) => bytes.as_slice(),
             Self::Shared(bytes) => bytes,
             Self::Static(bytes) => bytes,
@@ -116,7 +113,7 @@ impl Memory {
     ) {
         let whole = match self {
             Self::Empty | Self::Shared(_) | Self::Static(_) => return,
-            Self::Inline { bytes, len } => &mut bytes[..*len],
+            Self::Inline(short) => &mut short.bytes[..short.len],
             Self::Vec(bytes) => bytes.as_mut_slice(),
             Self::Pool(bytes) => bytes,
             Self::Lent(lent) => {
@@ -133,15 +130,15 @@ impl Memory {
 
     /// Copies what others keep alive.
     pub(crate) fn make_owned(&mut self) {
-        if !matches!(self, Self::Empty | Self::Inline { .. }) {
+        if !matches!(self, Self::Empty | Self::Inline(_)) {
             *self = self.to_owned_copy(self.len());
         }
     }
 
     /// A copy that needs nobody to keep anything alive.
     pub(crate) fn to_owned_copy(&self, len: usize) -> Self {
-        if let Self::Inline { bytes, len } = *self {
-            return Self::Inline { bytes, len };
+        if let Self::Inline(short) = self {
+            return Self::Inline(short.clone());
         }
         let mut bytes = Vec::with_capacity(len);
         self.read(0, len, |piece| bytes.extend_from_slice(piece));
@@ -258,21 +255,7 @@ buffer!(Arc<[u8]>, Shared, SendBuffer);
 buffer!(&'static [u8], Static, SendBuffer);
 buffer!(Vec<Vec<u8>>, Parts, SendBuffer, RecvBuffer);
 buffer!(Box<dyn Foreign>, Foreign, SendBuffer, RecvBuffer);
-
-impl Buffer for Short {
-    fn into_memory(self) -> Memory {
-        let Self { bytes, len } = self;
-        Memory::Inline { bytes, len }
-    }
-
-    fn from_memory(memory: Memory) -> Option<Self> {
-        match memory {
-            Memory::Inline { bytes, len } => Some(Self { bytes, len }),
-            _ => None,
-        }
-    }
-}
-impl SendBuffer for Short {}
+buffer!(Short, Inline, SendBuffer);
 
 #[cfg(test)]
 mod tests {

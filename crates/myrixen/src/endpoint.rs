@@ -8,7 +8,7 @@ use mxoe::addr::{Address, SessionId};
 use mxoe::engine::{self, Connect, Receive, Send as SendArgs, SendMode, Space};
 use myrixen_shm::{PoolBuf, lend, lend_ref};
 
-use crate::buffer::{INLINE, Memory, RecvBuffer, SendBuffer};
+use crate::buffer::{INLINE, Memory, RecvBuffer, SendBuffer, Short};
 use crate::core::Core;
 use crate::error::{Error, Result, Status};
 use crate::handle::{Raw, RecvRequest, SendRequest};
@@ -181,8 +181,8 @@ impl Endpoint {
     /// # Errors
     /// [`Error::Failed`] with what became of it.
     pub fn send(&self, to: &Peer, bits: u64, payload: &[u8]) -> Result<()> {
-        if let Some(memory) = Memory::inline(payload) {
-            return self.send_inline(to, bits, memory);
+        if let Some(short) = Short::new(payload) {
+            return self.send_inline(to, bits, short);
         }
         lend_ref(payload, |lent| {
             let memory = Memory::Lent(lent.clone());
@@ -192,9 +192,15 @@ impl Endpoint {
     }
 
     /// A short message is copied at once and needs no waiting, unless too many are under way.
-    fn send_inline(&self, to: &Peer, bits: u64, memory: Memory) -> Result<()> {
+    fn send_inline(&self, to: &Peer, bits: u64, short: Short) -> Result<()> {
         let mut core = self.shared.enter();
-        let sent = self.post(&mut core, to, bits, memory, SendMode::Standard);
+        let sent = self.post(
+            &mut core,
+            to,
+            bits,
+            Memory::Inline(short),
+            SendMode::Standard,
+        );
         let key = sent.map_err(send_failed)?;
         let early = core.requests.may_end_early(key, AHEAD * INLINE).is_some();
         if early {

@@ -355,8 +355,8 @@ impl Shared {
                 Wait::Sleep => (false, false),
                 Wait::Adaptive(limit) => (false, !limit.is_zero()),
             };
-            let looks_on = || now.since(idle_since) < guarded.polling.time();
-            if spins || (!busy && learns && looks_on()) {
+            let has_time = || now.since(idle_since) < guarded.polling.time();
+            if spins || (!busy && learns && has_time()) {
                 idle = true;
                 let seen = !busy && self.fabric.driver.is_none() && guarded.look_out(LOOKS);
                 // Letting others have the lock takes longer than a turn that has something to do.

@@ -19,16 +19,26 @@ struct Report {
 }
 
 impl Report {
+    fn new(request: *mut mx_request_t, status: *mut mx_status_t, result: *mut u32) -> Self {
+        Self {
+            request,
+            status,
+            result,
+        }
+    }
+
     /// Says how a request ended, or that none has.
     #[inline]
-    fn fill(self, ep: &Ep, ended: Option<&Completion>) {
+    fn fill(self, ep: &Ep, ended: Result<Option<Completion>, Error>) -> Answer {
+        let ended = ended.map_err(|error| not_posted(&error))?;
         // SAFETY: the program points to a place for a number, or nowhere.
         unsafe { put(self.result, u32::from(ended.is_some())) };
-        let Some(done) = ended else { return };
+        let Some(done) = ended else { return Ok(()) };
         // SAFETY: the program points to a place for a status, or nowhere.
-        unsafe { put(self.status, status(ep, done)) };
+        unsafe { put(self.status, status(ep, &done)) };
         // SAFETY: the program points to the request's handle, or nowhere.
         unsafe { put(self.request, 0) };
+        Ok(())
     }
 }
 
@@ -75,14 +85,7 @@ pub unsafe extern "C" fn mx_test(
 ) -> mx_return_t {
     with_endpoint("mx_test", ep, |ep| {
         let ended = ep.endpoint.test(request(ep, req)?);
-        let ended = ended.map_err(|error| not_posted(&error))?;
-        let report = Report {
-            request: req,
-            status,
-            result,
-        };
-        report.fill(ep, ended.as_ref());
-        Ok(())
+        Report::new(req, status, result).fill(ep, ended)
     })
 }
 
@@ -100,14 +103,7 @@ pub unsafe extern "C" fn mx_wait(
 ) -> mx_return_t {
     with_endpoint("mx_wait", ep, |ep| {
         let ended = ep.endpoint.wait(request(ep, req)?, ep.patience(timeout));
-        let ended = ended.map_err(|error| not_posted(&error))?;
-        let report = Report {
-            request: req,
-            status,
-            result,
-        };
-        report.fill(ep, ended.as_ref());
-        Ok(())
+        Report::new(req, status, result).fill(ep, ended)
     })
 }
 
@@ -125,14 +121,7 @@ pub unsafe extern "C" fn mx_test_any(
 ) -> mx_return_t {
     with_endpoint("mx_test_any", ep, |ep| {
         let ended = ep.endpoint.test_any(matching(match_info, match_mask)?);
-        let request = std::ptr::null_mut();
-        let report = Report {
-            request,
-            status,
-            result,
-        };
-        report.fill(ep, ended.as_ref());
-        Ok(())
+        Report::new(std::ptr::null_mut(), status, result).fill(ep, Ok(ended))
     })
 }
 
@@ -152,14 +141,7 @@ pub unsafe extern "C" fn mx_wait_any(
     with_endpoint("mx_wait_any", ep, |ep| {
         let matching = matching(match_info, match_mask)?;
         let ended = ep.endpoint.wait_any(matching, ep.patience(timeout));
-        let request = std::ptr::null_mut();
-        let report = Report {
-            request,
-            status,
-            result,
-        };
-        report.fill(ep, ended.as_ref());
-        Ok(())
+        Report::new(std::ptr::null_mut(), status, result).fill(ep, Ok(ended))
     })
 }
 

@@ -12,9 +12,6 @@ use crate::endpoint::Ep;
 use crate::segments::Segments;
 use crate::types::{mx_endpoint_addr_t, mx_endpoint_t, mx_request_t, mx_return_t, mx_segment_t};
 
-/// Messages up to this length are copied where they are posted.
-const SHORT: usize = 128;
-
 /// Sends a message. Complete when the memory can be used again: at once up to 32 KiB (unless `MX_ZOMBIE_SEND=0`), else when the receiver has it.
 ///
 /// # Safety
@@ -80,11 +77,8 @@ fn send(
 ) -> Answer {
     let request = needed(request)?;
     let peer = dest.peer(ep)?;
-    let mut short = [0; SHORT];
-    let copied = short.get_mut(..segments.len()).and_then(|bytes| {
-        segments.copy_to(bytes);
-        Short::new(bytes)
-    });
+    // Copied where it is posted, if it is short.
+    let copied = Short::filled(segments.len(), |bytes| segments.copy_to(bytes));
     let posted = match copied {
         Some(short) => ep.endpoint.post_send(&peer, short, outgoing),
         None => {

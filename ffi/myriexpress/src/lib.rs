@@ -8,6 +8,7 @@
 //! ```
 //! use std::ffi::CStr;
 //!
+//! // SAFETY: the text of a code is never null, ends with a 0, and lives for ever.
 //! let text = unsafe { CStr::from_ptr(myriexpress::mx_strerror(0)) };
 //! assert_eq!(text.to_str(), Ok("success"));
 //! ```
