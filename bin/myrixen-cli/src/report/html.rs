@@ -331,9 +331,10 @@ fn write_rows(html: &mut String, records: &[Record]) {
         }
         html.push_str("</tr>\n");
     };
-    write_row(&table::COLUMNS.map(str::to_owned), "th");
-    for cells in records.iter().filter_map(table::cells) {
-        write_row(&cells, "td");
+    let (head, lines) = table::lines(records);
+    write_row(&head, "th");
+    for cells in &lines {
+        write_row(cells, "td");
     }
 }
 

@@ -96,7 +96,7 @@ fn common_size<'a>(
 }
 
 /// Names of the columns of [`cells`].
-pub(crate) const COLUMNS: [&str; 10] = [
+const COLUMNS: [&str; 10] = [
     "test",
     "path",
     "waiting by",
@@ -112,16 +112,29 @@ pub(crate) const COLUMNS: [&str; 10] = [
 /// Every measurement on a line of its own, for the `perf` commands.
 pub(crate) fn details(records: &[Record]) -> String {
     let mut table = plain_table();
-    table.set_header(COLUMNS);
-    for row in records.iter().filter_map(cells) {
-        table.add_row(row);
-    }
+    let (head, lines) = lines(records);
+    table.set_header(head);
+    table.add_rows(lines);
     align_figures(&mut table, 3);
     table.to_string()
 }
 
+/// Names of columns, and every measurement as a line; without the processor's time where nobody has measured it.
+pub(crate) fn lines(records: &[Record]) -> (Vec<String>, Vec<Vec<String>>) {
+    let lines = records.iter().filter_map(cells);
+    let mut lines: Vec<Vec<String>> = lines.map(Vec::from).collect();
+    let mut head = COLUMNS.map(str::to_owned).to_vec();
+    if lines.iter().all(|line| line.last() == Some(&dash())) {
+        head.pop();
+        for line in &mut lines {
+            line.pop();
+        }
+    }
+    (head, lines)
+}
+
 /// One measurement as a line of a table; `None` for what is told in words.
-pub(crate) fn cells(record: &Record) -> Option<[String; 10]> {
+fn cells(record: &Record) -> Option<[String; 10]> {
     let (test, path, wait, size, figures) = match record {
         Record::PingPong(r) => {
             let p = r.half_rtt_ns;
