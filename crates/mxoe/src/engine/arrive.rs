@@ -57,9 +57,14 @@ impl Piece {
         cover.length = self.length;
         if self.number == 0 {
             let start = self.payload.start;
-            let bytes = head.get(start..self.payload.end)?.first_chunk()?;
+            // Of a longer frame the head is only its beginning, in which they are.
+            let bytes = head.get(start..)?.first_chunk()?;
+            let next = start.saturating_add(bytes.len());
+            if next > self.payload.end {
+                return None;
+            }
             cover.data = Some(u64::from_be_bytes(*bytes));
-            self.payload.start = start.saturating_add(bytes.len());
+            self.payload.start = next;
         } else {
             self.offset = self.offset.checked_sub(BYTES)?;
             self.must_follow = true;
