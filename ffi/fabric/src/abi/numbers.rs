@@ -106,8 +106,9 @@ pub(crate) const OPT_MIN_MULTI_RECV: c_int = 0;
 /// `FI_AV_COMPLETE`.
 pub(crate) const AV_COMPLETE: u32 = 5;
 
-/// The version of the interface that this is written for: 1.17.
-pub(crate) const API_VERSION: u32 = version(1, 17);
+/// The version of the interface that is said to libfabric. It is 1.17 that this is written for; but applications that ask for a later one are not shown
+/// providers of an earlier one, and up to this nothing was changed but by additions.
+pub(crate) const API_VERSION: u32 = version(2, 6);
 
 /// A version of the interface as one number.
 pub(crate) const fn version(major: u32, minor: u32) -> u32 {

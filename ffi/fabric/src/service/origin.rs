@@ -65,13 +65,16 @@ impl EpCore {
         let request = &mut operation.request;
         let mut bulk = None;
         if request.action == Action::Write && operation.operand.len() > self.short() {
-            if operation.flags & flag::INJECT != 0 {
-                return Err(Errno::MSGSIZE);
-            }
             request.action = Action::WriteBulk;
             // SAFETY: there are no bytes.
             let nothing = unsafe { Buffers::one(std::ptr::null(), 0) }?;
-            bulk = Some(std::mem::replace(&mut operation.operand, nothing));
+            let bytes = std::mem::replace(&mut operation.operand, nothing);
+            bulk = Some(match operation.flags & flag::INJECT != 0 {
+                // The application's memory is its own again at once.
+                true if bytes.len() > limits::INJECT => return Err(Errno::MSGSIZE),
+                true => Buffers::owned(bytes.to_vec()),
+                false => bytes,
+            });
         } else if operation.operand.len() > self.short() {
             return Err(Errno::MSGSIZE);
         }
