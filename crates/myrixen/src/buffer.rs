@@ -6,16 +6,11 @@ use std::sync::Arc;
 
 use myrixen_shm::{Lent, PoolBuf};
 
-/// The longest payload that is kept inside a request rather than in memory of its own: a SMALL message.
-pub(crate) const INLINE: usize = 128;
-
 /// Memory of a request, by who keeps it alive. Only the sealed trait below shows it outside.
 #[allow(missing_docs, reason = "named nowhere outside this crate")]
 pub enum Memory {
     /// Nothing to send, or nothing kept any more.
     Empty,
-    /// A copy of a short payload.
-    Inline(Short),
     Vec(Vec<u8>),
     Shared(Arc<[u8]>),
     Static(&'static [u8]),
@@ -24,27 +19,6 @@ pub enum Memory {
     Lent(Lent),
     Parts(Vec<Vec<u8>>),
     Foreign(Box<dyn Foreign>),
-}
-
-/// A short payload, copied: cheaper to send than memory of its own.
-#[derive(Clone, Debug)]
-pub struct Short {
-    bytes: [u8; INLINE],
-    len: usize,
-}
-
-impl Short {
-    /// Copies `payload`, of up to 128 bytes; `None` for a longer one.
-    pub fn new(payload: &[u8]) -> Option<Self> {
-        Self::filled(payload.len(), |bytes| bytes.copy_from_slice(payload))
-    }
-
-    /// One of `len` bytes, up to 128, that `fill` writes; `None` for a longer one.
-    pub fn filled(len: usize, fill: impl FnOnce(&mut [u8])) -> Option<Self> {
-        let mut bytes = [0; INLINE];
-        fill(bytes.get_mut(..len)?);
-        Some(Self { bytes, len })
-    }
 }
 
 /// Memory that is neither a `Vec` nor from the pool: for bindings to other languages and for
@@ -69,7 +43,6 @@ impl Memory {
     pub(crate) fn len(&self) -> usize {
         match self {
             Self::Empty => 0,
-            Self::Inline(short) => short.len,
             Self::Vec(bytes) => bytes.len(),
             Self::Shared(bytes) => bytes.len(),
             Self::Static(bytes) => bytes.len(),
@@ -85,7 +58,6 @@ impl Memory {
     pub(crate) fn read(&self, offset: usize, len: usize, mut show: impl FnMut(&[u8])) {
         let whole = match self {
             Self::Empty => &[],
-            Self::Inline(short) => &short.bytes[..short.len],
             Self::Vec(bytes) => bytes.as_slice(),
             Self::Shared(bytes) => bytes,
             Self::Static(bytes) => bytes,
@@ -113,7 +85,6 @@ impl Memory {
     ) {
         let whole = match self {
             Self::Empty | Self::Shared(_) | Self::Static(_) => return,
-            Self::Inline(short) => &mut short.bytes[..short.len],
             Self::Vec(bytes) => bytes.as_mut_slice(),
             Self::Pool(bytes) => bytes,
             Self::Lent(lent) => {
@@ -130,16 +101,13 @@ impl Memory {
 
     /// Copies what others keep alive.
     pub(crate) fn make_owned(&mut self) {
-        if !matches!(self, Self::Empty | Self::Inline(_)) {
+        if !matches!(self, Self::Empty) {
             *self = self.to_owned_copy(self.len());
         }
     }
 
     /// A copy that needs nobody to keep anything alive.
     pub(crate) fn to_owned_copy(&self, len: usize) -> Self {
-        if let Self::Inline(short) = self {
-            return Self::Inline(short.clone());
-        }
         let mut bytes = Vec::with_capacity(len);
         self.read(0, len, |piece| bytes.extend_from_slice(piece));
         Self::Vec(bytes)
@@ -219,7 +187,7 @@ pub(crate) use sealed::Buffer;
 /// What can be sent: a buffer that the request owns until it is complete.
 ///
 /// `Vec<u8>`, [`PoolBuf`] (shared memory, read in place by a co-located receiver), `Arc<[u8]>`, `&'static [u8]`,
-/// `Vec<Vec<u8>>` (gathered), [`Short`] and `Box<dyn Foreign>`.
+/// `Vec<Vec<u8>>` (gathered) and `Box<dyn Foreign>`.
 pub trait SendBuffer: Buffer {}
 
 /// What can be received into: a buffer that the request owns until it is complete. Its length is
@@ -255,7 +223,6 @@ buffer!(Arc<[u8]>, Shared, SendBuffer);
 buffer!(&'static [u8], Static, SendBuffer);
 buffer!(Vec<Vec<u8>>, Parts, SendBuffer, RecvBuffer);
 buffer!(Box<dyn Foreign>, Foreign, SendBuffer, RecvBuffer);
-buffer!(Short, Inline, SendBuffer);
 
 #[cfg(test)]
 mod tests {

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use mxoe::addr::Address;
-use mxoe::engine::{PartnerId, SendMode};
+use mxoe::engine::{PartnerId, SendMode, Space};
 
 use crate::buffer::{RecvBuffer, SendBuffer};
 use crate::core::{Core, RETAINED_CAP};
@@ -15,6 +15,8 @@ use crate::error::{Error, Result, Status};
 use crate::message::{Match, Peer};
 use crate::queue::Completion;
 use crate::request::{Key, Kind, New, Outcome};
+use crate::short::ShortSend;
+use crate::shorts::INLINE;
 
 /// The name of a request of one endpoint. It is recognised when the request is over and taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -110,6 +112,36 @@ impl Endpoint {
             Err(status) => core.add_ended_send(Some(to.partner), len, outgoing, (status, 0)),
         };
         core.requests.enqueue(key, outgoing.context);
+        self.shared.leave(core);
+        Ok(RequestId::new(key))
+    }
+
+    /// As [`post_send`](Self::post_send) for a payload of up to [`INLINE`](crate::INLINE) bytes, which is copied: cheaper than memory that the request owns. A
+    /// longer one is copied as well, to memory of its own.
+    ///
+    /// # Errors
+    /// As [`post_send`](Self::post_send).
+    pub fn post_short(&self, to: &Peer, payload: &[u8], outgoing: Outgoing) -> Result<RequestId> {
+        if outgoing.completes != Completes::WhenBuffered || payload.len() > INLINE {
+            return self.post_send(to, payload.to_vec(), outgoing);
+        }
+        let mut core = self.shared.enter();
+        let known = core.engine.address_of(to.partner) == Some(to.address);
+        let short = ShortSend {
+            to: to.partner,
+            space: Space::Tagged,
+            bits: outgoing.bits,
+            payload,
+        };
+        if !(known && core.send_short(self.shared.recent(), &short)) {
+            self.shared.leave(core);
+            return self.post_send(to, payload.to_vec(), outgoing);
+        }
+        // Not longer than INLINE.
+        let len = u32::try_from(payload.len()).unwrap_or(u32::MAX);
+        let ended = (Status::Success, len);
+        let key = core.add_ended_send(Some(to.partner), len, outgoing, ended);
+        core.ended = true;
         self.shared.leave(core);
         Ok(RequestId::new(key))
     }
@@ -245,7 +277,9 @@ impl Endpoint {
     pub fn break_off(&self, peer: &Peer) {
         let lingers = |core: &mut Core, _| {
             let gone = !core.engine.is_connected(peer.partner);
-            (gone || !core.requests.lingers_to(peer.partner)).then_some(())
+            let under_way = core.requests.lingers_to(peer.partner)
+                || core.regions.shorts.linger_to(peer.partner);
+            (gone || !under_way).then_some(())
         };
         self.shared.drive(Some(PARTING), lingers);
         let mut core = self.shared.enter();

@@ -221,6 +221,10 @@ impl Shared {
         if std::mem::take(&mut guarded.core.sent) {
             self.turn_back_end(&mut guarded.core);
         }
+        if !guarded.leader && guarded.core.waiters == 0 {
+            // Who ended it knows.
+            guarded.core.ended = false;
+        }
         if guarded.is_quiet() {
             return;
         }
@@ -275,7 +279,9 @@ impl Shared {
         if found.is_none() {
             self.turn_back_end(&mut guarded.core);
             // Who looks once without waiting will look again, as a rule.
-            guarded.turn(self.recent(), true);
+            if guarded.turn(self.recent(), true) {
+                guarded.core.look_on();
+            }
             guarded = self.let_handler_look(guarded);
             found = done(&mut guarded);
         }
@@ -318,6 +324,7 @@ impl Shared {
         let (mut turns, mut fruitless) = (0_u32, 0_u32);
         let deadline = timeout.map(|timeout| self.fabric.clock.deadline(timeout));
         let (mut idle_since, mut idle) = (now, false);
+        let mut slept = false;
         loop {
             if guarded.is_halted() {
                 if let Some(found) = done(&mut guarded, true) {
@@ -343,6 +350,9 @@ impl Shared {
             let over = deadline.is_some_and(|deadline| deadline <= now);
             let helpless = !busy && (over || !looks_on || fruitless >= FRUITLESS_TURNS);
             if let Some(found) = done(&mut guarded, helpless || turns >= MANY_TURNS) {
+                if looks_on && !slept {
+                    guarded.core.look_on();
+                }
                 self.leave(guarded);
                 return Some(found);
             }
@@ -367,6 +377,7 @@ impl Shared {
                 }
             } else if !busy {
                 guarded = self.sleep(guarded, deadline);
+                slept = true;
                 if learns {
                     now = self.now();
                     guarded.polling.came_after(now.since(idle_since));
@@ -574,7 +585,7 @@ impl Drop for Shared {
     /// Closes the endpoint. Sends that were reported complete are waited for, for a while.
     fn drop(&mut self) {
         self.drive(Some(LINGER), |core, _| {
-            (core.requests.unfinished_sends() == 0).then_some(())
+            (core.requests.unfinished_sends() + core.regions.shorts.sends() == 0).then_some(())
         });
         let mut guarded = self.lock();
         let now = self.now();

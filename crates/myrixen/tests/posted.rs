@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use myrixen::{
     Completes, Connecting, Endpoint, EndpointOptions, Error, Fabric, Kind, Match, Outgoing, Peer,
-    RequestId, Short, Status, Verdict,
+    RequestId, Status, Verdict,
 };
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -47,9 +47,9 @@ fn outgoing(bits: u64, completes: Completes, context: u64) -> Outgoing {
 #[test]
 fn a_buffered_send_is_over_at_once_and_others_when_they_arrive() {
     let pair = pair();
-    let short = Short::new(b"short").expect("fits");
     let buffered = outgoing(1, Completes::WhenBuffered, 11);
-    let id = pair.a.post_send(&pair.to_b, short, buffered).expect("sent");
+    let id = pair.a.post_short(&pair.to_b, b"short", buffered);
+    let id = id.expect("sent");
     assert_eq!(pair.a.look_at(id).expect("known"), (Kind::Send, 11, true));
     let done = pair.a.test(id).expect("known").expect("over");
     assert_eq!((done.status, done.context), (Status::Success, 11));

@@ -4,7 +4,7 @@ use std::ffi::c_void;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use myrixen::{Completes, Error, Foreign, Match, Outgoing, RequestId, Short};
+use myrixen::{Completes, Error, Foreign, INLINE, Match, Outgoing, RequestId};
 
 use crate::codes::ReturnCode;
 use crate::edge::{Answer, Fault, needed, with_endpoint};
@@ -77,10 +77,12 @@ fn send(
 ) -> Answer {
     let request = needed(request)?;
     let peer = dest.peer(ep)?;
-    // Copied where it is posted, if it is short.
-    let copied = Short::filled(segments.len(), |bytes| segments.copy_to(bytes));
-    let posted = match copied {
-        Some(short) => ep.endpoint.post_send(&peer, short, outgoing),
+    let mut short = [0; INLINE];
+    let posted = match short.get_mut(..segments.len()) {
+        Some(short) => {
+            segments.copy_to(short);
+            ep.endpoint.post_short(&peer, short, outgoing)
+        }
         None => {
             let memory: Box<dyn Foreign> = Box::new(segments);
             ep.endpoint.post_send(&peer, memory, outgoing)
