@@ -128,9 +128,14 @@ impl Memory {
         }
     }
 
+    /// Nobody has to keep anything alive for it.
+    pub(crate) fn needs_nobody(&self) -> bool {
+        matches!(self, Self::Empty | Self::Inline(_))
+    }
+
     /// Copies what others keep alive.
     pub(crate) fn make_owned(&mut self) {
-        if !matches!(self, Self::Empty | Self::Inline(_)) {
+        if !self.needs_nobody() {
             *self = self.to_owned_copy(self.len());
         }
     }

@@ -54,6 +54,8 @@ pub(crate) struct Core {
     pub(crate) ended: bool,
     /// How many times waits were told to end.
     pub(crate) wakeups: u64,
+    /// How much has been done, without avail, for programs that look for ends without waiting, since the last send whose end need not be acknowledged.
+    pub(crate) patience: u32,
     /// Frames were put into the ring to the back end since it was last looked at.
     pub(crate) sent: bool,
     pub(crate) dialect: Dialect,
@@ -97,6 +99,7 @@ impl Core {
             waiters: 0,
             ended: false,
             wakeups: 0,
+            patience: 0,
             sent: false,
             dialect: start.dialect,
             eager_max: start.eager_max,

@@ -20,7 +20,7 @@ use crate::shared::Shared;
 
 /// How many short messages a sender that never waits may be ahead of their acknowledgements before it works for the endpoint between two
 /// sends: further ahead it finds nothing of them in cache any more.
-const AHEAD: usize = 512;
+pub(crate) const AHEAD: usize = 512;
 
 /// An MX endpoint. Cheap to clone; all clones are the same endpoint. Threads may share it.
 ///
@@ -414,7 +414,7 @@ impl Endpoint {
     /// The oldest message that fits and that no receive has taken, if there is one.
     pub fn iprobe(&self, matching: Match) -> Option<Pending> {
         let filter = matching.filter();
-        self.shared.poll(|core| {
+        self.shared.poll(|core, _| {
             core.engine
                 .probe(&filter)
                 .map(|envelope| Pending::from(&envelope))
@@ -424,7 +424,7 @@ impl Endpoint {
     /// Waits for a message that fits, and leaves it where it is. `None` when the time is over, or at a [`wakeup`](Self::wakeup).
     pub fn probe(&self, matching: Match, timeout: Option<Duration>) -> Option<Pending> {
         let filter = matching.filter();
-        self.drive_until_woken(timeout, |core| {
+        self.drive_until_woken(timeout, |core, _| {
             core.engine
                 .probe(&filter)
                 .map(|envelope| Pending::from(&envelope))
@@ -434,7 +434,7 @@ impl Endpoint {
     /// Works for the endpoint without waiting: takes what has arrived, sends what is due. Programs that
     /// never wait may call it; otherwise the progress thread does the same a little later.
     pub fn progress(&self) {
-        self.shared.poll(|_| None::<()>);
+        self.shared.poll(|_, _| None::<()>);
     }
 
     /// Requests in flight.

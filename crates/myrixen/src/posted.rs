@@ -8,9 +8,9 @@ use std::time::Duration;
 use mxoe::addr::Address;
 use mxoe::engine::{PartnerId, SendMode};
 
-use crate::buffer::{RecvBuffer, SendBuffer};
+use crate::buffer::{INLINE, Memory, RecvBuffer, SendBuffer};
 use crate::core::{Core, RETAINED_CAP};
-use crate::endpoint::{Endpoint, message_len};
+use crate::endpoint::{AHEAD, Endpoint, message_len};
 use crate::error::{Error, Result, Status};
 use crate::message::{Match, Peer};
 use crate::queue::Completion;
@@ -43,8 +43,8 @@ impl RequestId {
 /// When a posted send is complete.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Completes {
-    /// When the buffer can be used again: at once where the message goes eagerly (up to 32 KiB), for a copy is kept for resending. What becomes of it
-    /// later is not reported.
+    /// When the buffer can be used again. A message that goes eagerly (up to 32 KiB) need not be acknowledged for that: of a short one a copy is kept for
+    /// resending at once, of others when somebody asks for the end and little is left to be done but to wait. What becomes of it later is not reported.
     WhenBuffered,
     /// When the receiving endpoint has it.
     WhenDelivered,
@@ -102,14 +102,18 @@ impl Endpoint {
             false => Err(Status::NotConnected),
         };
         let key = match posted {
-            Ok(key) if outgoing.completes == Completes::WhenBuffered => {
-                core.end_now(key, outgoing).unwrap_or(key)
+            Ok(key) => {
+                core.requests.enqueue(key, outgoing.context);
+                if outgoing.completes == Completes::WhenBuffered {
+                    core.offer_early(key);
+                    // Whoever waits for any end may have this one.
+                    core.ended |= core.leader || core.waiters > 0;
+                }
+                key
             }
-            Ok(key) => key,
             // Over before it began.
-            Err(status) => core.add_ended_send(Some(to.partner), len, outgoing, (status, 0)),
+            Err(status) => core.add_ended_send(to.partner, len, outgoing, status),
         };
-        core.requests.enqueue(key, outgoing.context);
         self.shared.leave(core);
         Ok(RequestId::new(key))
     }
@@ -150,7 +154,10 @@ impl Endpoint {
     /// # Errors
     /// [`Error::UnknownRequest`].
     pub fn test(&self, id: RequestId) -> Result<Option<Completion>> {
-        self.shared.poll(|core| core.take_ended(id)).transpose()
+        let ended = self
+            .shared
+            .poll(|core, hurried| core.take_ended(id, hurried));
+        ended.transpose()
     }
 
     /// Waits for the end of a request. `None` when the time is over, or at a [`wakeup`](Self::wakeup).
@@ -158,19 +165,21 @@ impl Endpoint {
     /// # Errors
     /// [`Error::UnknownRequest`], also when somebody else has taken its end meanwhile.
     pub fn wait(&self, id: RequestId, timeout: Option<Duration>) -> Result<Option<Completion>> {
-        let ended = self.drive_until_woken(timeout, |core| core.take_ended(id));
+        let ended = self.drive_until_woken(timeout, |core, hurried| core.take_ended(id, hurried));
         ended.transpose()
     }
 
-    /// Waits for the end of a request, and leaves it in the queue. False when the time is over, or at a [`wakeup`](Self::wakeup).
+    /// Waits for the end of a request, and leaves it in the queue; a send's buffer is not waited for longer than it takes to copy it. False when the time is
+    /// over, or at a [`wakeup`](Self::wakeup).
     ///
     /// # Errors
     /// [`Error::UnknownRequest`].
     pub fn await_end(&self, id: RequestId, timeout: Option<Duration>) -> Result<bool> {
-        let ended = self.drive_until_woken(timeout, |core| {
+        let ended = self.drive_until_woken(timeout, |core, _| {
             if core.requests.queued(id.key()).is_none() {
                 return Some(Err(Error::UnknownRequest));
             }
+            core.hurry(id.key());
             core.requests.is_done(id.key()).then_some(Ok(true))
         });
         ended.unwrap_or(Ok(false))
@@ -215,6 +224,8 @@ impl Endpoint {
         core.requests
             .queued(id.key())
             .ok_or(Error::UnknownRequest)?;
+        // The program may think that it has its buffer back.
+        core.hurry(id.key());
         if let Some(region) = core.requests.abandon(id.key()) {
             drop(core.reclaim(region));
         }
@@ -232,7 +243,8 @@ impl Endpoint {
         core.requests
             .queued(id.key())
             .ok_or(Error::UnknownRequest)?;
-        if let Some(request) = core.requests.engine_id(id.key()) {
+        let pending = !core.requests.is_done(id.key());
+        if let Some(request) = core.requests.engine_id(id.key()).filter(|_| pending) {
             let deadline = timeout.map(|timeout| self.shared.now() + timeout);
             core.engine.set_deadline(request, deadline);
         }
@@ -261,43 +273,71 @@ impl Endpoint {
 const PARTING: Duration = Duration::from_secs(1);
 
 impl Core {
-    fn take_ended(&mut self, id: RequestId) -> Option<Result<Completion>> {
+    fn take_ended(&mut self, id: RequestId, hurried: bool) -> Option<Result<Completion>> {
         if self.requests.queued(id.key()).is_none() {
             return Some(Err(Error::UnknownRequest));
+        }
+        if hurried {
+            self.hurry(id.key());
         }
         let done = self.requests.take_queued(id.key())?;
         Some(Ok(self.completion(done)))
     }
 
-    /// A send that is over for the program, with so much transferred.
+    /// A send that is over for the program before it began.
     fn add_ended_send(
         &mut self,
-        to: Option<PartnerId>,
+        to: PartnerId,
         len: u32,
         outgoing: Outgoing,
-        (status, length): (Status, u32),
+        status: Status,
     ) -> Key {
         let new = New {
             kind: Kind::Send,
             region: None,
             bits: outgoing.bits,
-            partner: to,
+            partner: Some(to),
             len,
             may_end_early: false,
         };
-        let outcome = Outcome::Sent { status, length };
+        let outcome = Outcome::Sent { status, length: 0 };
         self.requests.add_ended(new, outgoing.context, outcome)
     }
 
-    /// Ends an eager send for the program, which gets another name for that; a copy of the bytes stays behind.
-    fn end_now(&mut self, key: Key, outgoing: Outgoing) -> Option<Key> {
-        let region = self.requests.may_end_early(key, RETAINED_CAP)?;
-        let partner = self.requests.partner(key);
-        let held = self.regions.get_mut(region)?;
-        let length = held.len();
+    /// A send need not be acknowledged to be over for the program. A short one is at once, unless too many are under way: nothing has to be copied for it.
+    fn offer_early(&mut self, key: Key) {
+        let region = self.requests.may_end_early(key, AHEAD * INLINE);
+        let held = region.and_then(|region| self.regions.get(region));
+        if held.is_some_and(Memory::needs_nobody) {
+            self.requests.queue_early(key, INLINE);
+        } else {
+            self.requests.offer_early(key);
+            self.patience = 0;
+        }
+    }
+
+    /// Ends a send for the program that need not be acknowledged for that; a copy of the bytes stays behind.
+    fn hurry(&mut self, key: Key) {
+        if !self.requests.is_offered(key) {
+            return;
+        }
+        let region = self.requests.may_end_early(key, RETAINED_CAP);
+        let Some(held) = region.and_then(|region| self.regions.get_mut(region)) else {
+            return;
+        };
         held.make_owned();
-        self.requests.ended_early(key, length);
-        let len = u32::try_from(length).unwrap_or(u32::MAX);
-        Some(self.add_ended_send(partner, len, outgoing, (Status::Success, len)))
+        let kept = held.len().max(INLINE);
+        self.requests.queue_early(key, kept);
+        if let Some(id) = self.requests.engine_id(key) {
+            // What is complete does not fail for the program's patience.
+            self.engine.set_deadline(id, None);
+        }
+    }
+
+    /// The same for the oldest one whose match information fits.
+    pub(crate) fn hurry_any(&mut self, fits: impl Fn(u64) -> bool) {
+        if let Some(key) = self.requests.offered(fits) {
+            self.hurry(key);
+        }
     }
 }

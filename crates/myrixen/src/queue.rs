@@ -96,26 +96,23 @@ impl<B: RecvBuffer> RecvRequest<B> {
 impl Endpoint {
     /// The oldest completion whose match information fits, if there is one.
     pub fn test_any(&self, matching: Match) -> Option<Completion> {
-        self.shared.poll(|core| core.next_completion(matching))
+        self.shared
+            .poll(|core, hurried| core.next_completion(matching, hurried))
     }
 
     /// Waits for a completion whose match information fits. `None` when the time is over, or at a [`wakeup`](Self::wakeup).
     pub fn wait_any(&self, matching: Match, timeout: Option<Duration>) -> Option<Completion> {
-        self.drive_until_woken(timeout, |core| core.next_completion(matching))
+        self.drive_until_woken(timeout, |core, hurried| {
+            core.next_completion(matching, hurried)
+        })
     }
 
     /// Waits until there is a completion, and leaves it in the queue. `None` when the time is over, or at a [`wakeup`](Self::wakeup).
     pub fn peek(&self, timeout: Option<Duration>) -> Option<Peeked> {
-        self.drive_until_woken(timeout, |core| {
-            let (key, bits) = core.requests.peek(|_| true)?;
-            let (kind, context) = core.requests.queued(key)?;
-            Some(Peeked {
-                kind,
-                id: RequestId::new(key),
-                context,
-                bits,
-            })
-        })
+        if timeout == Some(Duration::ZERO) {
+            return self.shared.poll(Core::peek);
+        }
+        self.drive_until_woken(timeout, Core::peek)
     }
 
     /// Has every wait of another thread for completions, posted requests or probes end now, with nothing.
@@ -129,12 +126,12 @@ impl Endpoint {
     pub(crate) fn drive_until_woken<T>(
         &self,
         timeout: Option<Duration>,
-        mut done: impl FnMut(&mut Core) -> Option<T>,
+        mut done: impl FnMut(&mut Core, bool) -> Option<T>,
     ) -> Option<T> {
         let mut before = None;
-        let found = self.shared.drive(timeout, |core, _| {
+        let found = self.shared.drive(timeout, |core, hurried| {
             let before = *before.get_or_insert(core.wakeups);
-            match done(core) {
+            match done(core, hurried) {
                 Some(found) => Some(Some(found)),
                 None => (core.wakeups != before).then_some(None),
             }
@@ -144,9 +141,26 @@ impl Endpoint {
 }
 
 impl Core {
-    fn next_completion(&mut self, matching: Match) -> Option<Completion> {
+    fn next_completion(&mut self, matching: Match, hurried: bool) -> Option<Completion> {
+        if hurried && self.requests.peek(|bits| matching.fits(bits)).is_none() {
+            self.hurry_any(|bits| matching.fits(bits));
+        }
         let done = self.requests.next_completion(|bits| matching.fits(bits))?;
         Some(self.completion(done))
+    }
+
+    fn peek(&mut self, hurried: bool) -> Option<Peeked> {
+        if hurried && self.requests.peek(|_| true).is_none() {
+            self.hurry_any(|_| true);
+        }
+        let (key, bits) = self.requests.peek(|_| true)?;
+        let (kind, context) = self.requests.queued(key)?;
+        Some(Peeked {
+            kind,
+            id: RequestId::new(key),
+            context,
+            bits,
+        })
     }
 
     pub(crate) fn completion(&mut self, done: Queued) -> Completion {

@@ -262,8 +262,8 @@ pub unsafe extern "C" fn mx_ibuffered(
     with_endpoint("mx_ibuffered", ep, |ep| {
         let id = request(ep, req)?;
         send_only(ep, id)?;
-        let look = ep.endpoint.look_at(id);
-        let (_, _, over) = look.map_err(|error| not_posted(&error))?;
+        let over = ep.endpoint.await_end(id, Some(std::time::Duration::ZERO));
+        let over = over.map_err(|error| not_posted(&error))?;
         // SAFETY: the program points to a place for a number, or nowhere.
         unsafe { put(result, u32::from(over)) };
         Ok(())
