@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use myrixen_shm::{Lent, PoolBuf};
+use myrixen_shm::{Handed, Lent, PoolBuf};
 
 /// The longest payload that is kept inside a request rather than in memory of its own: a SMALL message.
 pub(crate) const INLINE: usize = 128;
@@ -23,6 +23,7 @@ pub enum Memory {
     /// A caller's buffer, lent for the time of a blocking call.
     Lent(Lent),
     Parts(Vec<Vec<u8>>),
+    Handed(Handed),
     Foreign(Box<dyn Foreign>),
 }
 
@@ -34,6 +35,9 @@ pub struct Short {
 }
 
 impl Short {
+    /// The longest payload that one holds, in bytes.
+    pub const MOST: usize = INLINE;
+
     /// Copies `payload`, of up to 128 bytes; `None` for a longer one.
     pub fn new(payload: &[u8]) -> Option<Self> {
         Self::filled(payload.len(), |bytes| bytes.copy_from_slice(payload))
@@ -44,6 +48,17 @@ impl Short {
         let mut bytes = [0; INLINE];
         fill(bytes.get_mut(..len)?);
         Some(Self { bytes, len })
+    }
+
+    /// One of `len` bytes, up to 128, all of them 0.
+    pub(crate) fn blank(len: usize) -> Self {
+        let bytes = [0; INLINE];
+        let len = len.min(INLINE);
+        Self { bytes, len }
+    }
+
+    pub(crate) fn bytes_mut(&mut self) -> &mut [u8] {
+        &mut self.bytes[..self.len]
     }
 }
 
@@ -76,6 +91,7 @@ impl Memory {
             Self::Pool(bytes) => bytes.len(),
             Self::Lent(lent) => lent.len(),
             Self::Parts(parts) => Foreign::len(parts),
+            Self::Handed(handed) => handed.len(),
             Self::Foreign(foreign) => foreign.len(),
         }
     }
@@ -90,6 +106,7 @@ impl Memory {
             Self::Shared(bytes) => bytes,
             Self::Static(bytes) => bytes,
             Self::Pool(bytes) => bytes,
+            Self::Handed(handed) => handed.bytes(),
             Self::Lent(lent) => {
                 // Refused when the call that lent it has returned: nobody waits for it then.
                 let _ = lent.with(offset, len, show);
@@ -116,6 +133,7 @@ impl Memory {
             Self::Inline(short) => &mut short.bytes[..short.len],
             Self::Vec(bytes) => bytes.as_mut_slice(),
             Self::Pool(bytes) => bytes,
+            Self::Handed(handed) => handed.bytes_mut(),
             Self::Lent(lent) => {
                 let _ = lent.with_mut(offset, len, |bytes| fill(0, bytes));
                 return;
@@ -224,13 +242,13 @@ pub(crate) use sealed::Buffer;
 /// What can be sent: a buffer that the request owns until it is complete.
 ///
 /// `Vec<u8>`, [`PoolBuf`] (shared memory, read in place by a co-located receiver), `Arc<[u8]>`, `&'static [u8]`,
-/// `Vec<Vec<u8>>` (gathered), [`Short`] and `Box<dyn Foreign>`.
+/// `Vec<Vec<u8>>` (gathered), [`Short`], [`Handed`] and `Box<dyn Foreign>`.
 pub trait SendBuffer: Buffer {}
 
 /// What can be received into: a buffer that the request owns until it is complete. Its length is
 /// the room for the message; a longer message is cut ([`Received::truncated`](crate::Received)).
 ///
-/// `Vec<u8>`, [`PoolBuf`], `Vec<Vec<u8>>` (scattered) and `Box<dyn Foreign>`.
+/// `Vec<u8>`, [`PoolBuf`], `Vec<Vec<u8>>` (scattered), [`Handed`] and `Box<dyn Foreign>`.
 pub trait RecvBuffer: Buffer {}
 
 /// The buffer of a request that is over.
@@ -259,6 +277,7 @@ buffer!(PoolBuf, Pool, SendBuffer, RecvBuffer);
 buffer!(Arc<[u8]>, Shared, SendBuffer);
 buffer!(&'static [u8], Static, SendBuffer);
 buffer!(Vec<Vec<u8>>, Parts, SendBuffer, RecvBuffer);
+buffer!(Handed, Handed, SendBuffer, RecvBuffer);
 buffer!(Box<dyn Foreign>, Foreign, SendBuffer, RecvBuffer);
 buffer!(Short, Inline, SendBuffer);
 

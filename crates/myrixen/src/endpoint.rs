@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mxoe::addr::{Address, SessionId};
-use mxoe::engine::{self, Connect, Receive, Send as SendArgs, SendMode, Space};
+use mxoe::engine::{self, Connect, Receive, RegionId, Send as SendArgs, SendMode, Space};
 use myrixen_shm::{PoolBuf, lend, lend_ref};
 
 use crate::buffer::{INLINE, Memory, RecvBuffer, SendBuffer, Short};
@@ -263,8 +263,20 @@ impl Endpoint {
         mode: SendMode,
     ) -> Result<Key, Status> {
         let len = u32::try_from(memory.len()).unwrap_or(u32::MAX);
-        let now = self.shared.recent();
         let region = core.regions.add(memory);
+        self.post_region(core, to, bits, (region, len), mode)
+    }
+
+    /// As [`post`](Self::post), for memory that has a name already; gives it back where the engine refuses.
+    pub(crate) fn post_region(
+        &self,
+        core: &mut Core,
+        to: &Peer,
+        bits: u64,
+        (region, len): (RegionId, u32),
+        mode: SendMode,
+    ) -> Result<Key, Status> {
+        let now = self.shared.recent();
         let key = core.requests.add(New {
             kind: Kind::Send,
             region: Some(region),

@@ -3,18 +3,20 @@
 //! Such a request is one of the completion queue from its start. Whoever asks first gets its end: by its number ([`Endpoint::test`],
 //! [`Endpoint::wait`]), or by match information ([`Endpoint::test_any`], [`Endpoint::wait_any`]).
 
+use std::sync::MutexGuard;
 use std::time::Duration;
 
 use mxoe::addr::Address;
-use mxoe::engine::{PartnerId, SendMode};
+use mxoe::engine::{PartnerId, RegionId, SendMode};
 
-use crate::buffer::{INLINE, Memory, RecvBuffer, SendBuffer};
+use crate::buffer::{INLINE, Memory, RecvBuffer, SendBuffer, Short};
 use crate::core::{Core, RETAINED_CAP};
 use crate::endpoint::{AHEAD, Endpoint, message_len};
 use crate::error::{Error, Result, Status};
 use crate::message::{Match, Peer};
-use crate::queue::Completion;
-use crate::request::{Key, Kind, New, Outcome};
+use crate::queue::{Completion, End};
+use crate::request::{Key, Kind, New, NotQueued, Outcome};
+use crate::shared::Guarded;
 
 /// The name of a request of one endpoint. It is recognised when the request is over and taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -89,17 +91,55 @@ impl Endpoint {
         buffer: B,
         outgoing: Outgoing,
     ) -> Result<RequestId> {
+        let memory = buffer.into_memory();
+        let len = message_len(memory.len())?;
+        let mut core = self.shared.enter();
+        let region = core.regions.add(memory);
+        Ok(self.post_known(core, to, (region, len), outgoing))
+    }
+
+    /// As [`post_send`](Self::post_send), for up to [`Short::MOST`] bytes, which `fill` writes.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for more.
+    pub fn post_short(
+        &self,
+        to: &Peer,
+        len: usize,
+        fill: impl FnOnce(&mut [u8]),
+        outgoing: Outgoing,
+    ) -> Result<RequestId> {
+        if len > Short::MOST {
+            let why = format!(
+                "{len} bytes are more than the {} of a short payload",
+                Short::MOST
+            );
+            return Err(Error::Invalid(why));
+        }
+        let mut core = self.shared.enter();
+        let region = core.regions.add_short(len, fill);
+        let len = message_len(len)?;
+        Ok(self.post_known(core, to, (region, len), outgoing))
+    }
+
+    /// Sends memory that has a name, if the peer is one of this endpoint's.
+    fn post_known(
+        &self,
+        mut core: MutexGuard<'_, Guarded>,
+        to: &Peer,
+        (region, len): (RegionId, u32),
+        outgoing: Outgoing,
+    ) -> RequestId {
         let mode = match outgoing.completes {
             Completes::WhenMatched => SendMode::Synchronous,
             Completes::WhenBuffered | Completes::WhenDelivered => SendMode::Standard,
         };
-        let memory = buffer.into_memory();
-        let len = message_len(memory.len())?;
-        let mut core = self.shared.enter();
         let known = core.engine.address_of(to.partner) == Some(to.address);
-        let posted = match known {
-            true => self.post(&mut core, to, outgoing.bits, memory, mode),
-            false => Err(Status::NotConnected),
+        let posted = if known {
+            self.post_region(&mut core, to, outgoing.bits, (region, len), mode)
+        } else {
+            drop(core.reclaim(region));
+            Err(Status::NotConnected)
         };
         let key = match posted {
             Ok(key) => {
@@ -115,7 +155,7 @@ impl Endpoint {
             Err(status) => core.add_ended_send(to.partner, len, outgoing, status),
         };
         self.shared.leave(core);
-        Ok(RequestId::new(key))
+        RequestId::new(key)
     }
 
     /// Posts a receive.
@@ -154,9 +194,23 @@ impl Endpoint {
     /// # Errors
     /// [`Error::UnknownRequest`].
     pub fn test(&self, id: RequestId) -> Result<Option<Completion>> {
+        let mut memory = Memory::Empty;
         let ended = self
             .shared
-            .poll(|core, hurried| core.take_ended(id, hurried));
+            .poll(|core, hurried| core.take_ended(id, hurried, &mut memory));
+        let end = ended.transpose()?;
+        Ok(end.map(|end| Completion::new(end, memory)))
+    }
+
+    /// As [`test`](Self::test), for programs that do not want the buffer back.
+    ///
+    /// # Errors
+    /// As for [`test`](Self::test).
+    pub fn test_end(&self, id: RequestId) -> Result<Option<End>> {
+        let mut memory = Memory::Empty;
+        let ended = self
+            .shared
+            .poll(|core, hurried| core.take_ended(id, hurried, &mut memory));
         ended.transpose()
     }
 
@@ -165,7 +219,23 @@ impl Endpoint {
     /// # Errors
     /// [`Error::UnknownRequest`], also when somebody else has taken its end meanwhile.
     pub fn wait(&self, id: RequestId, timeout: Option<Duration>) -> Result<Option<Completion>> {
-        let ended = self.drive_until_woken(timeout, |core, hurried| core.take_ended(id, hurried));
+        let mut memory = Memory::Empty;
+        let ended = self.drive_until_woken(timeout, |core, hurried| {
+            core.take_ended(id, hurried, &mut memory)
+        });
+        let end = ended.transpose()?;
+        Ok(end.map(|end| Completion::new(end, memory)))
+    }
+
+    /// As [`wait`](Self::wait), for programs that do not want the buffer back.
+    ///
+    /// # Errors
+    /// As for [`wait`](Self::wait).
+    pub fn wait_end(&self, id: RequestId, timeout: Option<Duration>) -> Result<Option<End>> {
+        let mut memory = Memory::Empty;
+        let ended = self.drive_until_woken(timeout, |core, hurried| {
+            core.take_ended(id, hurried, &mut memory)
+        });
         ended.transpose()
     }
 
@@ -273,15 +343,20 @@ impl Endpoint {
 const PARTING: Duration = Duration::from_secs(1);
 
 impl Core {
-    fn take_ended(&mut self, id: RequestId, hurried: bool) -> Option<Result<Completion>> {
-        if self.requests.queued(id.key()).is_none() {
-            return Some(Err(Error::UnknownRequest));
-        }
+    fn take_ended(
+        &mut self,
+        id: RequestId,
+        hurried: bool,
+        memory: &mut Memory,
+    ) -> Option<Result<End>> {
         if hurried {
             self.hurry(id.key());
         }
-        let done = self.requests.take_queued(id.key())?;
-        Some(Ok(self.completion(done)))
+        match self.requests.take_queued(id.key()) {
+            Ok(None) => None,
+            Ok(Some(done)) => Some(Ok(self.end_of(&done, memory))),
+            Err(NotQueued) => Some(Err(Error::UnknownRequest)),
+        }
     }
 
     /// A send that is over for the program before it began.

@@ -3,7 +3,7 @@
 use mxoe::engine::{RegionId, StoreId};
 use slab::Slab;
 
-use crate::buffer::Memory;
+use crate::buffer::{Memory, Short};
 
 /// Buffers in flight, by the number the engine knows them under.
 #[derive(Default)]
@@ -14,6 +14,15 @@ pub(crate) struct Regions {
 impl Regions {
     pub(crate) fn add(&mut self, memory: Memory) -> RegionId {
         RegionId(index(self.slots.insert(memory)))
+    }
+
+    /// Memory for a short payload of `len` bytes, which `fill` writes where it stays: moving it costs more than the rest of it.
+    pub(crate) fn add_short(&mut self, len: usize, fill: impl FnOnce(&mut [u8])) -> RegionId {
+        let at = self.slots.insert(Memory::Inline(Short::blank(len)));
+        if let Memory::Inline(short) = &mut self.slots[at] {
+            fill(short.bytes_mut());
+        }
+        RegionId(index(at))
     }
 
     pub(crate) fn get(&self, id: RegionId) -> Option<&Memory> {

@@ -144,6 +144,9 @@ pub(crate) struct Queued {
     pub(crate) outcome: Outcome,
 }
 
+/// There is no such request in the completion queue, nor will it come there.
+pub(crate) struct NotQueued;
+
 /// What the core has to do after a request has ended.
 pub(crate) enum Ended {
     /// Somebody waits for it in a blocking call, or will ask later.
@@ -441,17 +444,23 @@ impl Requests {
         None
     }
 
-    /// Takes a completion out of the queue.
-    pub(crate) fn take_queued(&mut self, key: Key) -> Option<Queued> {
-        let slot = self.slot(key)?;
+    /// Takes a completion out of the queue. `Err`: it is none of the queue's requests.
+    pub(crate) fn take_queued(&mut self, key: Key) -> Result<Option<Queued>, NotQueued> {
+        let slot = self.slot(key).ok_or(NotQueued)?;
         let Interest::Queue(context) = slot.interest else {
-            return None;
+            return Err(NotQueued);
         };
-        slot.outcome.as_ref()?;
-        if slot.kept().is_some() {
-            return self.take_kept(key.slot, context);
+        if slot.outcome.is_none() {
+            return Ok(None);
         }
-        let slot = self.remove(key.slot);
+        if slot.kept().is_some() {
+            return Ok(self.take_kept(key.slot, context));
+        }
+        Ok(self.take_whole(key.slot, context))
+    }
+
+    fn take_whole(&mut self, at: u32, context: u64) -> Option<Queued> {
+        let slot = self.remove(at);
         Some(Queued {
             kind: slot.kind,
             context,
@@ -483,7 +492,7 @@ impl Requests {
     /// Takes the oldest completion whose match information fits.
     pub(crate) fn next_completion(&mut self, fits: impl Fn(u64) -> bool) -> Option<Queued> {
         let (key, _) = self.peek(fits)?;
-        self.take_queued(key)
+        self.take_queued(key).ok().flatten()
     }
 
     /// Puts a request at the end of a list.
