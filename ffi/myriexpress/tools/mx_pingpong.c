@@ -65,6 +65,7 @@ static void answer(void) {
     mx_status_t status = get(0, &order, sizeof order);
     if (status.xfer_length != sizeof order) fail("the partner is no mx_pingpong");
     if (order.count == 0) return;
+    talk_to(status.source, options.ends.key);
     at = room(order.length);
     put(status.source, 0, &order, sizeof order);
     for (i = 0; i < order.count; i++) {
