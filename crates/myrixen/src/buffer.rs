@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use myrixen_shm::{Lent, PoolBuf};
+use myrixen_shm::{Handed, Lent, PoolBuf};
 
 /// Memory of a request, by who keeps it alive. Only the sealed trait below shows it outside.
 #[allow(missing_docs, reason = "named nowhere outside this crate")]
@@ -18,6 +18,7 @@ pub enum Memory {
     /// A caller's buffer, lent for the time of a blocking call.
     Lent(Lent),
     Parts(Vec<Vec<u8>>),
+    Handed(Handed),
     Foreign(Box<dyn Foreign>),
 }
 
@@ -49,6 +50,7 @@ impl Memory {
             Self::Pool(bytes) => bytes.len(),
             Self::Lent(lent) => lent.len(),
             Self::Parts(parts) => Foreign::len(parts),
+            Self::Handed(handed) => handed.len(),
             Self::Foreign(foreign) => foreign.len(),
         }
     }
@@ -62,6 +64,7 @@ impl Memory {
             Self::Shared(bytes) => bytes,
             Self::Static(bytes) => bytes,
             Self::Pool(bytes) => bytes,
+            Self::Handed(handed) => handed.bytes(),
             Self::Lent(lent) => {
                 // Refused when the call that lent it has returned: nobody waits for it then.
                 let _ = lent.with(offset, len, show);
@@ -87,6 +90,7 @@ impl Memory {
             Self::Empty | Self::Shared(_) | Self::Static(_) => return,
             Self::Vec(bytes) => bytes.as_mut_slice(),
             Self::Pool(bytes) => bytes,
+            Self::Handed(handed) => handed.bytes_mut(),
             Self::Lent(lent) => {
                 let _ = lent.with_mut(offset, len, |bytes| fill(0, bytes));
                 return;
@@ -187,13 +191,13 @@ pub(crate) use sealed::Buffer;
 /// What can be sent: a buffer that the request owns until it is complete.
 ///
 /// `Vec<u8>`, [`PoolBuf`] (shared memory, read in place by a co-located receiver), `Arc<[u8]>`, `&'static [u8]`,
-/// `Vec<Vec<u8>>` (gathered) and `Box<dyn Foreign>`.
+/// `Vec<Vec<u8>>` (gathered), [`Handed`] and `Box<dyn Foreign>`.
 pub trait SendBuffer: Buffer {}
 
 /// What can be received into: a buffer that the request owns until it is complete. Its length is
 /// the room for the message; a longer message is cut ([`Received::truncated`](crate::Received)).
 ///
-/// `Vec<u8>`, [`PoolBuf`], `Vec<Vec<u8>>` (scattered) and `Box<dyn Foreign>`.
+/// `Vec<u8>`, [`PoolBuf`], `Vec<Vec<u8>>` (scattered), [`Handed`] and `Box<dyn Foreign>`.
 pub trait RecvBuffer: Buffer {}
 
 /// The buffer of a request that is over.
@@ -222,6 +226,7 @@ buffer!(PoolBuf, Pool, SendBuffer, RecvBuffer);
 buffer!(Arc<[u8]>, Shared, SendBuffer);
 buffer!(&'static [u8], Static, SendBuffer);
 buffer!(Vec<Vec<u8>>, Parts, SendBuffer, RecvBuffer);
+buffer!(Handed, Handed, SendBuffer, RecvBuffer);
 buffer!(Box<dyn Foreign>, Foreign, SendBuffer, RecvBuffer);
 
 #[cfg(test)]

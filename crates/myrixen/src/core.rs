@@ -57,6 +57,8 @@ pub(crate) struct Core {
     pub(crate) looking: bool,
     /// How many times waits were told to end.
     pub(crate) wakeups: u64,
+    /// How much has been done, without avail, for programs that look for ends without waiting, since the last send whose end need not be acknowledged.
+    pub(crate) patience: u32,
     /// Frames were put into the ring to the back end since it was last looked at.
     pub(crate) sent: bool,
     pub(crate) dialect: Dialect,
@@ -101,6 +103,7 @@ impl Core {
             ended: false,
             looking: false,
             wakeups: 0,
+            patience: 0,
             sent: false,
             dialect: start.dialect,
             eager_max: start.eager_max,

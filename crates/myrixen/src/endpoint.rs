@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mxoe::addr::{Address, SessionId};
-use mxoe::engine::{self, Connect, Receive, Send as SendArgs, SendMode, Space};
+use mxoe::engine::{self, Connect, Receive, RegionId, Send as SendArgs, SendMode, Space};
 use myrixen_shm::{PoolBuf, lend, lend_ref};
 
 use crate::buffer::{Memory, RecvBuffer, SendBuffer};
@@ -237,8 +237,20 @@ impl Endpoint {
         mode: SendMode,
     ) -> Result<Key, Status> {
         let len = u32::try_from(memory.len()).unwrap_or(u32::MAX);
-        let now = self.shared.recent();
         let region = core.regions.add(memory);
+        self.post_region(core, to, bits, (region, len), mode)
+    }
+
+    /// As [`post`](Self::post), for memory that has a name already; gives it back where the engine refuses.
+    pub(crate) fn post_region(
+        &self,
+        core: &mut Core,
+        to: &Peer,
+        bits: u64,
+        (region, len): (RegionId, u32),
+        mode: SendMode,
+    ) -> Result<Key, Status> {
+        let now = self.shared.recent();
         let key = core.requests.add(New {
             kind: Kind::Send,
             region: Some(region),
@@ -391,7 +403,7 @@ impl Endpoint {
     /// The oldest message that fits and that no receive has taken, if there is one.
     pub fn iprobe(&self, matching: Match) -> Option<Pending> {
         let filter = matching.filter();
-        self.shared.poll(|core| {
+        self.shared.poll(|core, _| {
             core.engine
                 .probe(&filter)
                 .map(|envelope| Pending::from(&envelope))
@@ -401,7 +413,7 @@ impl Endpoint {
     /// Waits for a message that fits, and leaves it where it is. `None` when the time is over, or at a [`wakeup`](Self::wakeup).
     pub fn probe(&self, matching: Match, timeout: Option<Duration>) -> Option<Pending> {
         let filter = matching.filter();
-        self.drive_until_woken(timeout, |core| {
+        self.drive_until_woken(timeout, |core, _| {
             core.engine
                 .probe(&filter)
                 .map(|envelope| Pending::from(&envelope))
@@ -411,7 +423,7 @@ impl Endpoint {
     /// Works for the endpoint without waiting: takes what has arrived, sends what is due. Programs that
     /// never wait may call it; otherwise the progress thread does the same a little later.
     pub fn progress(&self) {
-        self.shared.poll(|_| None::<()>);
+        self.shared.poll(|_, _| None::<()>);
     }
 
     /// Requests in flight.

@@ -82,11 +82,11 @@ pub use mxoe::frame::Dialect;
 pub use myrixen_link as link;
 pub use myrixen_platform::message::{FailReason, RefusalReason};
 pub use myrixen_platform::process::{AttachError, DEFAULT_SOCKET, SOCKET_VARIABLE};
-pub use myrixen_shm::PoolBuf;
+pub use myrixen_shm::{Handed, PoolBuf};
 pub use options::EndpointOptions;
 pub use path::Wait;
 pub use posted::{Completes, Connecting, Outgoing, RequestId};
-pub use queue::{Completion, Peeked};
+pub use queue::{Completion, End, Peeked};
 #[cfg(feature = "tokio")]
 pub use reactor::TokioDriver;
 pub use request::Kind;

@@ -272,18 +272,25 @@ impl Shared {
         self.lock()
     }
 
-    /// One turn, and one look.
-    pub(crate) fn poll<T>(&self, mut done: impl FnMut(&mut Core) -> Option<T>) -> Option<T> {
+    /// One turn, and one look. `done` is told, as by [`drive`](Self::drive), whether there is nothing more to be done that could help: when looks have found
+    /// nothing so many times, since who looks once without waiting will look again, as a rule.
+    pub(crate) fn poll<T>(&self, mut done: impl FnMut(&mut Core, bool) -> Option<T>) -> Option<T> {
         let mut guarded = self.enter();
-        let mut found = done(&mut guarded);
+        let mut found = done(&mut guarded, false);
         if found.is_none() {
-            self.turn_back_end(&mut guarded.core);
-            // Who looks once without waiting will look again, as a rule.
-            if guarded.turn(self.recent(), true) {
+            let busy = self.turn_back_end(&mut guarded.core) | guarded.turn(self.recent(), true);
+            if busy {
                 guarded.core.look_on();
             }
             guarded = self.let_handler_look(guarded);
-            found = done(&mut guarded);
+            let spent = if busy {
+                1
+            } else {
+                MANY_TURNS / FRUITLESS_TURNS
+            };
+            guarded.patience = guarded.patience.saturating_add(spent);
+            let hurried = guarded.patience >= MANY_TURNS;
+            found = done(&mut guarded, hurried);
         }
         self.leave(guarded);
         found
@@ -291,8 +298,11 @@ impl Shared {
 
     /// As `poll`, for a task that goes to sleep: the progress thread takes over at once, unless somebody sleeps on
     /// the doorbells already.
-    pub(crate) fn poll_with_waker<T>(&self, done: impl FnMut(&mut Core) -> Option<T>) -> Option<T> {
-        let found = self.poll(done);
+    pub(crate) fn poll_with_waker<T>(
+        &self,
+        mut done: impl FnMut(&mut Core) -> Option<T>,
+    ) -> Option<T> {
+        let found = self.poll(|core, _| done(core));
         if found.is_none() && !self.lock().leader {
             self.fabric.adopt(self.slot);
         }

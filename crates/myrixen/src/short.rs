@@ -15,7 +15,7 @@ use crate::shorts::{self, INLINE};
 
 /// How many short messages a sender that does not wait may be ahead of their acknowledgements: what is kept of them stays in the processor's
 /// caches.
-const AHEAD: usize = 512;
+pub(crate) const AHEAD: usize = 512;
 
 /// How many it may be ahead where waiting does not help: their receiver does not look.
 const FAR_AHEAD: usize = RETAINED_CAP / INLINE;
