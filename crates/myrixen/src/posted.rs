@@ -7,17 +7,17 @@ use std::sync::MutexGuard;
 use std::time::Duration;
 
 use mxoe::addr::Address;
-use mxoe::engine::{PartnerId, RegionId, SendMode, Space};
+use mxoe::engine::{PartnerId, RegionId, SendMode};
 
 use crate::buffer::{Memory, RecvBuffer, SendBuffer};
 use crate::core::{Core, RETAINED_CAP};
-use crate::endpoint::{Endpoint, message_len};
+use crate::endpoint::{Cover, Endpoint, message_len};
 use crate::error::{Error, Result, Status};
 use crate::message::{Match, Peer};
 use crate::queue::{Completion, End};
 use crate::request::{Key, Kind, New, NotQueued, Outcome};
 use crate::shared::Guarded;
-use crate::short::{AHEAD, ShortSend};
+use crate::short::AHEAD;
 use crate::shorts::INLINE;
 
 /// The name of a request of one endpoint. It is recognised when the request is over and taken.
@@ -123,13 +123,8 @@ impl Endpoint {
             && core.regions.shorts.sends() < AHEAD
             && core.engine.address_of(to.partner) == Some(to.address)
         {
-            let short = ShortSend {
-                to: to.partner,
-                space: Space::Tagged,
-                bits: outgoing.bits,
-                payload,
-            };
-            if core.send_short(self.shared.recent(), &short) {
+            let cover = Cover::tagged(to, outgoing.bits);
+            if core.send_short(self.shared.recent(), &cover, payload) {
                 let ended = (Status::Success, size);
                 let key = core.add_ended_send(to.partner, size, outgoing, ended);
                 core.ended |= core.leader || core.waiters > 0;
@@ -155,7 +150,12 @@ impl Endpoint {
         };
         let known = core.engine.address_of(to.partner) == Some(to.address);
         let posted = if known {
-            self.post_region(&mut core, to, outgoing.bits, (region, len), mode)
+            self.post_region(
+                &mut core,
+                &Cover::tagged(to, outgoing.bits),
+                (region, len),
+                mode,
+            )
         } else {
             drop(core.reclaim(region));
             Err(Status::NotConnected)
@@ -401,7 +401,7 @@ impl Core {
     }
 
     /// A send need not be acknowledged to be over for the program.
-    fn offer_early(&mut self, key: Key) {
+    pub(crate) fn offer_early(&mut self, key: Key) {
         self.requests.offer_early(key);
         self.patience = 0;
     }
