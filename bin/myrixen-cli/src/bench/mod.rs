@@ -6,6 +6,7 @@ mod calls;
 mod iceoryx2;
 mod legs;
 pub(crate) mod matching;
+mod mx;
 pub(crate) mod part;
 mod programs;
 mod stage;
