@@ -6,6 +6,7 @@
 //! - [`Pages`]: a mapping that a peer may rewrite at any instruction. Bytes cross by copies, words by atomic loads
 //!   and stores; there is never a Rust reference to what lies in it.
 //! - [`Pool`]: memory that others can map but never write, so that its owner may use it as plain `&mut [u8]`.
+//! - [`Bare`]: memory that a program in another language has handed over.
 //! - [`lend()`]: a borrowed buffer lent, for the length of one call, to whoever holds the handle.
 //!
 //! An offset or a length outside the pages is a mistake of the caller's and panics. Callers check what a peer says before they
@@ -27,6 +28,7 @@
 //! # Ok::<(), std::io::Error>(())
 //! ```
 
+mod bare;
 mod copy;
 mod extents;
 mod lend;
@@ -35,6 +37,7 @@ mod memfd;
 mod pages;
 mod pool;
 
+pub use bare::Bare;
 pub use lend::{Lent, Revoked, lend, lend_ref};
 pub use mapping::{Access, MapError};
 pub use memfd::{memfd, memfd_readonly_to_others};

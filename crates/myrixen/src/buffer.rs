@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use myrixen_shm::{Lent, PoolBuf};
+use myrixen_shm::{Bare, Lent, PoolBuf};
 
 /// The longest payload that is kept inside a request rather than in memory of its own: a SMALL message.
 pub(crate) const INLINE: usize = 128;
@@ -23,6 +23,8 @@ pub enum Memory {
     /// A caller's buffer, lent for the time of a blocking call.
     Lent(Lent),
     Parts(Vec<Vec<u8>>),
+    /// One piece of memory of a program in another language.
+    Bare(Bare),
     Foreign(Box<dyn Foreign>),
 }
 
@@ -76,6 +78,7 @@ impl Memory {
             Self::Pool(bytes) => bytes.len(),
             Self::Lent(lent) => lent.len(),
             Self::Parts(parts) => Foreign::len(parts),
+            Self::Bare(bare) => bare.len(),
             Self::Foreign(foreign) => foreign.len(),
         }
     }
@@ -96,6 +99,12 @@ impl Memory {
                 return;
             }
             Self::Parts(parts) => return show_pieces(parts, offset, len, show),
+            Self::Bare(bare) => {
+                if let Some(bytes) = bare.bytes(offset, len) {
+                    show(bytes);
+                }
+                return;
+            }
             Self::Foreign(foreign) => return show_pieces(&**foreign, offset, len, show),
         };
         if let Some(bytes) = whole.get(offset..offset.saturating_add(len)) {
@@ -121,6 +130,12 @@ impl Memory {
                 return;
             }
             Self::Parts(parts) => return fill_pieces(parts, offset, len, fill),
+            Self::Bare(bare) => {
+                if let Some(bytes) = bare.bytes_mut(offset, len) {
+                    fill(0, bytes);
+                }
+                return;
+            }
             Self::Foreign(foreign) => return fill_pieces(&mut **foreign, offset, len, fill),
         };
         if let Some(bytes) = whole.get_mut(offset..offset.saturating_add(len)) {
@@ -219,13 +234,13 @@ pub(crate) use sealed::Buffer;
 /// What can be sent: a buffer that the request owns until it is complete.
 ///
 /// `Vec<u8>`, [`PoolBuf`] (shared memory, read in place by a co-located receiver), `Arc<[u8]>`, `&'static [u8]`,
-/// `Vec<Vec<u8>>` (gathered), [`Short`] and `Box<dyn Foreign>`.
+/// `Vec<Vec<u8>>` (gathered), [`Short`], [`Bare`] and `Box<dyn Foreign>`.
 pub trait SendBuffer: Buffer {}
 
 /// What can be received into: a buffer that the request owns until it is complete. Its length is
 /// the room for the message; a longer message is cut ([`Received::truncated`](crate::Received)).
 ///
-/// `Vec<u8>`, [`PoolBuf`], `Vec<Vec<u8>>` (scattered) and `Box<dyn Foreign>`.
+/// `Vec<u8>`, [`PoolBuf`], `Vec<Vec<u8>>` (scattered), [`Bare`] and `Box<dyn Foreign>`.
 pub trait RecvBuffer: Buffer {}
 
 /// The buffer of a request that is over.
@@ -255,6 +270,7 @@ buffer!(Arc<[u8]>, Shared, SendBuffer);
 buffer!(&'static [u8], Static, SendBuffer);
 buffer!(Vec<Vec<u8>>, Parts, SendBuffer, RecvBuffer);
 buffer!(Box<dyn Foreign>, Foreign, SendBuffer, RecvBuffer);
+buffer!(Bare, Bare, SendBuffer, RecvBuffer);
 buffer!(Short, Inline, SendBuffer);
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mxoe::addr::{Address, SessionId};
-use mxoe::engine::{self, Connect, Receive, Send as SendArgs, SendMode, Space};
+use mxoe::engine::{self, Connect, PartnerId, Receive, Send as SendArgs, SendMode, Space};
 use myrixen_shm::{PoolBuf, lend, lend_ref};
 
 use crate::buffer::{INLINE, Memory, RecvBuffer, SendBuffer, Short};
@@ -21,6 +21,19 @@ use crate::shared::Shared;
 /// How many short messages a sender that never waits may be ahead of their acknowledgements before it works for the endpoint between two
 /// sends: further ahead it finds nothing of them in cache any more.
 const AHEAD: usize = 512;
+
+/// The most that data beside a message takes of it.
+const DATA: u32 = 8;
+
+/// What is on a message's cover.
+pub(crate) struct Cover {
+    pub(crate) to: PartnerId,
+    pub(crate) space: Space,
+    pub(crate) bits: u64,
+    pub(crate) data: Option<u64>,
+    /// What the request is called beside.
+    pub(crate) label: u32,
+}
 
 /// An MX endpoint. Cheap to clone; all clones are the same endpoint. Threads may share it.
 ///
@@ -262,23 +275,45 @@ impl Endpoint {
         memory: Memory,
         mode: SendMode,
     ) -> Result<Key, Status> {
+        let cover = Cover {
+            to: to.partner,
+            space: Space::Tagged,
+            bits,
+            data: None,
+            label: 0,
+        };
+        self.post_as(core, &cover, memory, mode)
+    }
+
+    /// The same, with whatever else a message may have on its cover.
+    pub(crate) fn post_as(
+        &self,
+        core: &mut Core,
+        cover: &Cover,
+        memory: Memory,
+        mode: SendMode,
+    ) -> Result<Key, Status> {
         let len = u32::try_from(memory.len()).unwrap_or(u32::MAX);
+        let beside = if cover.data.is_some() { DATA } else { 0 };
         let now = self.shared.recent();
         let region = core.regions.add(memory);
         let key = core.requests.add(New {
             kind: Kind::Send,
             region: Some(region),
-            bits,
-            partner: Some(to.partner),
+            bits: cover.bits,
+            partner: Some(cover.to),
             len,
-            may_end_early: len <= core.eager_max && mode == SendMode::Standard,
+            may_end_early: len.saturating_add(beside) <= core.eager_max
+                && mode == SendMode::Standard,
         });
+        core.requests.set_label(key, cover.label);
         let started = core.engine.send(
             now,
             SendArgs {
-                to: to.partner,
-                space: Space::Tagged,
-                match_info: bits,
+                to: cover.to,
+                space: cover.space,
+                match_info: cover.bits,
+                data: cover.data,
                 region,
                 len,
                 mode,

@@ -30,6 +30,7 @@
 
 mod address;
 mod adopt;
+mod binding;
 mod buffer;
 mod channels;
 mod core;
@@ -64,6 +65,7 @@ mod shared;
 mod unexpected;
 mod waiting;
 
+pub use binding::{Ended, Launch, Space};
 pub use buffer::{Foreign, RecvBuffer, SendBuffer, Short};
 #[cfg(feature = "embedded")]
 pub use embedded::{Embedded, Inside};
@@ -80,7 +82,7 @@ pub use mxoe::frame::Dialect;
 pub use myrixen_link as link;
 pub use myrixen_platform::message::{FailReason, RefusalReason};
 pub use myrixen_platform::process::{AttachError, DEFAULT_SOCKET, SOCKET_VARIABLE};
-pub use myrixen_shm::PoolBuf;
+pub use myrixen_shm::{Bare, PoolBuf};
 pub use options::EndpointOptions;
 pub use path::Wait;
 pub use posted::{Completes, Connecting, Outgoing, RequestId};

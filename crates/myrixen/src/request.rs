@@ -77,6 +77,8 @@ struct Slot {
     partner: Option<PartnerId>,
     /// Length of what is sent, in bytes.
     len: u32,
+    /// What a binding calls it beside.
+    label: u32,
     /// Early completion may give the buffer back: a standard send that goes eagerly.
     may_end_early: bool,
     interest: Interest,
@@ -99,6 +101,7 @@ pub(crate) struct Queued {
     pub(crate) bits: u64,
     pub(crate) partner: Option<PartnerId>,
     pub(crate) len: u32,
+    pub(crate) label: u32,
     pub(crate) region: Option<RegionId>,
     pub(crate) outcome: Outcome,
 }
@@ -152,6 +155,7 @@ impl Requests {
             bits: new.bits,
             partner: new.partner,
             len: new.len,
+            label: 0,
             may_end_early: new.may_end_early,
             interest: Interest::Handle(None),
             outcome: None,
@@ -290,6 +294,76 @@ impl Requests {
         None
     }
 
+    /// As [`add_ended`](Self::add_ended), with another name beside its number.
+    pub(crate) fn add_ended_as(&mut self, new: New, context: u64, label: u32, outcome: Outcome) {
+        let key = self.add_ended(new, context, outcome);
+        self.set_label(key, label);
+    }
+
+    /// Length of what is sent, in bytes.
+    pub(crate) fn len_of(&self, key: Key) -> u32 {
+        self.slot(key).map_or(0, |slot| slot.len)
+    }
+
+    /// A send of the completion queue is over for the program, with success, and goes on for itself; `retained` bytes stay behind.
+    pub(crate) fn end_twice(&mut self, key: Key, retained: usize) {
+        let Some(slot) = self.slot_mut(key) else {
+            return;
+        };
+        let Interest::Queue(context) = slot.interest else {
+            return;
+        };
+        let new = New {
+            kind: slot.kind,
+            region: None,
+            bits: slot.bits,
+            partner: slot.partner,
+            len: slot.len,
+            may_end_early: false,
+        };
+        let (label, length) = (slot.label, slot.len);
+        self.ended_early(key, retained);
+        let status = Status::Success;
+        self.add_ended_as(new, context, label, Outcome::Sent { status, length });
+    }
+
+    /// Gives a request another name beside its number, which comes back with its end. Made before it has begun, or it may be over already.
+    pub(crate) fn set_label(&mut self, key: Key, label: u32) {
+        if let Some(slot) = self.slot_mut(key) {
+            slot.label = label;
+        }
+    }
+
+    pub(crate) fn label(&self, key: Key) -> u32 {
+        self.slot(key).map_or(0, |slot| slot.label)
+    }
+
+    /// A receive that waits for the completion queue under this number of the program, with such a label.
+    pub(crate) fn receive_of(&self, context: u64, of: impl Fn(u32) -> bool) -> Option<Key> {
+        let found = self.slots.iter().find(|(_, slot)| {
+            slot.kind == Kind::Receive
+                && slot.outcome.is_none()
+                && matches!(slot.interest, Interest::Queue(held) if held == context)
+                && of(slot.label)
+        });
+        let (at, slot) = found?;
+        let generation = slot.generation;
+        let slot = u32::try_from(at).ok()?;
+        Some(Key { slot, generation })
+    }
+
+    /// The oldest completion, out of the queue.
+    pub(crate) fn pop(&mut self) -> Option<Queued> {
+        let slot = self.first?;
+        let generation = self.slots[slot as usize].generation;
+        self.take_queued(Key { slot, generation })
+    }
+
+    /// Bytes kept of sends that were reported complete.
+    pub(crate) fn retained(&self) -> usize {
+        self.retained
+    }
+
     /// What the request is and under which number of the program, if it is one of the completion queue's or to be.
     pub(crate) fn queued(&self, key: Key) -> Option<(Kind, u64)> {
         match self.slot(key)?.interest {
@@ -350,6 +424,7 @@ impl Requests {
             bits: slot.bits,
             partner: slot.partner,
             len: slot.len,
+            label: slot.label,
             region: slot.region,
             outcome: slot.outcome?,
         })

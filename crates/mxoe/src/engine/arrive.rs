@@ -46,7 +46,30 @@ impl Piece {
             total: 1,
             offset: 0,
             payload,
+            must_follow: false,
         }
+    }
+
+    /// Takes the data out that the message begins with. `None` when it is too short to have any.
+    fn take_data(&mut self, cover: &mut Cover, head: &[u8]) -> Option<()> {
+        const BYTES: u32 = 8;
+        self.length = self.length.checked_sub(BYTES)?;
+        cover.length = self.length;
+        if self.number == 0 {
+            let start = self.payload.start;
+            // Of a longer frame the head is only its beginning, in which they are.
+            let bytes = head.get(start..)?.first_chunk()?;
+            let next = start.saturating_add(bytes.len());
+            if next > self.payload.end {
+                return None;
+            }
+            cover.data = Some(u64::from_be_bytes(*bytes));
+            self.payload.start = next;
+        } else {
+            self.offset = self.offset.checked_sub(BYTES)?;
+            self.must_follow = true;
+        }
+        Some(())
     }
 }
 
@@ -96,6 +119,8 @@ pub(super) struct Piece {
     pub(super) offset: u32,
     /// Where in the frame they are.
     pub(super) payload: Range<usize>,
+    /// The message brings data, and not with this piece: it is of use only behind the one that does, so that whoever sees the message sees its data.
+    pub(super) must_follow: bool,
 }
 
 impl Endpoint {
@@ -105,10 +130,15 @@ impl Endpoint {
         now: Time,
         via: Via,
         head: &MessageHead,
-        piece: Piece,
+        mut piece: Piece,
+        frame: &[u8],
     ) -> Option<Placement> {
         let (key, place) = self.admit(now, via, &Numbered::of(head))?;
-        let cover = self.cover(key, head, piece.length);
+        let mut cover = self.cover(key, head, piece.length);
+        if self.brings_data(key, head) && piece.take_data(&mut cover, frame).is_none() {
+            self.counters.ignore(Ignored::Inconsistent);
+            return None;
+        }
         match place {
             Place::Next => self.on_next_eager(now, &cover, piece),
             Place::Begun => self.on_begun_eager(now, &cover, piece),
@@ -121,7 +151,10 @@ impl Endpoint {
         let Some((key, place)) = self.admit(now, via, &Numbered::of(&rndv.head)) else {
             return self.free_offer(via.offer);
         };
-        let cover = self.cover(key, &rndv.head, rndv.length);
+        let mut cover = self.cover(key, &rndv.head, rndv.length);
+        if self.brings_data(key, &rndv.head) {
+            cover.data = rndv.data;
+        }
         let body = Body::Rendezvous {
             rdma: rndv.rdma,
             rdma_offset: rndv.rdma_offset,
@@ -144,6 +177,7 @@ impl Endpoint {
             seq: notify.seq,
             space: Space::Tagged,
             match_info: 0,
+            data: None,
             length: 0,
         };
         let body = Body::Notify {
@@ -255,8 +289,15 @@ impl Endpoint {
             seq: head.seq,
             space,
             match_info: head.match_info,
+            data: None,
             length,
         }
+    }
+
+    /// Whether a message brings data for its envelope: who does not know of that may have anything in its head.
+    fn brings_data(&self, key: Key, head: &MessageHead) -> bool {
+        head.generation & MessageHead::DATA != 0
+            && self.partners[key].features.contains(Features::DATA)
     }
 
     fn take_posted(&mut self, cover: &Cover) -> Option<Key> {
@@ -273,6 +314,11 @@ impl Endpoint {
         let open = self.partners[key].receiving.open.len();
         if piece.total > 1 && open >= self.config.limits.open_mediums.into() {
             self.counters.ignore(Ignored::TooManyOpen);
+            return None;
+        }
+        if piece.must_follow {
+            // It comes again, with the others.
+            self.counters.ignore(Ignored::TooEarly);
             return None;
         }
         let placement = match self.take_posted(cover) {
@@ -311,6 +357,7 @@ impl Endpoint {
                 address: partner.address,
                 space: cover.space,
                 match_info: cover.match_info,
+                data: cover.data,
                 length: cover.length,
             };
             let length = room.min(cover.length);
@@ -359,7 +406,8 @@ impl Endpoint {
         let incoming = &mut self.incoming[key];
         let same = incoming.length == cover.length
             && incoming.match_info == cover.match_info
-            && incoming.space == cover.space;
+            && incoming.space == cover.space
+            && (cover.data == incoming.data || piece.must_follow);
         match &mut incoming.body {
             Body::Eager(fragments) if same => {
                 fragments.recut(piece.total);
@@ -396,6 +444,10 @@ impl Endpoint {
         self.tell_gap(cover.partner);
         let incoming = match self.find_early(cover.partner, cover.seq) {
             Ok(incoming) => incoming,
+            Err(_) if piece.must_follow => {
+                self.counters.ignore(Ignored::TooEarly);
+                return None;
+            }
             Err(behind) => {
                 let body = Body::Eager(Fragments::none_of(piece.total));
                 self.keep_early(cover, body, behind, piece.length)?
@@ -515,7 +567,7 @@ impl Endpoint {
         let arrived = self.matcher.arrive(incoming.space, tag, key);
         self.incoming[key].stage = Stage::Unexpected(arrived);
         self.counters.unexpected = self.counters.unexpected.wrapping_add(1);
-        if self.config.announce_unexpected {
+        if self.config.announce_unexpected || self.incoming[key].space == Space::Service {
             let envelope = self.envelope(&self.incoming[key]);
             let id = UnexpectedId::of(&self.incoming, key);
             self.emit(Event::Unexpected { id, envelope });
@@ -542,6 +594,7 @@ impl Endpoint {
             seq: incoming.seq,
             space: incoming.space,
             match_info: incoming.match_info,
+            data: incoming.data,
             length: incoming.length,
         };
         match incoming.body {

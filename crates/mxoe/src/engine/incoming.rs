@@ -92,6 +92,7 @@ pub(super) struct Incoming {
     pub(super) seq: SeqNo,
     pub(super) space: Space,
     pub(super) match_info: u64,
+    pub(super) data: Option<u64>,
     pub(super) length: u32,
     pub(super) body: Body,
     pub(super) stage: Stage,
@@ -118,6 +119,8 @@ pub(super) struct Cover {
     pub(super) seq: SeqNo,
     pub(super) space: Space,
     pub(super) match_info: u64,
+    /// What else the sender gave. Unknown where a later piece tells of the message.
+    pub(super) data: Option<u64>,
     pub(super) length: u32,
 }
 
@@ -133,6 +136,7 @@ impl Endpoint {
             seq: cover.seq,
             space: cover.space,
             match_info: cover.match_info,
+            data: cover.data,
             length: cover.length,
             body,
             stage,

@@ -54,6 +54,7 @@ pub(super) struct Outgoing {
     pub(super) fragment: u8,
     pub(super) space: Space,
     pub(super) match_info: u64,
+    pub(super) data: Option<u64>,
     pub(super) region: RegionId,
     pub(super) len: u32,
     token: u64,
@@ -77,6 +78,11 @@ impl Outgoing {
             Kind::Message { .. } => self.len,
             Kind::Rendezvous { .. } | Kind::Notify { .. } => 0,
         }
+    }
+
+    /// Bytes of the message's on the wire that are none of its payload.
+    pub(super) fn data_bytes(&self) -> u32 {
+        if self.data.is_some() { 8 } else { 0 }
     }
 
     fn is_request(&self) -> bool {
@@ -115,7 +121,7 @@ impl Endpoint {
     /// Messages to one partner arrive in the order of these calls.
     ///
     /// # Errors
-    /// [`Status::Closed`], [`Status::BadHandle`], [`Status::NotConnected`], [`Status::NoPlainSpace`].
+    /// [`Status::Closed`], [`Status::BadHandle`], [`Status::NotConnected`], [`Status::NoPlainSpace`], [`Status::NoSuchFeature`].
     pub fn send(&mut self, now: Time, send: Send) -> Result<RequestId, Status> {
         if !self.open {
             return Err(Status::Closed);
@@ -128,6 +134,14 @@ impl Endpoint {
         if send.space == Space::Plain && !partner.features.contains(Features::SPACES) {
             return Err(Status::NoPlainSpace);
         }
+        let wanted = match (send.space, send.data) {
+            (Space::Service, _) => Features::SERVICE.union(Features::DATA),
+            (_, Some(_)) => Features::DATA,
+            (_, None) => Features::NONE,
+        };
+        if !partner.features.contains(wanted) {
+            return Err(Status::NoSuchFeature);
+        }
         let outgoing = self.outgoing.insert(Outgoing {
             partner: key,
             links: Links::NONE,
@@ -139,6 +153,7 @@ impl Endpoint {
             fragment: 0,
             space: send.space,
             match_info: send.match_info,
+            data: send.data,
             region: send.region,
             len: send.len,
             token: send.token,
@@ -166,6 +181,7 @@ impl Endpoint {
             fragment: 0,
             space: Space::Tagged,
             match_info: 0,
+            data: None,
             region: RegionId(0),
             len: 0,
             token: 0,

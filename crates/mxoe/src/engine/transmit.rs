@@ -316,7 +316,8 @@ impl Endpoint {
                 mode: SendMode::Standard,
             } => {
                 // By another path it must fit as well: frames may be shorter there.
-                len <= self.config.eager_max && len <= self.path(id)?.profile.dialect.max_medium()
+                let whole = len.saturating_add(outgoing.data_bytes());
+                len <= self.config.eager_max && whole <= self.path(id)?.profile.dialect.max_medium()
             }
             _ => false,
         };
@@ -350,7 +351,7 @@ impl Endpoint {
         let head = MessageHead {
             to: partner.address.endpoint,
             from: own.endpoint,
-            generation: generation(partner.features, outgoing.space),
+            generation: generation(partner.features, outgoing.space, outgoing.data),
             checksum: 0,
             seq: outgoing.seq,
             piggyack: partner.receiving.complete,
@@ -364,7 +365,10 @@ impl Endpoint {
             len: outgoing.len,
         };
         let mut carries = Carries::Payload;
-        let frame = match (outgoing.kind, u8::try_from(slice.len)) {
+        let mut data = outgoing.data;
+        let before = outgoing.data_bytes();
+        let whole = slice.len.saturating_add(before);
+        let frame = match (outgoing.kind, u8::try_from(whole)) {
             (Kind::Message { .. }, Ok(length @ ..=Tiny::MAX)) => Frame::Tiny(Tiny { head, length }),
             (Kind::Message { .. }, Ok(length @ ..=Small::MAX)) => {
                 Frame::Small(Small { head, length })
@@ -372,7 +376,7 @@ impl Endpoint {
             (Kind::Message { .. }, _) => {
                 let mut medium = Medium {
                     head,
-                    length: slice.len,
+                    length: whole,
                     fragment: outgoing.fragment,
                 };
                 let mut range = medium.range(dialect);
@@ -382,8 +386,10 @@ impl Endpoint {
                     outgoing.fragment = 0;
                     range = medium.range(dialect);
                 }
-                slice.offset = range.start;
-                slice.len = range.end.saturating_sub(range.start);
+                // The message's first bytes are the data, and the first fragment's.
+                slice.offset = range.start.saturating_sub(before);
+                slice.len = range.end.saturating_sub(before.max(range.start));
+                data = data.filter(|_| medium.fragment == 0);
                 outgoing.fragment = outgoing.fragment.saturating_add(1);
                 let more = range.end < medium.length;
                 partner.sending.cutting = if more { key } else { Key::NIL };
@@ -391,7 +397,7 @@ impl Endpoint {
             }
             (Kind::Rendezvous { rdma, .. }, _) => {
                 carries = Carries::Offer;
-                rendezvous(head, slice.len, rdma)
+                rendezvous(head, slice.len, rdma, data.take())
             }
             (Kind::Notify { rdma, length }, _) => {
                 carries = Carries::Nothing;
@@ -411,6 +417,9 @@ impl Endpoint {
         });
         if let Some(transmit) = &mut transmit {
             frame.emit(dialect, &eth, &mut transmit.head);
+            if let Some(data) = data {
+                transmit.head.append(data.to_be_bytes());
+            }
         }
         transmit
     }
@@ -424,12 +433,13 @@ enum Carries {
     Nothing,
 }
 
-fn rendezvous(head: MessageHead, length: u32, rdma: Rdma) -> Frame {
+fn rendezvous(head: MessageHead, length: u32, rdma: Rdma, data: Option<u64>) -> Frame {
     Frame::Rndv(Rndv {
         head,
         length,
         rdma,
         rdma_offset: 0,
+        data,
     })
 }
 
@@ -459,10 +469,16 @@ pub(super) fn transmit(dialect: Dialect, eth: &EthHead, frame: &Frame) -> Transm
     transmit
 }
 
-/// Byte 3 of a message: the matching space, towards those who look at it.
-fn generation(features: Features, space: Space) -> u8 {
-    match space {
+/// Byte 3 of a message: the matching space, towards those who look at it, and whether it brings data.
+fn generation(features: Features, space: Space, data: Option<u64>) -> u8 {
+    let space = match space {
         Space::Plain if features.contains(Features::SPACES) => 1,
+        Space::Service => 2,
         Space::Plain | Space::Tagged => 0,
+    };
+    if data.is_some() {
+        space | MessageHead::DATA
+    } else {
+        space
     }
 }

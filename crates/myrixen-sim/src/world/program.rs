@@ -132,6 +132,7 @@ impl World<'_> {
             to: partner,
             space,
             match_info,
+            data: None,
             region,
             len,
             mode,

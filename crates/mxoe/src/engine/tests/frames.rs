@@ -183,7 +183,7 @@ fn frame() -> impl Strategy<Value = Frame> {
             Frame::Medium(Medium { head, length, fragment })
         }),
         3 => rndv.prop_map(|(head, length, rdma, rdma_offset)| {
-            Frame::Rndv(Rndv { head, length, rdma, rdma_offset })
+            Frame::Rndv(Rndv { head, length, rdma, rdma_offset, data: None })
         }),
         3 => liback.prop_map(|(from, session, seq, acknum)| {
             let (to, from) = (EndpointId::new(0), EndpointId::new(from));
@@ -365,6 +365,7 @@ impl Victim {
                     to,
                     space: Space::Tagged,
                     match_info: 0,
+                    data: None,
                     region: RegionId(1),
                     len,
                     mode,
@@ -551,6 +552,7 @@ fn rndv(session: SessionId, seq: SeqNo, length: u32, rdma_offset: u16) -> Frame 
         length,
         rdma: Rdma { id: 9, seq: 99 },
         rdma_offset,
+        data: None,
     })
 }
 

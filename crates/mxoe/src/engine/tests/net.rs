@@ -439,6 +439,7 @@ impl Net {
             to: host.partner(address),
             space: Space::Tagged,
             match_info: info,
+            data: None,
             region: host.region(bytes),
             len,
             mode,

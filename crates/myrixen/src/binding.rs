@@ -1,0 +1,421 @@
+//! What bindings of other message interfaces need beside the rest: requests that are known by two numbers of the program's, all ends of requests
+//! in their order, data beside messages, service messages, and a bell for programs that sleep on descriptors.
+
+use std::sync::Arc;
+
+pub use mxoe::engine::Space;
+use mxoe::engine::{Envelope, PartnerId, SendMode};
+
+use crate::buffer::{INLINE, Memory, RecvBuffer, SendBuffer};
+use crate::core::{Core, RETAINED_CAP};
+use crate::endpoint::{Cover, Endpoint, message_len};
+use crate::error::{Error, Result, Status};
+use crate::message::Match;
+use crate::posted::{Completes, Connecting, RequestId};
+use crate::region::Regions;
+use crate::request::{Key, Kind, New, Outcome, Queued, Requests};
+use crate::unexpected::{Unexpected, UnexpectedHandler, Verdict};
+use mxoe::addr::Address;
+
+/// Called when a request has ended.
+#[derive(Clone)]
+pub(crate) struct Bell(pub(crate) Arc<dyn Fn() + Send + Sync>);
+
+/// Looks for completions that find none, after which sends end for the program that may: by then a receiver that looks on has acknowledged.
+const VAIN_LOOKS: u32 = 8;
+
+/// What a message says beside its bytes, and how its end is told.
+#[derive(Clone, Copy, Debug)]
+pub struct Launch {
+    /// The peer's number, see [`Peer::id`](crate::Peer::id).
+    pub to: u64,
+    /// The matching space.
+    pub space: Space,
+    /// The match information.
+    pub bits: u64,
+    /// For the receiver's envelope.
+    pub data: Option<u64>,
+    /// When it is complete.
+    pub completes: Completes,
+    /// The program's number, which comes back in [`Ended`]; `None`: nobody asks for its end, but for that of a failure.
+    pub context: u64,
+    /// Another one.
+    pub label: u32,
+}
+
+/// The end of a request.
+#[derive(Clone, Copy, Debug)]
+pub struct Ended {
+    /// Connect, send or receive.
+    pub kind: Kind,
+    /// The program's number.
+    pub context: u64,
+    /// The other one.
+    pub label: u32,
+    /// How it ended.
+    pub status: Status,
+    /// The peer's number, where it is known.
+    pub peer: Option<u64>,
+    /// Where a message came from.
+    pub source: Option<Address>,
+    /// The message's match information.
+    pub bits: u64,
+    /// What the sender gave beside it.
+    pub data: Option<u64>,
+    /// Length of the message as it was sent, in bytes.
+    pub message_len: u32,
+    /// Bytes of it that were transferred.
+    pub len: u32,
+}
+
+impl Endpoint {
+    /// Starts a send; its end comes by [`reap`](Self::reap). The buffer is dropped then.
+    ///
+    /// # Errors
+    /// [`Status::NotConnected`] and the other reasons for which nothing was begun.
+    pub fn launch<B: SendBuffer>(&self, buffer: B, launch: &Launch) -> Result<(), Status> {
+        let mode = match launch.completes {
+            Completes::WhenMatched => SendMode::Synchronous,
+            Completes::WhenBuffered | Completes::WhenDelivered => SendMode::Standard,
+        };
+        let memory = buffer.into_memory();
+        let inline = matches!(memory, Memory::Inline(_) | Memory::Empty);
+        let mut core = self.shared.enter();
+        let posted = self.post_as(&mut core, &launch.cover(), memory, mode);
+        if let Ok(key) = posted {
+            if launch.completes == Completes::WhenBuffered {
+                core.end_or_put_off(key, launch, inline);
+            } else {
+                core.requests.enqueue(key, launch.context);
+            }
+        }
+        self.shared.leave(core);
+        posted.map(drop)
+    }
+
+    /// Sends a message whose end nobody asks for, and whose buffer needs nobody to keep it. False: too many bytes are kept of such sends; again,
+    /// when some are acknowledged.
+    ///
+    /// # Errors
+    /// As for [`launch`](Self::launch).
+    pub fn inject<B: SendBuffer>(&self, buffer: B, launch: &Launch) -> Result<bool, Status> {
+        let memory = buffer.into_memory();
+        let len = memory.len();
+        let mut core = self.shared.enter();
+        if core.requests.retained() >= RETAINED_CAP {
+            core.turn(self.shared.recent(), true);
+            if core.requests.retained() >= RETAINED_CAP {
+                self.shared.leave(core);
+                return Ok(false);
+            }
+        }
+        let posted = self.post_as(&mut core, &launch.cover(), memory, SendMode::Standard);
+        if let Ok(key) = posted {
+            core.requests.ended_early(key, len.max(INLINE));
+        }
+        self.shared.leave(core);
+        posted.map(|_| true)
+    }
+
+    /// Posts a receive; its end comes by [`reap`](Self::reap).
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for more than 4 GiB of room; [`Error::Failed`] for a source that there is not, or on a closed endpoint.
+    pub fn accept<B: RecvBuffer>(
+        &self,
+        matching: Match,
+        buffer: B,
+        context: u64,
+        label: u32,
+    ) -> Result<()> {
+        let memory = buffer.into_memory();
+        let len = memory.len();
+        let mut core = self.shared.enter();
+        let key = self.begin_recv(&mut core, matching, memory, len)?;
+        core.requests.set_label(key, label);
+        core.requests.enqueue(key, context);
+        self.shared.leave(core);
+        Ok(())
+    }
+
+    /// Receives a message that was claimed; its end comes by [`reap`](Self::reap).
+    ///
+    /// # Errors
+    /// As for [`accept`](Self::accept).
+    pub fn accept_claimed<B: RecvBuffer>(
+        &self,
+        message: &Unexpected,
+        buffer: B,
+        context: u64,
+        label: u32,
+    ) -> Result<()> {
+        let mut request = self.receive(message, buffer)?;
+        let mut core = self.shared.enter();
+        core.requests.set_label(request.raw.key, label);
+        core.requests.enqueue(request.raw.key, context);
+        core.ended = true;
+        self.shared.leave(core);
+        request.raw.disarm();
+        Ok(())
+    }
+
+    /// Takes the oldest receive with this number and such a label back that has matched nothing; gives its label.
+    pub fn take_back_receive(&self, context: u64, of: impl Fn(u32) -> bool) -> Option<u32> {
+        let mut core = self.shared.enter();
+        let label = core.requests.receive_of(context, of).and_then(|key| {
+            let label = core.requests.label(key);
+            let now = self.shared.recent();
+            core.cancel(now, key).map(|_| label)
+        });
+        core.events();
+        self.shared.leave(core);
+        label
+    }
+
+    /// Gives the ends of up to `limit` requests to `each`, oldest first; works for the endpoint once if there are none. Gives how many there were.
+    /// `each` must not call the endpoint.
+    pub fn reap(&self, limit: usize, mut each: impl FnMut(&Ended)) -> usize {
+        let mut looked = false;
+        let found = self.shared.poll(|core| {
+            let mut found = core.reap(limit, &mut each);
+            if found == 0 && looked {
+                found = core.hurry(limit, &mut each);
+            }
+            looked = true;
+            (found > 0).then_some(found)
+        });
+        found.unwrap_or(0)
+    }
+
+    /// As [`reap`](Self::reap), and waits until there are some. 0 when the time is over, or at a [`wakeup`](Self::wakeup).
+    pub fn reap_wait(
+        &self,
+        limit: usize,
+        timeout: Option<std::time::Duration>,
+        mut each: impl FnMut(&Ended),
+    ) -> usize {
+        let found = self.drive_until_woken(timeout, |core| {
+            let mut found = core.reap(limit, &mut each);
+            if found == 0 {
+                found = core.hurry(limit, &mut each);
+            }
+            (found > 0).then_some(found)
+        });
+        found.unwrap_or(0)
+    }
+
+    /// Ends everything: sends that are complete for the program are waited for, for up to two seconds; all else ends now, without a word. No
+    /// memory of the program's is touched after this, whoever still holds the endpoint.
+    pub fn shut(&self) {
+        self.shared.linger();
+        let mut core = self.shared.enter();
+        core.engine.close(self.shared.now());
+        core.transmit(self.shared.now());
+        core.events();
+        core.let_go_of_memory();
+        self.shared.leave(core);
+    }
+
+    /// The number of the peer at this address, if the endpoint has ever heard of it or asked for it, and whether it is connected.
+    pub fn peer_id(&self, address: Address) -> Option<(u64, bool)> {
+        let core = self.shared.enter();
+        let partner = core.engine.find_partner(address)?;
+        Some((partner.to_u64(), core.engine.is_connected(partner)))
+    }
+
+    /// Starts a connect, and gives the number that the peer has from now on; its end comes by [`reap`](Self::reap) with this label.
+    ///
+    /// # Errors
+    /// As for [`post_connect`](Self::post_connect).
+    pub fn reach(&self, connecting: Connecting, label: u32) -> Result<u64> {
+        let mut core = self.shared.enter();
+        let key = self.begin_connect(&mut core, &connecting)?;
+        core.requests.set_label(key, label);
+        core.requests.enqueue(key, connecting.context);
+        let partner = core.engine.find_partner(connecting.to);
+        self.shared.leave(core);
+        partner.map(PartnerId::to_u64).ok_or(Error::UnknownRequest)
+    }
+
+    /// Where the peer with this number is.
+    pub fn address_of(&self, id: u64) -> Option<Address> {
+        let core = self.shared.enter();
+        core.engine.address_of(PartnerId::from_u64(id))
+    }
+
+    /// Calls `server` for every service message that no posted receive waits for, as
+    /// [`set_unexpected_handler`](Self::set_unexpected_handler) does for the program's; messages are gone when it returns, unless it has received them.
+    pub fn serve<S>(&self, server: S)
+    where
+        S: Fn(&Self, &Unexpected, Option<&[u8]>) + Send + Sync + 'static,
+    {
+        let handler = move |endpoint: &Self, message: &Unexpected, bytes: Option<&[u8]>| {
+            server(endpoint, message, bytes);
+            Verdict::Taken
+        };
+        let mut guarded = self.shared.enter();
+        guarded.server = Some(UnexpectedHandler(Arc::new(handler)));
+        guarded.core.serves = true;
+        self.shared.leave(guarded);
+    }
+
+    /// Calls `bell` when a request ends after [`arm`](Self::arm), on whatever thread that happens.
+    pub fn set_bell(&self, bell: Option<Arc<dyn Fn() + Send + Sync>>) {
+        let mut guarded = self.shared.enter();
+        guarded.bell = bell.map(Bell);
+        guarded.armed = false;
+        self.shared.leave(guarded);
+    }
+
+    /// Has the bell ring when the next request ends, and the fabric's thread work for the endpoint from now on. False: one has ended already.
+    pub fn arm(&self) -> bool {
+        let mut guarded = self.shared.enter();
+        guarded.turn(self.shared.recent(), false);
+        let none = guarded.core.requests.peek(|_| true).is_none() && guarded.core.lazy.is_empty();
+        guarded.armed = none;
+        let leader = guarded.leader;
+        self.shared.leave(guarded);
+        if none && !leader {
+            self.shared.adopt();
+        }
+        none
+    }
+
+    /// Whether there are ends of requests to be reaped. Does no work.
+    pub fn has_ended(&self) -> bool {
+        let core = self.shared.enter();
+        core.requests.peek(|_| true).is_some() || !core.lazy.is_empty()
+    }
+}
+
+impl Launch {
+    fn cover(&self) -> Cover {
+        Cover {
+            to: PartnerId::from_u64(self.to),
+            space: self.space,
+            bits: self.bits,
+            data: self.data,
+            label: self.label,
+        }
+    }
+}
+
+impl Core {
+    /// Forgets all requests with their buffers.
+    fn let_go_of_memory(&mut self) {
+        self.guarded.clear();
+        self.regions = Regions::default();
+        self.requests = Requests::default();
+        self.lazy.clear();
+    }
+
+    /// Ends a send for the program that it may end for: at once if nothing has to be copied for that, else when nothing better is to be done.
+    fn end_or_put_off(&mut self, key: Key, launch: &Launch, inline: bool) {
+        if inline && self.requests.may_end_early(key, RETAINED_CAP).is_some() {
+            let len = self.requests.len_of(key);
+            self.requests.ended_early(key, INLINE);
+            let new = New {
+                kind: Kind::Send,
+                region: None,
+                bits: launch.bits,
+                partner: Some(PartnerId::from_u64(launch.to)),
+                len,
+                may_end_early: false,
+            };
+            let status = Status::Success;
+            let outcome = Outcome::Sent {
+                status,
+                length: len,
+            };
+            self.requests
+                .add_ended_as(new, launch.context, launch.label, outcome);
+            return;
+        }
+        self.requests.enqueue(key, launch.context);
+        if self.requests.may_end_early(key, RETAINED_CAP).is_some() {
+            while let Some(first) = self.lazy.front()
+                && self.requests.is_done(*first)
+            {
+                self.lazy.pop_front();
+            }
+            self.lazy.push_back(key);
+        }
+    }
+
+    /// Ends the oldest sends for the program that may end, once nothing has come for a while.
+    fn hurry(&mut self, limit: usize, each: &mut impl FnMut(&Ended)) -> usize {
+        self.in_vain = self.in_vain.saturating_add(1);
+        if self.in_vain < VAIN_LOOKS {
+            return 0;
+        }
+        while let Some(key) = self.lazy.pop_front() {
+            if let Some(region) = self.requests.may_end_early(key, RETAINED_CAP)
+                && let Some(held) = self.regions.get_mut(region)
+            {
+                held.make_owned();
+                let len = held.len();
+                self.requests.end_twice(key, len);
+                return self.reap(limit, each);
+            }
+        }
+        0
+    }
+
+    fn reap(&mut self, limit: usize, each: &mut impl FnMut(&Ended)) -> usize {
+        let mut found = 0;
+        while found < limit
+            && let Some(done) = self.requests.pop()
+        {
+            let ended = Ended::of(&done);
+            if let Some(region) = done.region {
+                drop(self.reclaim(region));
+            }
+            each(&ended);
+            found += 1;
+        }
+        if found > 0 {
+            self.in_vain = 0;
+        }
+        found
+    }
+}
+
+impl Ended {
+    fn of(done: &Queued) -> Self {
+        let mut from = None;
+        let none = |status, partner: Option<PartnerId>| (status, partner, None, done.len, 0);
+        let (status, partner, data, message_len, len) = match &done.outcome {
+            Outcome::Connected(partner) => none(Status::Success, Some(*partner)),
+            Outcome::NotConnected(status) => none(*status, None),
+            Outcome::Unmet(status) => none(*status, done.partner),
+            Outcome::Sent { status, length } => (*status, done.partner, None, done.len, *length),
+            Outcome::Received {
+                status,
+                envelope:
+                    Envelope {
+                        source,
+                        address,
+                        data,
+                        length: whole,
+                        ..
+                    },
+                length,
+            } => {
+                from = Some(*address);
+                (*status, Some(*source), *data, *whole, *length)
+            }
+        };
+        Self {
+            kind: done.kind,
+            context: done.context,
+            label: done.label,
+            status,
+            peer: partner.map(PartnerId::to_u64),
+            source: from,
+            bits: done.bits,
+            data,
+            message_len,
+            len,
+        }
+    }
+}
