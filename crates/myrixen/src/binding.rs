@@ -8,10 +8,10 @@ use mxoe::engine::{Envelope, PartnerId, SendMode};
 
 use crate::buffer::{INLINE, Memory, RecvBuffer, SendBuffer};
 use crate::core::{Core, RETAINED_CAP};
-use crate::endpoint::{Cover, Endpoint, message_len};
+use crate::endpoint::{Cover, Endpoint};
 use crate::error::{Error, Result, Status};
 use crate::message::Match;
-use crate::posted::{Completes, Connecting, RequestId};
+use crate::posted::{Completes, Connecting};
 use crate::region::Regions;
 use crate::request::{Key, Kind, New, Outcome, Queued, Requests};
 use crate::unexpected::{Unexpected, UnexpectedHandler, Verdict};
@@ -117,7 +117,7 @@ impl Endpoint {
         posted.map(|_| true)
     }
 
-    /// Posts a receive; its end comes by [`reap`](Self::reap).
+    /// Posts a receive; its end comes by [`reap`](Self::reap). One from a certain peer fails when that is lost before anything has met it.
     ///
     /// # Errors
     /// [`Error::Invalid`] for more than 4 GiB of room; [`Error::Failed`] for a source that there is not, or on a closed endpoint.
@@ -133,6 +133,7 @@ impl Endpoint {
         let mut core = self.shared.enter();
         let key = self.begin_recv(&mut core, matching, memory, len)?;
         core.requests.set_label(key, label);
+        core.requests.set_partner(key, matching.source);
         core.requests.enqueue(key, context);
         self.shared.leave(core);
         Ok(())
@@ -307,6 +308,13 @@ impl Core {
         self.regions = Regions::default();
         self.requests = Requests::default();
         self.lazy.clear();
+    }
+
+    /// A partner is lost: receives for its messages alone would wait for ever.
+    pub(crate) fn fail_receives_from(&mut self, partner: PartnerId, status: Status) {
+        for id in self.requests.receives_from(partner) {
+            self.engine.give_up_receive(id, status);
+        }
     }
 
     /// Ends a send for the program that it may end for: at once if nothing has to be copied for that, else when nothing better is to be done.

@@ -404,7 +404,9 @@ impl Core {
                 // Its deadline has passed. Whoever cancels has taken the request out already.
                 Event::Cancelled { token, status, .. } => self.end(token, Outcome::Unmet(status)),
                 // What was pending to it ends by events of its own.
-                Event::PartnerLost { .. } => {}
+                Event::PartnerLost {
+                    partner, status, ..
+                } => self.fail_receives_from(partner, status),
             }
         }
     }

@@ -334,6 +334,22 @@ impl Requests {
         }
     }
 
+    /// From whom a receive is to be, if that matters for its end.
+    pub(crate) fn set_partner(&mut self, key: Key, partner: Option<PartnerId>) {
+        if let Some(slot) = self.slot_mut(key) {
+            slot.partner = partner;
+        }
+    }
+
+    /// Receives for messages of this partner alone that are not over.
+    pub(crate) fn receives_from(&self, partner: PartnerId) -> Vec<engine::RequestId> {
+        let of = |slot: &Slot| {
+            slot.kind == Kind::Receive && slot.partner == Some(partner) && slot.outcome.is_none()
+        };
+        let slots = self.slots.iter().filter(|(_, slot)| of(slot));
+        slots.filter_map(|(_, slot)| slot.engine).collect()
+    }
+
     pub(crate) fn label(&self, key: Key) -> u32 {
         self.slot(key).map_or(0, |slot| slot.label)
     }

@@ -45,7 +45,7 @@ impl Buffers {
         }
         // SAFETY: the caller's promise.
         let iov = unsafe { list(iov, count) }?;
-        if let [] = iov {
+        if iov.is_empty() {
             // SAFETY: there are no bytes.
             return unsafe { Self::one(std::ptr::null(), 0) };
         }
@@ -65,6 +65,11 @@ impl Buffers {
             pieces.push((len, bare));
         }
         Ok(Self::Many(Box::new(Pieces { pieces, len })))
+    }
+
+    /// Memory of our own.
+    pub(crate) fn owned(bytes: Vec<u8>) -> Self {
+        Self::Many(Box::new(vec![bytes]))
     }
 
     /// Bytes in all.
@@ -103,27 +108,6 @@ impl Buffers {
                 return;
             }
             to[done..done + take].copy_from_slice(&piece[..take]);
-            done += take;
-        }
-    }
-
-    /// Copies `from` to the beginning, as much as there is room for.
-    pub(crate) fn copy_from(&mut self, from: &[u8]) {
-        let len = from.len().min(self.len());
-        let mut done = 0;
-        while done < len {
-            let piece = match self {
-                Self::One(bare) => {
-                    let rest = bare.len() - done;
-                    bare.bytes_mut(done, rest).unwrap_or_default()
-                }
-                Self::Many(many) => many.piece_mut(done),
-            };
-            let take = piece.len().min(len - done);
-            if take == 0 {
-                return;
-            }
-            piece[..take].copy_from_slice(&from[done..done + take]);
             done += take;
         }
     }
@@ -176,9 +160,12 @@ mod tests {
         // SAFETY: the list is as long as is said, and what it names outlives it.
         let mut buffers = unsafe { Buffers::read(iov.as_ptr(), 3, 4) }.unwrap();
         assert_eq!((buffers.len(), buffers.to_vec()), (5, vec![1, 2, 3, 4, 5]));
-        buffers.copy_from(&[9, 9, 9, 9]);
+        let Buffers::Many(many) = &mut buffers else {
+            panic!("two pieces are one")
+        };
+        many.piece_mut(3).fill(9);
         drop(buffers);
-        assert_eq!((a, b), ([9, 9, 9], [9, 5]));
+        assert_eq!((a, b), ([1, 2, 3], [9, 9]));
         // SAFETY: it is refused before it is read.
         assert!(unsafe { Buffers::read(iov.as_ptr(), 5, 4) }.is_err());
     }

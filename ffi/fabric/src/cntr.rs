@@ -291,7 +291,7 @@ unsafe extern "C" fn add(cntr: *mut FidCntr, by: u64) -> c_int {
     // SAFETY: it is a counter's, whose table this is in.
     unsafe {
         change(cntr, |cntr| {
-            drop(cntr.ended.fetch_add(by, Ordering::AcqRel))
+            cntr.ended.fetch_add(by, Ordering::AcqRel);
         })
     }
 }
@@ -305,7 +305,7 @@ unsafe extern "C" fn adderr(cntr: *mut FidCntr, by: u64) -> c_int {
     // SAFETY: it is a counter's, whose table this is in.
     unsafe {
         change(cntr, |cntr| {
-            drop(cntr.failed.fetch_add(by, Ordering::AcqRel))
+            cntr.failed.fetch_add(by, Ordering::AcqRel);
         })
     }
 }

@@ -420,12 +420,8 @@ pub(crate) unsafe fn try_wait(fid: *mut Fid) -> Answer<bool> {
 }
 
 unsafe extern "C" fn read(cq: *mut FidCq, buf: *mut c_void, count: usize) -> isize {
-    // SAFETY: it is a queue's, whose table this is in, and the caller's buffer.
-    size(|| unsafe {
-        object::<Cq, _>(cq)?
-            .core
-            .read(buf, count, std::ptr::null_mut())
-    })
+    // SAFETY: the caller's promises are the same.
+    unsafe { readfrom(cq, buf, count, std::ptr::null_mut()) }
 }
 
 unsafe extern "C" fn readfrom(
@@ -434,8 +430,12 @@ unsafe extern "C" fn readfrom(
     count: usize,
     sources: *mut u64,
 ) -> isize {
-    // SAFETY: it is a queue's, whose table this is in, and the caller's buffers.
-    size(|| unsafe { object::<Cq, _>(cq)?.core.read(buf, count, sources) })
+    size(|| {
+        // SAFETY: it is a queue's, whose table this is in.
+        let cq = unsafe { object::<Cq, _>(cq) }?;
+        // SAFETY: the caller's buffers.
+        unsafe { cq.core.read(buf, count, sources) }
+    })
 }
 
 unsafe extern "C" fn sread(

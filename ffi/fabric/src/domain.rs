@@ -1,7 +1,7 @@
 //! `fid_domain`: a board, as which objects are opened.
 
 use std::ffi::{c_int, c_void};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use crate::abi::{
     AtomicAttr, CntrAttr, DomainAttr, Fid, FidCntr, FidDomain, FidEp, FidPoll, Info, OpsDomain,
@@ -9,6 +9,7 @@ use crate::abi::{
 };
 use crate::boards::{self, Board};
 use crate::edge::{self, Answer, Object, call, hand_out, needed, text};
+use crate::ep::EpCore;
 use crate::errno::Errno;
 use crate::fabric::Fabric;
 use crate::mr::Regions;
@@ -29,6 +30,32 @@ pub(crate) struct DomainCore {
     pub(crate) settings: Settings,
     /// Memory that peers may use.
     pub(crate) regions: Regions,
+    /// Held for the length of one atomic operation.
+    atomics: Mutex<()>,
+    /// Endpoints that are open.
+    eps: Mutex<Vec<Weak<EpCore>>>,
+}
+
+impl DomainCore {
+    /// Keeps other atomic operations out.
+    pub(crate) fn atomics(&self) -> MutexGuard<'_, ()> {
+        self.atomics.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn add(&self, ep: &Arc<EpCore>) {
+        let mut eps = self.eps.lock().unwrap_or_else(PoisonError::into_inner);
+        eps.retain(|held| held.strong_count() > 0);
+        eps.push(Arc::downgrade(ep));
+    }
+
+    /// Works for all endpoints.
+    pub(crate) fn pump(&self) {
+        let eps = self.eps.lock().unwrap_or_else(PoisonError::into_inner);
+        let eps: Vec<_> = eps.iter().filter_map(Weak::upgrade).collect();
+        for ep in eps {
+            ep.pump();
+        }
+    }
 }
 
 // SAFETY: `repr(C)`, and begins with its `Fid`.
@@ -92,6 +119,8 @@ pub(crate) unsafe fn open(
             basic || mr_mode & mode::VIRT_ADDR != 0,
             basic || mr_mode & mode::PROV_KEY != 0,
         ),
+        atomics: Mutex::default(),
+        eps: Mutex::default(),
     });
     let object = Arc::new(Domain {
         fid: FidDomain {

@@ -31,7 +31,6 @@ impl Errno {
     pub(crate) const TOOSMALL: Self = Self(257);
     pub(crate) const OPBADSTATE: Self = Self(258);
     pub(crate) const AVAIL: Self = Self(259);
-    pub(crate) const DOMAIN: Self = Self(262);
     pub(crate) const NOCQ: Self = Self(263);
     pub(crate) const TRUNC: Self = Self(265);
     pub(crate) const NOKEY: Self = Self(266);

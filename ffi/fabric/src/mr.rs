@@ -62,11 +62,6 @@ impl InUse {
         unsafe { Bare::new(self.at, self.len) }
     }
 
-    /// Where it begins: for operations that are atomic.
-    pub(crate) fn start(&self) -> *mut u8 {
-        self.at
-    }
-
     /// How many bytes.
     pub(crate) fn len(&self) -> usize {
         self.len
@@ -305,7 +300,8 @@ unsafe extern "C" fn close(fid: *mut Fid) -> c_int {
         let mr = unsafe { object::<Mr, _>(fid) }?;
         mr.domain.core.regions.remove(mr.fid.key);
         while mr.region.users.load(Ordering::Acquire) > 0 {
-            // The fabric's thread goes on with it, or finds out that the peer is gone.
+            // It goes on, or turns out to be of a peer that is gone.
+            mr.domain.core.pump();
             std::thread::sleep(Duration::from_micros(200));
         }
         // SAFETY: as above.

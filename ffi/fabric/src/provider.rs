@@ -1,7 +1,7 @@
 //! The provider: what libfabric finds when it loads us.
 
 use std::cell::UnsafeCell;
-use std::ffi::CStr;
+use std::ffi::{CStr, c_void};
 
 use crate::abi::{API_VERSION, Provider, version};
 use crate::edge;
@@ -37,9 +37,9 @@ pub(crate) fn get() -> *mut Provider {
 
 /// What libfabric calls when it has loaded us: the one symbol of the library.
 #[unsafe(no_mangle)]
-pub extern "C" fn fi_prov_ini() -> *mut Provider {
+pub extern "C" fn fi_prov_ini() -> *mut c_void {
     edge::value((), settings::define);
-    get()
+    get().cast()
 }
 
 /// libfabric is about to forget us.

@@ -142,17 +142,6 @@ pub(crate) unsafe extern "C" fn join(
     NO
 }
 
-pub(crate) unsafe extern "C" fn insertsvc(
-    _: *mut FidAv,
-    _: *const c_char,
-    _: *const c_char,
-    _: *mut u64,
-    _: u64,
-    _: *mut c_void,
-) -> c_int {
-    NO
-}
-
 pub(crate) unsafe extern "C" fn insertsym(
     _: *mut FidAv,
     _: *const c_char,
@@ -173,10 +162,6 @@ pub(crate) unsafe extern "C" fn av_set(
     _: *mut c_void,
 ) -> c_int {
     NO
-}
-
-pub(crate) unsafe extern "C" fn tx_size_left(_: *mut FidEp) -> isize {
-    NO_SIZE
 }
 
 /// Any collective operation: the caller cleans up its arguments, whatever they are.

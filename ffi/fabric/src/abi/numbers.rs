@@ -16,11 +16,8 @@ pub(crate) mod flag {
     pub(crate) const REMOTE_WRITE: u64 = 1 << 13;
     pub(crate) const MULTI_RECV: u64 = 1 << 16;
     pub(crate) const REMOTE_CQ_DATA: u64 = 1 << 17;
-    pub(crate) const MORE: u64 = 1 << 18;
     pub(crate) const PEEK: u64 = 1 << 19;
-    pub(crate) const FENCE: u64 = 1 << 21;
     pub(crate) const COMPLETION: u64 = 1 << 24;
-    pub(crate) const EVENT: u64 = COMPLETION;
     pub(crate) const INJECT: u64 = 1 << 25;
     pub(crate) const INJECT_COMPLETE: u64 = 1 << 26;
     pub(crate) const TRANSMIT_COMPLETE: u64 = 1 << 27;
@@ -44,7 +41,6 @@ pub(crate) mod flag {
 /// Bits of orders.
 pub(crate) mod order {
     pub(crate) const STRICT: u64 = 0x1ff;
-    pub(crate) const SAS: u64 = 1 << 8;
     pub(crate) const RMA: u64 = 0xf << 32;
     pub(crate) const ATOMIC: u64 = 0xf << 36;
 }
@@ -89,7 +85,6 @@ pub(crate) mod mr {
     pub(crate) const VIRT_ADDR: c_int = 1 << 4;
     pub(crate) const PROV_KEY: c_int = 1 << 6;
     pub(crate) const ALLOCATED: c_int = 1 << 5;
-    pub(crate) const RMA_EVENT: c_int = 1 << 8;
 }
 
 /// `FI_EP_RDM`.
@@ -108,12 +103,12 @@ pub(crate) const ADDR_UNSPEC: u64 = u64::MAX;
 /// `FI_OPT_ENDPOINT` and `FI_OPT_MIN_MULTI_RECV`.
 pub(crate) const OPT_ENDPOINT: c_int = 0;
 pub(crate) const OPT_MIN_MULTI_RECV: c_int = 0;
-/// `FI_AV_COMPLETE` and `FI_MR_COMPLETE`.
+/// `FI_AV_COMPLETE`.
 pub(crate) const AV_COMPLETE: u32 = 5;
-pub(crate) const MR_COMPLETE: u32 = 4;
 
-/// The version of the interface that this is written for: 1.17.
-pub(crate) const API_VERSION: u32 = version(1, 17);
+/// The version of the interface that is said to libfabric. It is 1.17 that this is written for; but applications that ask for a later one are not shown
+/// providers of an earlier one, and up to this nothing was changed but by additions.
+pub(crate) const API_VERSION: u32 = version(2, 6);
 
 /// A version of the interface as one number.
 pub(crate) const fn version(major: u32, minor: u32) -> u32 {

@@ -103,7 +103,7 @@ impl EpCore {
         let endpoint = opened.map_err(|error| not_opened(&error))?;
         let address = endpoint.address();
         let [tx_flags, rx_flags] = flags.map(AtomicU64::new);
-        Ok(Arc::new(Self {
+        let ep = Arc::new(Self {
             endpoint,
             domain: Arc::clone(domain),
             name: Name { address, key },
@@ -119,7 +119,9 @@ impl EpCore {
             multi: Multi::default(),
             claimed: Mutex::default(),
             service: Service::default(),
-        }))
+        });
+        domain.add(&ep);
+        Ok(ep)
     }
 
     pub(crate) fn bind_av(self: &Arc<Self>, av: &Arc<AvCore>) -> Answer {

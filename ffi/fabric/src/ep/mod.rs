@@ -29,7 +29,8 @@ use crate::info::limits;
 use crate::{atomic, rma, stubs};
 
 pub(crate) use self::core::{Binding, EpCore, Event};
-pub(crate) use labels::Label;
+pub(crate) use deliver::fault_of;
+pub(crate) use labels::{Label, What};
 
 /// An open endpoint.
 #[repr(C)]

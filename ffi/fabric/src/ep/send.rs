@@ -189,7 +189,7 @@ impl EpCore {
 
     /// What a send says that was not begun.
     #[cold]
-    fn not_sent(&self, to: u64, status: Status) -> Errno {
+    pub(crate) fn not_sent(&self, to: u64, status: Status) -> Errno {
         if !matches!(status, Status::NotConnected | Status::BadHandle) {
             return Errno::of(status);
         }

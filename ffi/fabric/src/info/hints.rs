@@ -6,6 +6,7 @@ use crate::abi::{DomainAttr, EP_RDM, EpAttr, FabricAttr, Info, RxAttr, TxAttr, f
 use crate::boards::Board;
 use crate::edge::{Answer, maybe, text};
 use crate::errno::Errno;
+use crate::host::{self, Level};
 use crate::provider;
 
 use super::limits;
@@ -31,8 +32,13 @@ const MODES: u32 = version(1, 5);
 /// The request is not for us.
 const NO: Errno = Errno::NODATA;
 
-fn require(holds: bool) -> Answer {
-    holds.then_some(()).ok_or(NO)
+/// Tells in the log what does not fit, so that whoever is not given the provider can see why.
+fn require(holds: bool, what: &str) -> Answer {
+    if !holds {
+        host::log(Level::Info, &format!("not what is asked for: {what}"));
+        return Err(NO);
+    }
+    Ok(())
 }
 
 impl<'a> Hints<'a> {
@@ -77,7 +83,7 @@ impl<'a> Hints<'a> {
         if let Some(fabric) = fabric {
             // SAFETY: the caller's promise.
             let name = unsafe { text(fabric.prov_name) };
-            require(name.is_none_or(is_us))?;
+            require(name.is_none_or(is_us), "the provider's name")?;
         }
         Ok(read)
     }
@@ -87,11 +93,15 @@ impl<'a> Hints<'a> {
         if let Some(ep) = self.ep {
             self.check_ep(ep)?;
         }
-        require(self.caps & !limits::CAPS == 0)?;
+        let beyond = self.caps & !limits::CAPS;
+        require(beyond == 0, &format!("capabilities {beyond:#x}"))?;
         // A format of our own.
-        require(self.addr_format == 0)?;
+        require(self.addr_format == 0, "the format of addresses")?;
         if let Some(fabric) = self.fabric {
-            require(fabric.prov_version <= provider::VERSION)?;
+            require(
+                fabric.prov_version <= provider::VERSION,
+                "the provider's version",
+            )?;
         }
         if let Some(domain) = self.domain {
             self.check_domain(domain)?;
@@ -114,32 +124,46 @@ impl<'a> Hints<'a> {
 
     fn check_ep(&self, ep: &EpAttr) -> Answer {
         // Also so that no other provider puts itself on top: docs/libfabric.md.
-        require(ep.kind == 0 || ep.kind == EP_RDM)?;
-        require(ep.protocol == 0 || ep.protocol == limits::PROTOCOL)?;
-        require(ep.protocol_version <= limits::PROTOCOL_VERSION)?;
-        require(ep.max_msg_size <= limits::MESSAGE && ep.msg_prefix_size == 0)?;
-        require(ep.tx_ctx_cnt <= 1 && ep.rx_ctx_cnt <= 1)?;
-        require(ep.auth_key_size == 0)?;
+        require(ep.kind == 0 || ep.kind == EP_RDM, "the endpoint's type")?;
+        require(
+            ep.protocol == 0 || ep.protocol == limits::PROTOCOL,
+            "the protocol",
+        )?;
+        require(
+            ep.protocol_version <= limits::PROTOCOL_VERSION,
+            "its version",
+        )?;
+        let fits = ep.max_msg_size <= limits::MESSAGE && ep.msg_prefix_size == 0;
+        require(fits, "sizes of messages")?;
+        require(ep.tx_ctx_cnt <= 1 && ep.rx_ctx_cnt <= 1, "several contexts")?;
+        require(ep.auth_key_size == 0, "a key")?;
         if self.remote() {
             let most = [
                 ep.max_order_raw_size,
                 ep.max_order_war_size,
                 ep.max_order_waw_size,
             ];
-            require(most.into_iter().all(|size| size <= limits::ORDERED))?;
+            let fits = most.into_iter().all(|size| size <= limits::ORDERED);
+            require(fits, "sizes that are kept in order")?;
         }
         Ok(())
     }
 
     fn check_domain(&self, domain: &DomainAttr) -> Answer {
         // Every choice of threading, progress, resource management and address vectors is fine.
-        require(domain.cq_data_size <= 8 && domain.mr_key_size <= 8)?;
+        let fits = domain.cq_data_size <= 8 && domain.mr_key_size <= 8;
+        require(fits, "sizes of data or keys")?;
         if self.version >= MODES {
-            require(domain.caps & !limits::WHERE == 0)?;
-            require(domain.cntr_cnt <= limits::OBJECTS && domain.mr_cnt <= limits::OBJECTS)?;
-            require(domain.mr_iov_limit <= 1 && domain.max_err_data == 0)?;
+            require(
+                domain.caps & !limits::WHERE == 0,
+                "the domain's capabilities",
+            )?;
+            let fits = domain.cntr_cnt <= limits::OBJECTS && domain.mr_cnt <= limits::OBJECTS;
+            require(fits, "numbers of objects")?;
+            let fits = domain.mr_iov_limit <= 1 && domain.max_err_data == 0;
+            require(fits, "pieces of registered memory, or data of errors")?;
         }
-        require(domain.auth_key_size == 0)?;
+        require(domain.auth_key_size == 0, "a key")?;
         self.mr_mode(domain.mr_mode).map(drop)
     }
 
@@ -147,13 +171,14 @@ impl<'a> Hints<'a> {
     pub(super) fn mr_mode(&self, offered: c_int) -> Answer<c_int> {
         let alone = offered == mr::BASIC || offered == mr::SCALABLE;
         if self.version < MODES {
-            require(offered == 0 || alone)?;
+            require(offered == 0 || alone, "the mode of registration")?;
             return Ok(if offered == 0 { mr::SCALABLE } else { offered });
         }
         if alone {
             return Ok(offered);
         }
-        require(offered & (mr::BASIC | mr::SCALABLE) == 0)?;
+        let mixed = offered & (mr::BASIC | mr::SCALABLE) != 0;
+        require(!mixed, "the mode of registration")?;
         Ok(offered & limits::MR_MODES)
     }
 }
@@ -167,18 +192,29 @@ fn is_us(name: &CStr) -> bool {
 
 fn check_tx(tx: &TxAttr) -> Answer {
     let foreign = limits::RX_CAPS & !limits::TX_CAPS;
-    require(tx.caps & !foreign & !limits::TX_CAPS == 0)?;
-    require(tx.op_flags & !limits::TX_FLAGS == 0)?;
-    require(tx.msg_order & !limits::ORDER == 0 && tx.comp_order == 0)?;
-    require(tx.inject_size <= limits::INJECT && tx.size <= limits::MAX_QUEUE)?;
-    require(tx.iov_limit <= limits::IOV && tx.rma_iov_limit <= limits::RMA_IOV)
+    require(
+        tx.caps & !foreign & !limits::TX_CAPS == 0,
+        "capabilities of sends",
+    )?;
+    require(tx.op_flags & !limits::TX_FLAGS == 0, "flags of sends")?;
+    let ordered = tx.msg_order & !limits::ORDER == 0 && tx.comp_order == 0;
+    require(ordered, "the order of sends")?;
+    let fits = tx.inject_size <= limits::INJECT && tx.size <= limits::MAX_QUEUE;
+    require(fits, "sizes of sends")?;
+    let fits = tx.iov_limit <= limits::IOV && tx.rma_iov_limit <= limits::RMA_IOV;
+    require(fits, "pieces of a send")
 }
 
 fn check_rx(rx: &RxAttr) -> Answer {
     let foreign = limits::TX_CAPS & !limits::RX_CAPS;
-    require(rx.caps & !foreign & !limits::RX_CAPS == 0)?;
-    require(rx.op_flags & !limits::RX_FLAGS == 0)?;
-    require(rx.msg_order & !limits::ORDER == 0 && rx.comp_order == 0)?;
-    require(rx.size <= limits::MAX_QUEUE && rx.iov_limit <= limits::IOV)?;
-    require(rx.total_buffered_recv == 0)
+    require(
+        rx.caps & !foreign & !limits::RX_CAPS == 0,
+        "capabilities of receives",
+    )?;
+    require(rx.op_flags & !limits::RX_FLAGS == 0, "flags of receives")?;
+    let ordered = rx.msg_order & !limits::ORDER == 0 && rx.comp_order == 0;
+    require(ordered, "the order of receives")?;
+    let fits = rx.size <= limits::MAX_QUEUE && rx.iov_limit <= limits::IOV;
+    require(fits, "sizes of receives")?;
+    require(rx.total_buffered_recv == 0, "buffered receives")
 }

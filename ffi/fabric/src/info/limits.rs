@@ -5,7 +5,14 @@ use std::ffi::c_int;
 use crate::abi::{flag, mr, order};
 
 /// Returned only to who asks for them.
-pub(crate) const PRIMARY: u64 = flag::MSG | flag::TAGGED | SENDS | flag::DIRECTED_RECV | WHERE;
+pub(crate) const PRIMARY: u64 = flag::MSG
+    | flag::TAGGED
+    | flag::RMA
+    | flag::ATOMIC
+    | SENDS
+    | REMOTE
+    | flag::DIRECTED_RECV
+    | WHERE;
 /// Returned always: they cost nothing.
 pub(crate) const SECONDARY: u64 = flag::MULTI_RECV | flag::SOURCE;
 /// All capabilities.

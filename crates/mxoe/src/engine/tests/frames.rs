@@ -61,7 +61,8 @@ fn session() -> impl Strategy<Value = SessionId> {
 }
 
 fn message() -> impl Strategy<Value = MessageHead> {
-    (number(), number(), session(), 0..4_u64, 0..3_u8, 0..2_u8).prop_map(
+    let generation = prop::sample::select(vec![0, 1, 2, 0x80, 0x81, 0x82]);
+    (number(), number(), session(), 0..4_u64, 0..3_u8, generation).prop_map(
         |(seq, piggyack, session, match_info, from, generation)| MessageHead {
             to: EndpointId::new(0),
             from: EndpointId::new(from),
@@ -112,7 +113,7 @@ fn connect() -> impl Strategy<Value = Frame> {
                 recv_start,
                 attempt,
                 role,
-                features: features.then_some(Features::SPACES),
+                features: features.then_some(Features::from_bits(7)),
             })
         },
     )
