@@ -104,6 +104,24 @@ static inline int partner_in(int round)
     return (round - rank + ranks) % ranks;
 }
 
+/* How many hosts the ranks are on, by name: what the environment says in `MPI_CHECK_HOSTS`, or the test is not the one that was meant. */
+static inline void count_hosts(void)
+{
+    const char *wanted = getenv("MPI_CHECK_HOSTS");
+    char name[MPI_MAX_PROCESSOR_NAME] = "", *names = calloc((size_t)ranks, sizeof name);
+    int length, hosts = 0;
+    MPI_Get_processor_name(name, &length);
+    MPI_Allgather(name, sizeof name, MPI_CHAR, names, sizeof name, MPI_CHAR, MPI_COMM_WORLD);
+    for (int i = 0; i < ranks; i++) {
+        int known = 0;
+        for (int k = 0; k < i; k++)
+            known |= !strcmp(names + (size_t)i * sizeof name, names + (size_t)k * sizeof name);
+        hosts += !known;
+    }
+    free(names);
+    CHECK(!wanted || hosts == atoi(wanted), "%d ranks are on %d hosts, not %s", ranks, hosts, wanted);
+}
+
 static inline void begin(int *count, char ***words, int level)
 {
     int given;
@@ -112,6 +130,7 @@ static inline void begin(int *count, char ***words, int level)
     MPI_Comm_size(MPI_COMM_WORLD, &ranks);
     MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN);
     CHECK(given >= level, "MPI gives thread level %d, not %d", given, level);
+    count_hosts();
 }
 
 /* Whether the environment asks for a part to be left out: `MPI_CHECK_WITHOUT=truncation,probes`. */

@@ -157,8 +157,10 @@ impl Job {
     }
 
     /// Variables that say which provider is to be used, for every MPI and libfabric alike.
-    fn variables(&self) -> Vec<(String, String)> {
+    fn variables(&self, places: &Places<'_>) -> Vec<(String, String)> {
         let mut all = self.env.clone();
+        // For the programs of this crate, which see whether it is so.
+        all.push(("MPI_CHECK_HOSTS".to_owned(), places.len().to_string()));
         match &self.over {
             Over::Provider(name, folder) => {
                 if let Some(folder) = folder {
@@ -227,7 +229,7 @@ impl Job {
         if self.recovers {
             command.arg("--enable-recovery");
         }
-        for (name, value) in self.variables() {
+        for (name, value) in self.variables(places) {
             command.args(["-x", &format!("{name}={value}")]);
         }
         Ok(command)
@@ -247,8 +249,10 @@ impl Job {
                 command.args(["-iface", interface]);
             }
         }
+        // Each host's ranks are to have the variables of their own host, not those of the first one.
+        command.arg("-genvnone");
         command.args(["-n", &ranks]);
-        for (name, value) in self.variables() {
+        for (name, value) in self.variables(places) {
             command.args(["-genv", &name, &value]);
         }
         Ok(command)

@@ -96,8 +96,8 @@ impl<'a> Stage<'a> {
             over: Over::Provider(args.provider.clone(), args.provider_dir()),
             folder,
         };
-        for at in 0..2 {
-            stage.configure(at, &cables[0][at])?;
+        for (at, interface) in cables[0].iter().enumerate() {
+            stage.configure(at, interface)?;
             stage.start_daemon(at)?;
         }
         Ok(stage)
