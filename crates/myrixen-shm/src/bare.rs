@@ -79,7 +79,6 @@ mod tests {
         assert_eq!(bare.bytes(usize::MAX, 2), None);
         bare.bytes_mut(0, 1).unwrap()[0] = 9;
         assert!(bare.bytes_mut(3, 1).is_none());
-        drop(bare);
         assert_eq!(bytes, [9, 2, 3]);
         // SAFETY: there is nothing that could be invalid.
         let none = unsafe { Bare::new(std::ptr::null_mut(), 0) };
