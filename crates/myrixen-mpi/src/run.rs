@@ -7,6 +7,7 @@ use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
@@ -35,7 +36,11 @@ pub struct Running {
     mark: String,
     begun: Instant,
     said: Arc<Mutex<Vec<u8>>>,
+    listeners: Vec<JoinHandle<()>>,
 }
+
+/// How long the last words of a job that has ended may take to be read: somebody who is not of the job may hold its output open.
+const LAST_WORDS: Duration = Duration::from_secs(5);
 
 impl Running {
     /// Starts a command, of whatever kind, as a job.
@@ -56,17 +61,19 @@ impl Running {
             format!("cannot start {words:?}")
         })?;
         let said = Arc::new(Mutex::new(Vec::new()));
+        let mut listeners = Vec::new();
         if let Some(from) = child.stdout.take() {
-            listen(from, Arc::clone(&said));
+            listeners.push(listen(from, Arc::clone(&said)));
         }
         if let Some(from) = child.stderr.take() {
-            listen(from, Arc::clone(&said));
+            listeners.push(listen(from, Arc::clone(&said)));
         }
         Ok(Self {
             child,
             mark,
             begun: Instant::now(),
             said,
+            listeners,
         })
     }
 
@@ -147,6 +154,10 @@ impl Running {
             ),
         };
         self.kill();
+        let until = Instant::now() + LAST_WORDS;
+        while self.listeners.iter().any(|one| !one.is_finished()) && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(1));
+        }
         Outcome {
             well,
             said: self.said(),
@@ -201,14 +212,17 @@ fn marked(mark: &str) -> BTreeSet<u32> {
 }
 
 /// Collects what comes, by a thread, which ends with the last process that has the other end open.
-fn listen(mut from: impl Read + Send + 'static, into: Arc<Mutex<Vec<u8>>>) {
+fn listen(
+    mut from: impl Read + Send + 'static,
+    into: Arc<Mutex<Vec<u8>>>,
+) -> JoinHandle<()> {
     std::thread::spawn(move || {
         let mut chunk = [0; 4096];
         while let Ok(length @ 1..) = from.read(&mut chunk) {
             let mut into = into.lock().unwrap_or_else(PoisonError::into_inner);
             into.extend_from_slice(&chunk[..length]);
         }
-    });
+    })
 }
 
 #[cfg(test)]
