@@ -101,7 +101,7 @@ impl<'a> Places<'a> {
         let first = &self.places[0];
         let mut command = Command::new("unshare");
         // Ends with whoever starts it, so that an interrupted test leaves nothing behind.
-        command.args(["--uts", "setpriv", "--pdeathsig", "KILL"]);
+        command.args(["--uts", "--mount", "setpriv", "--pdeathsig", "KILL"]);
         command.args(["sh", "-c", NAMED, first.name(), program]);
         command.envs(first.env.iter().map(|(name, value)| (name, value)));
         first.host.place(&mut command)?;
@@ -121,7 +121,7 @@ impl<'a> Places<'a> {
             }
             let _ = writeln!(
                 script,
-                "exec nsenter --net=/proc/{holder}/ns/net unshare --uts sh -c {} {name} sh -c \"$*\" ;;",
+                "exec nsenter --net=/proc/{holder}/ns/net unshare --uts --mount sh -c {} {name} sh -c \"$*\" ;;",
                 quoted(NAMED)
             );
         }
@@ -129,8 +129,9 @@ impl<'a> Places<'a> {
     }
 }
 
-/// For `sh -c`: takes the name of the host, and becomes the program.
-const NAMED: &str = "echo \"$0\" >/proc/sys/kernel/hostname && exec \"$@\"";
+/// For `sh -c`: takes the name of the host, and becomes the program. UCX looks for interfaces in `/sys`, which has to be the network's own;
+/// where it may not be mounted, UCX finds less, and nobody else misses it.
+const NAMED: &str = "echo \"$0\" >/proc/sys/kernel/hostname && { mount -t sysfs sysfs /sys 2>/dev/null; exec \"$@\"; }";
 
 /// A word as a shell takes it literally.
 fn quoted(word: &str) -> String {

@@ -212,10 +212,7 @@ fn marked(mark: &str) -> BTreeSet<u32> {
 }
 
 /// Collects what comes, by a thread, which ends with the last process that has the other end open.
-fn listen(
-    mut from: impl Read + Send + 'static,
-    into: Arc<Mutex<Vec<u8>>>,
-) -> JoinHandle<()> {
+fn listen(mut from: impl Read + Send + 'static, into: Arc<Mutex<Vec<u8>>>) -> JoinHandle<()> {
     std::thread::spawn(move || {
         let mut chunk = [0; 4096];
         while let Ok(length @ 1..) = from.read(&mut chunk) {

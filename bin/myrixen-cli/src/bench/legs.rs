@@ -2,6 +2,8 @@
 
 use anyhow::bail;
 
+use super::Extent;
+use super::mpi::Mpi;
 use super::programs::Program;
 use crate::demo::protocol::Which;
 use crate::peer::Kind;
@@ -50,6 +52,8 @@ pub(super) enum Contestant {
     Program(Program),
     /// Measured by a program of ours that is built apart.
     Iceoryx2,
+    /// Measured by an MPI program of ours, in the manner of others.
+    Mpi(Mpi),
 }
 
 /// One contestant, waiting in one way.
@@ -60,6 +64,11 @@ pub(super) struct Leg {
 }
 
 impl Leg {
+    /// Whether it has no turn in this round: where the time is short, what takes long to start has three.
+    pub(super) fn rests(&self, round: u32, extent: &Extent) -> bool {
+        extent.sparing && round > 3 && matches!(self.contestant, Contestant::Mpi(_))
+    }
+
     /// For people, and for `--only`.
     pub(super) fn name(&self) -> String {
         let path = match &self.contestant {
@@ -68,6 +77,7 @@ impl Leg {
             Contestant::Peer(kind) => kind.path().to_string(),
             Contestant::Program(program) => format!("peer:{}", program.name()),
             Contestant::Iceoryx2 => "peer:iceoryx2".to_owned(),
+            Contestant::Mpi(mpi) => mpi.path().to_string(),
         };
         format!("{path}, {}", self.wait.manner())
     }
@@ -133,6 +143,7 @@ pub(super) fn all(cores: usize, only: &[String]) -> anyhow::Result<Vec<Leg>> {
         let waits = program.waits();
         (Contestant::Program(program), 2, waits)
     }));
+    contestants.extend(Mpi::all().map(|mpi| (Contestant::Mpi(mpi), 2, [Wait::Spin].as_slice())));
     contestants.extend(
         Cost::ALL
             .into_iter()
