@@ -4,9 +4,9 @@ use std::ops::Range;
 
 use super::Endpoint;
 use super::counters::Ignored;
-use super::event::{Event, Placement, Target};
+use super::event::{Arrival, Event, Placement, Target};
 use super::ids::{OfferId, PathId, UnexpectedId};
-use super::incoming::{Body, Cover, Fragments, Stage};
+use super::incoming::{Beside, Body, Cover, Fragments, Stage};
 use super::partner::Link;
 use super::receive::{received_status, space_of};
 use super::transmit::Answer;
@@ -46,7 +46,6 @@ impl Piece {
             total: 1,
             offset: 0,
             payload,
-            must_follow: false,
         }
     }
 
@@ -63,11 +62,11 @@ impl Piece {
             if next > self.payload.end {
                 return None;
             }
-            cover.data = Some(u64::from_be_bytes(*bytes));
+            cover.data = Beside::Here(u64::from_be_bytes(*bytes));
             self.payload.start = next;
         } else {
             self.offset = self.offset.checked_sub(BYTES)?;
-            self.must_follow = true;
+            cover.data = Beside::Before;
         }
         Some(())
     }
@@ -119,8 +118,6 @@ pub(super) struct Piece {
     pub(super) offset: u32,
     /// Where in the frame they are.
     pub(super) payload: Range<usize>,
-    /// The message brings data, and not with this piece: it is of use only behind the one that does, so that whoever sees the message sees its data.
-    pub(super) must_follow: bool,
 }
 
 impl Endpoint {
@@ -130,20 +127,42 @@ impl Endpoint {
         now: Time,
         via: Via,
         head: &MessageHead,
-        mut piece: Piece,
-        frame: &[u8],
+        piece: Piece,
+        arrival: &Arrival<'_>,
     ) -> Option<Placement> {
         let (key, place) = self.admit(now, via, &Numbered::of(head))?;
         let mut cover = self.cover(key, head, piece.length);
-        if self.brings_data(key, head) && piece.take_data(&mut cover, frame).is_none() {
-            self.counters.ignore(Ignored::Inconsistent);
-            return None;
+        let mut piece = piece;
+        if head.generation & MessageHead::DATA != 0 {
+            (cover, piece) = self.take_data(head, place, cover, piece, arrival.head)?;
         }
         match place {
             Place::Next => self.on_next_eager(now, &cover, piece),
             Place::Begun => self.on_begun_eager(now, &cover, piece),
             Place::Early => self.on_early_eager(&cover, piece),
         }
+    }
+
+    /// Takes the data out that a message begins with, if its head says that there are some. By value: what is seldom changed stays where it is.
+    #[cold]
+    fn take_data(
+        &mut self,
+        head: &MessageHead,
+        place: Place,
+        mut cover: Cover,
+        mut piece: Piece,
+        frame: &[u8],
+    ) -> Option<(Cover, Piece)> {
+        if self.brings_data(cover.partner, head) && piece.take_data(&mut cover, frame).is_none() {
+            self.counters.ignore(Ignored::Inconsistent);
+            return None;
+        }
+        if cover.data == Beside::Before && place == Place::Next {
+            // It comes again, with the others.
+            self.counters.ignore(Ignored::TooEarly);
+            return None;
+        }
+        Some((cover, piece))
     }
 
     /// The announcement of a large message.
@@ -153,7 +172,7 @@ impl Endpoint {
         };
         let mut cover = self.cover(key, &rndv.head, rndv.length);
         if self.brings_data(key, &rndv.head) {
-            cover.data = rndv.data;
+            cover.data = rndv.data.map_or(Beside::Nothing, Beside::Here);
         }
         let body = Body::Rendezvous {
             rdma: rndv.rdma,
@@ -177,7 +196,7 @@ impl Endpoint {
             seq: notify.seq,
             space: Space::Tagged,
             match_info: 0,
-            data: None,
+            data: Beside::Nothing,
             length: 0,
         };
         let body = Body::Notify {
@@ -289,7 +308,7 @@ impl Endpoint {
             seq: head.seq,
             space,
             match_info: head.match_info,
-            data: None,
+            data: Beside::Nothing,
             length,
         }
     }
@@ -314,11 +333,6 @@ impl Endpoint {
         let open = self.partners[key].receiving.open.len();
         if piece.total > 1 && open >= self.config.limits.open_mediums.into() {
             self.counters.ignore(Ignored::TooManyOpen);
-            return None;
-        }
-        if piece.must_follow {
-            // It comes again, with the others.
-            self.counters.ignore(Ignored::TooEarly);
             return None;
         }
         let placement = match self.take_posted(cover) {
@@ -357,7 +371,7 @@ impl Endpoint {
                 address: partner.address,
                 space: cover.space,
                 match_info: cover.match_info,
-                data: cover.data,
+                data: cover.data.get(),
                 length: cover.length,
             };
             let length = room.min(cover.length);
@@ -407,7 +421,7 @@ impl Endpoint {
         let same = incoming.length == cover.length
             && incoming.match_info == cover.match_info
             && incoming.space == cover.space
-            && (cover.data == incoming.data || piece.must_follow);
+            && !matches!(cover.data, Beside::Here(_) if cover.data.get() != incoming.data);
         match &mut incoming.body {
             Body::Eager(fragments) if same => {
                 fragments.recut(piece.total);
@@ -444,7 +458,7 @@ impl Endpoint {
         self.tell_gap(cover.partner);
         let incoming = match self.find_early(cover.partner, cover.seq) {
             Ok(incoming) => incoming,
-            Err(_) if piece.must_follow => {
+            Err(_) if cover.data == Beside::Before => {
                 self.counters.ignore(Ignored::TooEarly);
                 return None;
             }
@@ -594,7 +608,7 @@ impl Endpoint {
             seq: incoming.seq,
             space: incoming.space,
             match_info: incoming.match_info,
-            data: incoming.data,
+            data: incoming.data.map_or(Beside::Nothing, Beside::Here),
             length: incoming.length,
         };
         match incoming.body {

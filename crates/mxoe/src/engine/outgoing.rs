@@ -38,6 +38,9 @@ pub(super) enum Stage {
     Parked,
 }
 
+/// How many bytes of a message its data are.
+pub(super) const DATA_BYTES: u32 = 8;
+
 #[derive(Debug)]
 pub(super) struct Outgoing {
     pub(super) partner: Key,
@@ -82,7 +85,7 @@ impl Outgoing {
 
     /// Bytes of the message's on the wire that are none of its payload.
     pub(super) fn data_bytes(&self) -> u32 {
-        if self.data.is_some() { 8 } else { 0 }
+        if self.data.is_some() { DATA_BYTES } else { 0 }
     }
 
     fn is_request(&self) -> bool {
@@ -115,6 +118,16 @@ impl Sending {
     }
 }
 
+/// What a partner must know of to be sent this, beside the plain space.
+#[cold]
+fn wanted(send: &Send) -> Features {
+    match (send.space, send.data) {
+        (Space::Service, _) => Features::SERVICE.union(Features::DATA),
+        (_, Some(_)) => Features::DATA,
+        (_, None) => Features::NONE,
+    }
+}
+
 impl Endpoint {
     /// Sends a message. Its request ends with [`Event::Sent`], or [`Event::Cancelled`] if it was never begun.
     ///
@@ -134,12 +147,8 @@ impl Endpoint {
         if send.space == Space::Plain && !partner.features.contains(Features::SPACES) {
             return Err(Status::NoPlainSpace);
         }
-        let wanted = match (send.space, send.data) {
-            (Space::Service, _) => Features::SERVICE.union(Features::DATA),
-            (_, Some(_)) => Features::DATA,
-            (_, None) => Features::NONE,
-        };
-        if !partner.features.contains(wanted) {
+        let more = send.data.is_some() || send.space == Space::Service;
+        if more && !partner.features.contains(wanted(&send)) {
             return Err(Status::NoSuchFeature);
         }
         let outgoing = self.outgoing.insert(Outgoing {

@@ -11,6 +11,7 @@ use super::config::PathProfile;
 use super::counters::Ignored;
 use super::event::{SendMode, Slice, Transmit};
 use super::ids::PathId;
+use super::outgoing::DATA_BYTES;
 use super::outgoing::Kind;
 use super::partner::{Flow, Partner, Turn};
 use crate::addr::{Address, NicAddr, PeerIndex};
@@ -341,6 +342,25 @@ impl Endpoint {
     /// A frame of a numbered message: the next fragment of a MEDIUM, the only one of all others.
     #[inline]
     pub(super) fn message_frame(&mut self, now: Time, id: PathId, key: Key) -> Option<Transmit> {
+        // Nothing of what data take is left in the frames of the many messages that bring none.
+        if self.outgoing[key].data.is_some() {
+            return self.message_frame_with_data(now, id, key);
+        }
+        self.message_frame_as::<false>(now, id, key)
+    }
+
+    #[cold]
+    fn message_frame_with_data(&mut self, now: Time, id: PathId, key: Key) -> Option<Transmit> {
+        self.message_frame_as::<true>(now, id, key)
+    }
+
+    #[inline]
+    fn message_frame_as<const DATA: bool>(
+        &mut self,
+        now: Time,
+        id: PathId,
+        key: Key,
+    ) -> Option<Transmit> {
         let path = self.path(id)?;
         let (dialect, fetch) = (path.dialect, path.profile.fetch);
         let own = self.config.address;
@@ -351,7 +371,7 @@ impl Endpoint {
         let head = MessageHead {
             to: partner.address.endpoint,
             from: own.endpoint,
-            generation: generation(partner.features, outgoing.space, outgoing.data),
+            generation: generation(partner.features, outgoing.space, DATA),
             checksum: 0,
             seq: outgoing.seq,
             piggyack: partner.receiving.complete,
@@ -365,8 +385,8 @@ impl Endpoint {
             len: outgoing.len,
         };
         let mut carries = Carries::Payload;
-        let mut data = outgoing.data;
-        let before = outgoing.data_bytes();
+        let mut data = if DATA { outgoing.data } else { None };
+        let before = if DATA { DATA_BYTES } else { 0 };
         let whole = slice.len.saturating_add(before);
         let frame = match (outgoing.kind, u8::try_from(whole)) {
             (Kind::Message { .. }, Ok(length @ ..=Tiny::MAX)) => Frame::Tiny(Tiny { head, length }),
@@ -470,13 +490,14 @@ pub(super) fn transmit(dialect: Dialect, eth: &EthHead, frame: &Frame) -> Transm
 }
 
 /// Byte 3 of a message: the matching space, towards those who look at it, and whether it brings data.
-fn generation(features: Features, space: Space, data: Option<u64>) -> u8 {
+#[inline]
+fn generation(features: Features, space: Space, data: bool) -> u8 {
     let space = match space {
         Space::Plain if features.contains(Features::SPACES) => 1,
         Space::Service => 2,
         Space::Plain | Space::Tagged => 0,
     };
-    if data.is_some() {
+    if data {
         space | MessageHead::DATA
     } else {
         space
