@@ -230,7 +230,7 @@ impl Shared {
         if std::mem::take(&mut guarded.core.sent) {
             self.turn_back_end(&mut guarded.core);
         }
-        if !guarded.leader && guarded.core.waiters == 0 {
+        if !guarded.leader && guarded.core.waiters == 0 && !guarded.armed {
             // Who ended it knows.
             guarded.core.ended = false;
         }
