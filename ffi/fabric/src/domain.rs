@@ -48,13 +48,10 @@ impl DomainCore {
         eps.push(Arc::downgrade(ep));
     }
 
-    /// Works for all endpoints.
-    pub(crate) fn pump(&self) {
+    /// The endpoints that are open.
+    pub(crate) fn eps(&self) -> Vec<Arc<EpCore>> {
         let eps = self.eps.lock().unwrap_or_else(PoisonError::into_inner);
-        let eps: Vec<_> = eps.iter().filter_map(Weak::upgrade).collect();
-        for ep in eps {
-            ep.pump();
-        }
+        eps.iter().filter_map(Weak::upgrade).collect()
     }
 }
 

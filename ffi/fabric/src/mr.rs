@@ -293,15 +293,20 @@ unsafe extern "C" fn regattr(
     })
 }
 
-/// Peers cannot begin anything in it any more; what they have begun is waited for.
+/// Peers cannot begin anything in it any more; what they have begun to move is waited for.
 unsafe extern "C" fn close(fid: *mut Fid) -> c_int {
     call(|| {
         // SAFETY: it is a registration's, whose table this is in.
         let mr = unsafe { object::<Mr, _>(fid) }?;
         mr.domain.core.regions.remove(mr.fid.key);
+        for ep in mr.domain.core.eps() {
+            ep.give_up_works(|memory| Arc::ptr_eq(&memory.region, &mr.region));
+        }
         while mr.region.users.load(Ordering::Acquire) > 0 {
             // It goes on, or turns out to be of a peer that is gone.
-            mr.domain.core.pump();
+            for ep in mr.domain.core.eps() {
+                ep.pump();
+            }
             std::thread::sleep(Duration::from_micros(200));
         }
         // SAFETY: as above.

@@ -290,6 +290,7 @@ impl EpCore {
         self.enabled.store(false, Ordering::SeqCst);
         self.endpoint.set_bell(None);
         self.endpoint.shut();
+        self.service.end();
         for binding in [&self.tx, &self.rx].into_iter().filter_map(OnceLock::get) {
             binding.cq.unbind(self);
         }

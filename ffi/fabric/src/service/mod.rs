@@ -12,8 +12,8 @@
 mod origin;
 mod target;
 
-use std::sync::Mutex;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Mutex, PoisonError};
 
 use slab::Slab;
 
@@ -43,6 +43,20 @@ pub(crate) struct Service {
     works: Mutex<Slab<Work>>,
     /// Requests of peers that were not carried out.
     pub(crate) refused: AtomicU64,
+}
+
+impl Service {
+    /// Forgets everything: the endpoint is closed.
+    pub(crate) fn end(&self) {
+        self.pending
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clear();
+        self.works
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clear();
+    }
 }
 
 /// What a service message is.

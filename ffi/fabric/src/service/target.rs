@@ -18,7 +18,7 @@ use crate::mr::InUse;
 /// A peer's operation that still moves bytes.
 pub(super) struct Work {
     /// The memory stays registered for so long.
-    _memory: InUse,
+    memory: InUse,
     what: Moves,
 }
 
@@ -167,13 +167,27 @@ impl EpCore {
         if works.len() >= MOST_WORKS {
             return Err(Errno::NOMEM);
         }
-        let _memory = memory;
-        Ok(works.insert(Work { _memory, what }) as u64)
+        Ok(works.insert(Work { memory, what }) as u64)
     }
 
     fn end_work(&self, work: u64) -> Option<Work> {
         let at = usize::try_from(work).ok()?;
         self.works().try_remove(at)
+    }
+
+    /// A registration is to end: what peers have announced for it and not begun to send is not wanted any more.
+    pub(crate) fn give_up_works(&self, is_of: impl Fn(&InUse) -> bool) {
+        let works = self.works();
+        let waiting = works.iter().filter(|(_, work)| is_of(&work.memory));
+        let waiting = waiting.filter(|(_, work)| matches!(work.what, Moves::In(_)));
+        let waiting: Vec<u64> = waiting.map(|(at, _)| at as u64).collect();
+        drop(works);
+        let served = |label| Label::of(label).what() == Some(What::Served);
+        for work in waiting {
+            if self.endpoint.take_back_receive(work, served).is_some() {
+                self.end_work(work);
+            }
+        }
     }
 
     /// The bytes of a peer's operation have moved, or will not.
