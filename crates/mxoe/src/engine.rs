@@ -76,6 +76,7 @@ mod region;
 mod reply;
 mod request;
 mod resend;
+mod short;
 mod store;
 mod timing;
 mod transmit;
@@ -91,6 +92,7 @@ pub use event::{
     Receive, Send, SendMode, Slice, Space, Status, Target, Transmit,
 };
 pub use ids::{OfferId, PartnerId, PathId, PullId, RegionId, RequestId, StoreId, UnexpectedId};
+pub use short::{SentNow, Taken};
 
 use std::collections::{HashMap, VecDeque};
 

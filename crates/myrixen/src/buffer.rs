@@ -6,16 +6,11 @@ use std::sync::Arc;
 
 use myrixen_shm::{Handed, Lent, PoolBuf};
 
-/// The longest payload that is kept inside a request rather than in memory of its own: a SMALL message.
-pub(crate) const INLINE: usize = 128;
-
 /// Memory of a request, by who keeps it alive. Only the sealed trait below shows it outside.
 #[allow(missing_docs, reason = "named nowhere outside this crate")]
 pub enum Memory {
     /// Nothing to send, or nothing kept any more.
     Empty,
-    /// A copy of a short payload.
-    Inline(Short),
     Vec(Vec<u8>),
     Shared(Arc<[u8]>),
     Static(&'static [u8]),
@@ -25,41 +20,6 @@ pub enum Memory {
     Parts(Vec<Vec<u8>>),
     Handed(Handed),
     Foreign(Box<dyn Foreign>),
-}
-
-/// A short payload, copied: cheaper to send than memory of its own.
-#[derive(Clone, Debug)]
-pub struct Short {
-    bytes: [u8; INLINE],
-    len: usize,
-}
-
-impl Short {
-    /// The longest payload that one holds, in bytes.
-    pub const MOST: usize = INLINE;
-
-    /// Copies `payload`, of up to 128 bytes; `None` for a longer one.
-    pub fn new(payload: &[u8]) -> Option<Self> {
-        Self::filled(payload.len(), |bytes| bytes.copy_from_slice(payload))
-    }
-
-    /// One of `len` bytes, up to 128, that `fill` writes; `None` for a longer one.
-    pub fn filled(len: usize, fill: impl FnOnce(&mut [u8])) -> Option<Self> {
-        let mut bytes = [0; INLINE];
-        fill(bytes.get_mut(..len)?);
-        Some(Self { bytes, len })
-    }
-
-    /// One of `len` bytes, up to 128, all of them 0.
-    pub(crate) fn blank(len: usize) -> Self {
-        let bytes = [0; INLINE];
-        let len = len.min(INLINE);
-        Self { bytes, len }
-    }
-
-    pub(crate) fn bytes_mut(&mut self) -> &mut [u8] {
-        &mut self.bytes[..self.len]
-    }
 }
 
 /// Memory that is neither a `Vec` nor from the pool: for bindings to other languages and for
@@ -84,7 +44,6 @@ impl Memory {
     pub(crate) fn len(&self) -> usize {
         match self {
             Self::Empty => 0,
-            Self::Inline(short) => short.len,
             Self::Vec(bytes) => bytes.len(),
             Self::Shared(bytes) => bytes.len(),
             Self::Static(bytes) => bytes.len(),
@@ -101,7 +60,6 @@ impl Memory {
     pub(crate) fn read(&self, offset: usize, len: usize, mut show: impl FnMut(&[u8])) {
         let whole = match self {
             Self::Empty => &[],
-            Self::Inline(short) => &short.bytes[..short.len],
             Self::Vec(bytes) => bytes.as_slice(),
             Self::Shared(bytes) => bytes,
             Self::Static(bytes) => bytes,
@@ -130,7 +88,6 @@ impl Memory {
     ) {
         let whole = match self {
             Self::Empty | Self::Shared(_) | Self::Static(_) => return,
-            Self::Inline(short) => &mut short.bytes[..short.len],
             Self::Vec(bytes) => bytes.as_mut_slice(),
             Self::Pool(bytes) => bytes,
             Self::Handed(handed) => handed.bytes_mut(),
@@ -146,9 +103,9 @@ impl Memory {
         }
     }
 
-    /// Nobody has to keep anything alive for it.
+    /// Nobody else has to keep anything alive for it.
     pub(crate) fn needs_nobody(&self) -> bool {
-        matches!(self, Self::Empty | Self::Inline(_))
+        !matches!(self, Self::Lent(_) | Self::Handed(_) | Self::Foreign(_))
     }
 
     /// Copies what others keep alive.
@@ -160,9 +117,6 @@ impl Memory {
 
     /// A copy that needs nobody to keep anything alive.
     pub(crate) fn to_owned_copy(&self, len: usize) -> Self {
-        if let Self::Inline(short) = self {
-            return Self::Inline(short.clone());
-        }
         let mut bytes = Vec::with_capacity(len);
         self.read(0, len, |piece| bytes.extend_from_slice(piece));
         Self::Vec(bytes)
@@ -242,7 +196,7 @@ pub(crate) use sealed::Buffer;
 /// What can be sent: a buffer that the request owns until it is complete.
 ///
 /// `Vec<u8>`, [`PoolBuf`] (shared memory, read in place by a co-located receiver), `Arc<[u8]>`, `&'static [u8]`,
-/// `Vec<Vec<u8>>` (gathered), [`Short`], [`Handed`] and `Box<dyn Foreign>`.
+/// `Vec<Vec<u8>>` (gathered), [`Handed`] and `Box<dyn Foreign>`.
 pub trait SendBuffer: Buffer {}
 
 /// What can be received into: a buffer that the request owns until it is complete. Its length is
@@ -279,7 +233,6 @@ buffer!(&'static [u8], Static, SendBuffer);
 buffer!(Vec<Vec<u8>>, Parts, SendBuffer, RecvBuffer);
 buffer!(Handed, Handed, SendBuffer, RecvBuffer);
 buffer!(Box<dyn Foreign>, Foreign, SendBuffer, RecvBuffer);
-buffer!(Short, Inline, SendBuffer);
 
 #[cfg(test)]
 mod tests {

@@ -19,6 +19,7 @@ use crate::offer::{self, Guard, Guards, MAX_HINT, Offer, Offers};
 use crate::path::Path;
 use crate::region::{Regions, Store};
 use crate::request::{Ended, Outcome, Requests};
+use crate::shorts;
 
 /// Records taken from one path in one visit.
 const RECEIVE_BUDGET: usize = 64;
@@ -52,6 +53,8 @@ pub(crate) struct Core {
     pub(crate) waiters: usize,
     /// A request has ended since the waiters were last told.
     pub(crate) ended: bool,
+    /// The other ends of the paths have been told that we look on.
+    looking: bool,
     /// How many times waits were told to end.
     pub(crate) wakeups: u64,
     /// How much has been done, without avail, for programs that look for ends without waiting, since the last send whose end need not be acknowledged.
@@ -98,6 +101,7 @@ impl Core {
             wakers: Vec::new(),
             waiters: 0,
             ended: false,
+            looking: false,
             wakeups: 0,
             patience: 0,
             sent: false,
@@ -140,6 +144,16 @@ impl Core {
             std::hint::spin_loop();
         }
         false
+    }
+
+    /// Polling pays: spares the other ends their fences. They hear of it before we sleep.
+    #[inline]
+    pub(crate) fn look_on(&mut self) {
+        if !std::mem::replace(&mut self.looking, true) {
+            for (_, path) in &mut self.paths {
+                path.consumer.look_on();
+            }
+        }
     }
 
     fn is_live(&self, at: usize) -> bool {
@@ -186,6 +200,12 @@ impl Core {
         let len = record.len();
         let head = &mut head[..len.min(HEAD_BYTES)];
         path.consumer.read(&record, 0, head);
+        if record.hint_len() == 0 && self.take_short(now, at, &record, head) {
+            self.paths[at].consumer.advance(record);
+            self.events();
+            return Ok(true);
+        }
+        let path = &mut self.paths[at];
         let offer = match &path.direct {
             Some(direct) if record.hint_len() > 0 => {
                 let mut hint = [0; MAX_HINT];
@@ -210,9 +230,10 @@ impl Core {
                 let path = &self.paths[at];
                 match placement.target {
                     Target::Region { region, offset } => {
-                        if let Some(memory) = self.regions.get_mut(region) {
-                            path.place(&record, from, memory, offset as usize, len);
-                        }
+                        self.regions
+                            .write(region, offset as usize, len, |at, piece| {
+                                path.consumer.read(&record, from + at, piece);
+                            });
                     }
                     Target::Store { id, size, offset } => {
                         let entry = self.store.entry(id, size as usize);
@@ -258,14 +279,20 @@ impl Core {
             sent = true;
         }
         if sent {
-            let path = &mut self.paths[at];
-            let back_end = path.direct.is_none();
-            if !(back_end && self.driven) {
-                path.ring();
-            }
-            self.sent |= back_end;
+            self.after_sending(at);
         }
         Ok(sent)
+    }
+
+    /// Frames were put into a path's ring.
+    #[inline]
+    pub(crate) fn after_sending(&mut self, at: usize) {
+        let path = &mut self.paths[at];
+        let back_end = path.direct.is_none();
+        if !(back_end && self.driven) {
+            path.ring();
+        }
+        self.sent |= back_end;
     }
 
     /// Rings a back end that was to be driven, and could not be.
@@ -363,13 +390,11 @@ impl Core {
                 ),
                 Event::Copy { from, to, len } => {
                     let bytes = self.store.bytes(from);
-                    if let Some(memory) = self.regions.get_mut(to) {
-                        memory.write(0, len as usize, |at, piece| {
-                            if let Some(bytes) = bytes.get(at..at + piece.len()) {
-                                piece.copy_from_slice(bytes);
-                            }
-                        });
-                    }
+                    self.regions.write(to, 0, len as usize, |at, piece| {
+                        if let Some(bytes) = bytes.get(at..at + piece.len()) {
+                            piece.copy_from_slice(bytes);
+                        }
+                    });
                 }
                 Event::StoreFreed { id } => self.store.free(id),
                 Event::Fetch {
@@ -402,7 +427,11 @@ impl Core {
         }
     }
 
-    fn end(&mut self, token: u64, outcome: Outcome) {
+    pub(crate) fn end(&mut self, token: u64, outcome: Outcome) {
+        if let Some(slot) = shorts::of_token(token) {
+            self.ended |= self.regions.shorts.end(slot, outcome);
+            return;
+        }
         match self.requests.end(token, outcome) {
             Ended::Waiting => self.ended = true,
             Ended::Wake(waker) => self.wakers.push(waker),
@@ -417,6 +446,11 @@ impl Core {
         self.engine.flush_acks(now);
         self.transmit(now);
         let mut quiet = !self.fetches.has_reads();
+        if std::mem::take(&mut self.looking) {
+            for (_, path) in &mut self.paths {
+                path.consumer.give_notice();
+            }
+        }
         for at in 0..self.paths.capacity() {
             if !self.is_live(at) {
                 continue;

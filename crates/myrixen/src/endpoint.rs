@@ -8,7 +8,7 @@ use mxoe::addr::{Address, SessionId};
 use mxoe::engine::{self, Connect, Receive, RegionId, Send as SendArgs, SendMode, Space};
 use myrixen_shm::{PoolBuf, lend, lend_ref};
 
-use crate::buffer::{INLINE, Memory, RecvBuffer, SendBuffer, Short};
+use crate::buffer::{Memory, RecvBuffer, SendBuffer};
 use crate::core::Core;
 use crate::error::{Error, Result, Status};
 use crate::handle::{Raw, RecvRequest, SendRequest};
@@ -17,10 +17,7 @@ use crate::path::Wait;
 use crate::posted::Connecting;
 use crate::request::{Key, Kind, New, Outcome};
 use crate::shared::Shared;
-
-/// How many short messages a sender that never waits may be ahead of their acknowledgements before it works for the endpoint between two
-/// sends: further ahead it finds nothing of them in cache any more.
-pub(crate) const AHEAD: usize = 512;
+use crate::shorts::INLINE;
 
 /// An MX endpoint. Cheap to clone; all clones are the same endpoint. Threads may share it.
 ///
@@ -181,37 +178,14 @@ impl Endpoint {
     /// # Errors
     /// [`Error::Failed`] with what became of it.
     pub fn send(&self, to: &Peer, bits: u64, payload: &[u8]) -> Result<()> {
-        if let Some(short) = Short::new(payload) {
-            return self.send_inline(to, bits, short);
+        if self.send_at_once(to, bits, payload) {
+            return Ok(());
         }
         lend_ref(payload, |lent| {
             let memory = Memory::Lent(lent.clone());
             let mut raw = self.start_send(to, bits, memory, SendMode::Standard)?;
             self.finish_send(&mut raw, None).map(drop)
         })
-    }
-
-    /// A short message is copied at once and needs no waiting, unless too many are under way.
-    fn send_inline(&self, to: &Peer, bits: u64, short: Short) -> Result<()> {
-        let mut core = self.shared.enter();
-        let sent = self.post(
-            &mut core,
-            to,
-            bits,
-            Memory::Inline(short),
-            SendMode::Standard,
-        );
-        let key = sent.map_err(send_failed)?;
-        let early = core.requests.may_end_early(key, AHEAD * INLINE).is_some();
-        if early {
-            core.requests.ended_early(key, INLINE);
-        }
-        self.shared.leave(core);
-        if early {
-            return Ok(());
-        }
-        let mut raw = Raw::new(&self.shared, key, Kind::Send);
-        self.finish_send(&mut raw, None).map(drop)
     }
 
     /// Starts a send. The buffer comes back from [`Endpoint::wait_send`].
@@ -338,6 +312,9 @@ impl Endpoint {
         buffer: &mut [u8],
         timeout: Option<Duration>,
     ) -> Result<Option<Received>> {
+        if buffer.len() <= INLINE {
+            return self.recv_short(&matching, buffer, timeout);
+        }
         let len = buffer.len();
         lend(buffer, |lent| {
             let mut raw = self.start_recv(matching, Memory::Lent(lent.clone()), len)?;
@@ -451,7 +428,8 @@ impl Endpoint {
 
     /// Requests in flight.
     pub fn pending_requests(&self) -> usize {
-        self.shared.enter().requests.pending()
+        let core = self.shared.enter();
+        core.requests.pending() + core.regions.shorts.pending()
     }
 
     /// What the endpoint's engine has counted.

@@ -61,10 +61,12 @@ mod reactor;
 mod region;
 mod request;
 mod shared;
+mod short;
+mod shorts;
 mod unexpected;
 mod waiting;
 
-pub use buffer::{Foreign, RecvBuffer, SendBuffer, Short};
+pub use buffer::{Foreign, RecvBuffer, SendBuffer};
 #[cfg(feature = "embedded")]
 pub use embedded::{Embedded, Inside};
 pub use endpoint::Endpoint;
@@ -88,4 +90,5 @@ pub use queue::{Completion, End, Peeked};
 #[cfg(feature = "tokio")]
 pub use reactor::TokioDriver;
 pub use request::Kind;
+pub use shorts::INLINE;
 pub use unexpected::{Unexpected, Verdict};

@@ -7,16 +7,18 @@ use std::sync::MutexGuard;
 use std::time::Duration;
 
 use mxoe::addr::Address;
-use mxoe::engine::{PartnerId, RegionId, SendMode};
+use mxoe::engine::{PartnerId, RegionId, SendMode, Space};
 
-use crate::buffer::{INLINE, Memory, RecvBuffer, SendBuffer, Short};
+use crate::buffer::{Memory, RecvBuffer, SendBuffer};
 use crate::core::{Core, RETAINED_CAP};
-use crate::endpoint::{AHEAD, Endpoint, message_len};
+use crate::endpoint::{Endpoint, message_len};
 use crate::error::{Error, Result, Status};
 use crate::message::{Match, Peer};
 use crate::queue::{Completion, End};
 use crate::request::{Key, Kind, New, NotQueued, Outcome};
 use crate::shared::Guarded;
+use crate::short::{AHEAD, ShortSend};
+use crate::shorts::INLINE;
 
 /// The name of a request of one endpoint. It is recognised when the request is over and taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -98,30 +100,6 @@ impl Endpoint {
         Ok(self.post_known(core, to, (region, len), outgoing))
     }
 
-    /// As [`post_send`](Self::post_send), for up to [`Short::MOST`] bytes, which `fill` writes.
-    ///
-    /// # Errors
-    /// [`Error::Invalid`] for more.
-    pub fn post_short(
-        &self,
-        to: &Peer,
-        len: usize,
-        fill: impl FnOnce(&mut [u8]),
-        outgoing: Outgoing,
-    ) -> Result<RequestId> {
-        if len > Short::MOST {
-            let why = format!(
-                "{len} bytes are more than the {} of a short payload",
-                Short::MOST
-            );
-            return Err(Error::Invalid(why));
-        }
-        let mut core = self.shared.enter();
-        let region = core.regions.add_short(len, fill);
-        let len = message_len(len)?;
-        Ok(self.post_known(core, to, (region, len), outgoing))
-    }
-
     /// Sends memory that has a name, if the peer is one of this endpoint's.
     fn post_known(
         &self,
@@ -147,15 +125,45 @@ impl Endpoint {
                 if outgoing.completes == Completes::WhenBuffered {
                     core.offer_early(key);
                     // Whoever waits for any end may have this one.
-                    core.ended |= core.leader || core.waiters > 0;
+                    core.ended = true;
                 }
                 key
             }
             // Over before it began.
-            Err(status) => core.add_ended_send(to.partner, len, outgoing, status),
+            Err(status) => core.add_ended_send(to.partner, len, outgoing, (status, 0)),
         };
         self.shared.leave(core);
         RequestId::new(key)
+    }
+
+    /// As [`post_send`](Self::post_send) for a payload of up to [`INLINE`](crate::INLINE) bytes, which is copied: cheaper than memory that the request owns. A
+    /// longer one is copied as well, to memory of its own.
+    ///
+    /// # Errors
+    /// As [`post_send`](Self::post_send).
+    pub fn post_short(&self, to: &Peer, payload: &[u8], outgoing: Outgoing) -> Result<RequestId> {
+        if outgoing.completes != Completes::WhenBuffered || payload.len() > INLINE {
+            return self.post_send(to, payload.to_vec(), outgoing);
+        }
+        let mut core = self.shared.enter();
+        let known = core.engine.address_of(to.partner) == Some(to.address);
+        let short = ShortSend {
+            to: to.partner,
+            space: Space::Tagged,
+            bits: outgoing.bits,
+            payload,
+        };
+        if !(known && core.send_short(self.shared.recent(), &short)) {
+            self.shared.leave(core);
+            return self.post_send(to, payload.to_vec(), outgoing);
+        }
+        // Not longer than INLINE.
+        let len = u32::try_from(payload.len()).unwrap_or(u32::MAX);
+        let ended = (Status::Success, len);
+        let key = core.add_ended_send(to.partner, len, outgoing, ended);
+        core.ended = true;
+        self.shared.leave(core);
+        Ok(RequestId::new(key))
     }
 
     /// Posts a receive.
@@ -327,7 +335,9 @@ impl Endpoint {
     pub fn break_off(&self, peer: &Peer) {
         let lingers = |core: &mut Core, _| {
             let gone = !core.engine.is_connected(peer.partner);
-            (gone || !core.requests.lingers_to(peer.partner)).then_some(())
+            let under_way = core.requests.lingers_to(peer.partner)
+                || core.regions.shorts.linger_to(peer.partner);
+            (gone || !under_way).then_some(())
         };
         self.shared.drive(Some(PARTING), lingers);
         let mut core = self.shared.enter();
@@ -359,13 +369,13 @@ impl Core {
         }
     }
 
-    /// A send that is over for the program before it began.
+    /// A send that is over for the program, with so much transferred.
     fn add_ended_send(
         &mut self,
         to: PartnerId,
         len: u32,
         outgoing: Outgoing,
-        status: Status,
+        (status, length): (Status, u32),
     ) -> Key {
         let new = New {
             kind: Kind::Send,
@@ -375,7 +385,7 @@ impl Core {
             len,
             may_end_early: false,
         };
-        let outcome = Outcome::Sent { status, length: 0 };
+        let outcome = Outcome::Sent { status, length };
         self.requests.add_ended(new, outgoing.context, outcome)
     }
 

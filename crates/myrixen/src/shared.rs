@@ -221,6 +221,10 @@ impl Shared {
         if std::mem::take(&mut guarded.core.sent) {
             self.turn_back_end(&mut guarded.core);
         }
+        if !guarded.leader && guarded.core.waiters == 0 {
+            // Who ended it knows.
+            guarded.core.ended = false;
+        }
         if guarded.is_quiet() {
             return;
         }
@@ -274,7 +278,12 @@ impl Shared {
         let mut guarded = self.enter();
         let mut found = done(&mut guarded, false);
         if found.is_none() {
-            let busy = self.turn_back_end(&mut guarded.core) | guarded.turn(self.recent(), true);
+            let turned = self.turn_back_end(&mut guarded.core);
+            let found_some = guarded.turn(self.recent(), true);
+            if found_some {
+                guarded.core.look_on();
+            }
+            let busy = turned || found_some;
             guarded = self.let_handler_look(guarded);
             let spent = if busy {
                 1
@@ -327,6 +336,7 @@ impl Shared {
         let (mut turns, mut fruitless) = (0_u32, 0_u32);
         let deadline = timeout.map(|timeout| self.fabric.clock.deadline(timeout));
         let (mut idle_since, mut idle) = (now, false);
+        let mut slept = false;
         loop {
             if guarded.is_halted() {
                 if let Some(found) = done(&mut guarded, true) {
@@ -352,6 +362,9 @@ impl Shared {
             let over = deadline.is_some_and(|deadline| deadline <= now);
             let helpless = !busy && (over || !looks_on || fruitless >= FRUITLESS_TURNS);
             if let Some(found) = done(&mut guarded, helpless || turns >= MANY_TURNS) {
+                if looks_on && !slept {
+                    guarded.core.look_on();
+                }
                 self.leave(guarded);
                 return Some(found);
             }
@@ -376,6 +389,7 @@ impl Shared {
                 }
             } else if !busy {
                 guarded = self.sleep(guarded, deadline);
+                slept = true;
                 if learns {
                     now = self.now();
                     guarded.polling.came_after(now.since(idle_since));
@@ -583,7 +597,7 @@ impl Drop for Shared {
     /// Closes the endpoint. Sends that were reported complete are waited for, for a while.
     fn drop(&mut self) {
         self.drive(Some(LINGER), |core, _| {
-            (core.requests.unfinished_sends() == 0).then_some(())
+            (core.requests.unfinished_sends() + core.regions.shorts.sends() == 0).then_some(())
         });
         let mut guarded = self.lock();
         let now = self.now();

@@ -4,7 +4,7 @@ use std::ffi::c_void;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use myrixen::{Completes, Error, Foreign, Match, Outgoing, RequestId, Short};
+use myrixen::{Completes, Error, Foreign, INLINE, Match, Outgoing, RequestId};
 
 use crate::codes::ReturnCode;
 use crate::edge::{Answer, Fault, needed, with_endpoint};
@@ -78,13 +78,17 @@ fn send(
 ) -> Answer {
     let request = needed(request)?;
     let peer = dest.peer(ep)?;
-    let len = segments.len();
     let posted = match segments {
-        segments if len <= Short::MOST => {
-            let fill = |bytes: &mut [u8]| segments.copy_to(bytes);
-            ep.endpoint.post_short(&peer, len, fill, outgoing)
+        Segments::One(piece) if piece.len() <= INLINE => {
+            ep.endpoint.post_short(&peer, piece.bytes(), outgoing)
         }
         Segments::One(piece) => ep.endpoint.post_send(&peer, piece, outgoing),
+        Segments::Many(many) if many.len() <= INLINE => {
+            let mut short = [0; INLINE];
+            let short = &mut short[..many.len()];
+            many.copy_to(short);
+            ep.endpoint.post_short(&peer, short, outgoing)
+        }
         Segments::Many(many) => {
             let many: Box<dyn Foreign> = Box::new(many);
             ep.endpoint.post_send(&peer, many, outgoing)

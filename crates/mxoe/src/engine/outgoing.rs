@@ -71,6 +71,27 @@ impl Queued for Outgoing {
 }
 
 impl Outgoing {
+    /// A message of the program's, queued.
+    #[inline]
+    pub(super) fn message(now: Time, partner: Key, send: &Send) -> Self {
+        Self {
+            partner,
+            links: Links::NONE,
+            stage: Stage::Queued,
+            kind: Kind::Message { mode: send.mode },
+            seq: SeqNo::FIRST,
+            sent: now,
+            resent: false,
+            fragment: 0,
+            space: send.space,
+            match_info: send.match_info,
+            region: send.region,
+            len: send.len,
+            token: send.token,
+            deadline: None,
+        }
+    }
+
     /// Payload bytes that count against the partner's limit.
     fn eager_bytes(&self) -> u32 {
         match self.kind {
@@ -128,22 +149,7 @@ impl Endpoint {
         if send.space == Space::Plain && !partner.features.contains(Features::SPACES) {
             return Err(Status::NoPlainSpace);
         }
-        let outgoing = self.outgoing.insert(Outgoing {
-            partner: key,
-            links: Links::NONE,
-            stage: Stage::Queued,
-            kind: Kind::Message { mode: send.mode },
-            seq: SeqNo::FIRST,
-            sent: now,
-            resent: false,
-            fragment: 0,
-            space: send.space,
-            match_info: send.match_info,
-            region: send.region,
-            len: send.len,
-            token: send.token,
-            deadline: None,
-        });
+        let outgoing = self.outgoing.insert(Outgoing::message(now, key, &send));
         let queued = &mut self.partners[key].sending.queued;
         queued.push(&mut self.outgoing, outgoing);
         self.wake_data(key, Flow::Messages);
