@@ -197,6 +197,7 @@ impl Endpoint {
     }
 
     /// What happened, or what the driver has to do; `None` when there is nothing more.
+    #[inline]
     pub fn poll_event(&mut self) -> Option<Event> {
         let event = self.events.pop_front();
         if let Some(Event::StoreFreed { id }) = event {

@@ -54,7 +54,7 @@ pub(crate) struct Core {
     /// A request has ended since the waiters were last told.
     pub(crate) ended: bool,
     /// The other ends of the paths have been told that we look on.
-    looking: bool,
+    pub(crate) looking: bool,
     /// How many times waits were told to end.
     pub(crate) wakeups: u64,
     /// How much has been done, without avail, for programs that look for ends without waiting, since the last send whose end need not be acknowledged.
@@ -250,7 +250,13 @@ impl Core {
     }
 
     /// Sends what the engine wants sent, as far as there is room.
+    #[inline]
     pub(crate) fn transmit(&mut self, now: Time) -> bool {
+        let waits = |(_, path): (usize, &Path)| path.blocked() || self.engine.may_transmit(path.id);
+        self.paths.iter().any(waits) && self.transmit_all(now)
+    }
+
+    fn transmit_all(&mut self, now: Time) -> bool {
         let mut busy = false;
         for at in 0..self.paths.capacity() {
             if self.is_live(at) {

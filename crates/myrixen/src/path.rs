@@ -270,6 +270,19 @@ impl Path {
         Ok(true)
     }
 
+    /// Writes the frame of a short message into the ring. False when there is no room.
+    #[inline]
+    pub(crate) fn send_short(&mut self, head: &[u8], payload: &[u8]) -> Result<bool, ReserveError> {
+        let Some(mut slot) = self.producer.reserve(head.len() + payload.len(), 0)? else {
+            return Ok(false);
+        };
+        slot.write(0, head);
+        slot.write(head.len(), payload);
+        slot.publish(Kind::Frame);
+        self.unrung = true;
+        Ok(true)
+    }
+
     /// Has its bell heard in a set, under the path's number.
     pub(crate) fn listen(&mut self, set: &WaitSet) -> io::Result<()> {
         let once = set.add_bell_once(&self.waiter, self.id.get().into())?;
@@ -289,6 +302,11 @@ impl Path {
                 *seen = seen.map(|_| 0);
             }
         }
+    }
+
+    /// Frames wait for room.
+    pub(crate) fn blocked(&self) -> bool {
+        self.blocked
     }
 
     /// There is nothing to be sent: nothing waits for room.

@@ -6,7 +6,7 @@ use mxoe::engine::{PartnerId, PathId, Receive, RegionId, RequestId, Send, SendMo
 use mxoe::time::Time;
 use myrixen_ring::Record;
 
-use crate::core::Core;
+use crate::core::{Core, RETAINED_CAP};
 use crate::endpoint::Endpoint;
 use crate::error::{Error, Result};
 use crate::message::{Match, Peer, Received};
@@ -16,6 +16,12 @@ use crate::shorts::{self, INLINE};
 /// How many short messages a sender that does not wait may be ahead of their acknowledgements: what is kept of them stays in the processor's
 /// caches.
 pub(crate) const AHEAD: usize = 512;
+
+/// How many it may be ahead where waiting does not help: their receiver does not look.
+const FAR_AHEAD: usize = RETAINED_CAP / INLINE;
+
+/// For how long a receiver that looks on, and has more to do than we, is waited for.
+const PATIENCE: Duration = Duration::from_micros(20);
 
 /// A short message to be sent.
 pub(crate) struct ShortSend<'a> {
@@ -58,9 +64,11 @@ impl Endpoint {
     /// Works until a good part of what is ahead has been acknowledged, as far as that helps.
     #[cold]
     fn fall_back(&self) {
+        let since = self.shared.recent();
         self.shared.drive(None, |core, helpless| {
             let enough = core.regions.shorts.sends() <= AHEAD - AHEAD / 4;
-            (enough || helpless).then_some(())
+            let worth_it = core.looking && self.shared.recent().since(since) < PATIENCE;
+            (enough || helpless && !worth_it).then_some(())
         });
     }
 
@@ -112,7 +120,7 @@ impl Core {
     /// was done.
     #[inline]
     pub(crate) fn send_short(&mut self, now: Time, short: &ShortSend<'_>) -> bool {
-        if self.regions.shorts.sends() >= AHEAD {
+        if self.regions.shorts.sends() >= FAR_AHEAD {
             return false;
         }
         let Some(region) = self.regions.shorts.keep(short.to, short.payload) else {
@@ -138,7 +146,7 @@ impl Core {
             return false;
         };
         let at = usize::from(sent.path.get());
-        match self.paths[at].send(&sent.transmit, &self.regions, &[]) {
+        match self.paths[at].send_short(&sent.transmit.head, short.payload) {
             Ok(_) => self.after_sending(at),
             // It counts as lost, and goes by another path.
             Err(_) => self.lose(at),

@@ -259,7 +259,12 @@ impl Endpoint {
             };
             let outgoing = &self.outgoing[first];
             sent = (!outgoing.resent).then_some(outgoing.sent);
-            self.acknowledged(first);
+            match outgoing.kind {
+                Kind::Message { .. } if outgoing.deadline.is_none() => {
+                    self.acknowledged_message(key, first);
+                }
+                _ => self.acknowledged(first),
+            }
         }
         let largest = self.largest_window();
         let sending = &mut self.partners[key].sending;
@@ -281,6 +286,24 @@ impl Endpoint {
             self.wake_control(key);
         }
         true
+    }
+
+    /// An eager message, the first of its partner's, has been acknowledged. As [`acknowledged`](Self::acknowledged), for the many.
+    #[inline]
+    fn acknowledged_message(&mut self, key: Key, first: Key) {
+        let Outgoing { len, token, .. } = self.outgoing[first];
+        let request = RequestId::new(RequestKind::Send, &self.outgoing, first);
+        let sending = &mut self.partners[key].sending;
+        sending.uncut(&self.outgoing, first);
+        sending.bytes = sending.bytes.saturating_sub(len);
+        sending.unacked.pop(&mut self.outgoing);
+        self.outgoing.discard(first);
+        self.emit(Event::Sent {
+            token,
+            request,
+            status: Status::Success,
+            length: len,
+        });
     }
 
     /// One message has been acknowledged.

@@ -151,6 +151,7 @@ impl Endpoint {
     }
 
     /// Whether there may be a frame for a path: false spares looking for room.
+    #[inline]
     pub fn may_transmit(&self, path: PathId) -> bool {
         self.path(path)
             .is_some_and(|path| path.is_urgent() || !path.data.is_empty())
