@@ -2,7 +2,7 @@
 //!
 //! A message carries 64 bits of *match information*; a receive accepts it when `posted == incoming & mask`, and when
 //! its source filter, if any, names the sender. Among the receives that accept a message the one posted
-//! first takes it; among the messages that a receive accepts, the one that arrived first. Two *spaces* are
+//! first takes it; among the messages that a receive accepts, the one that arrived first. Three *spaces* are
 //! matched apart from each other.
 //!
 //! Either question is answered by hashing where the queues are long: see `posted` and `arrived`. What is queued is
@@ -37,7 +37,7 @@ mod tests;
 use arrived::ArrivedQueue;
 use posted::PostedQueue;
 
-/// One of two sets of messages and receives that never meet.
+/// One of three sets of messages and receives that never meet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 pub enum Space {
     /// MX's own.
@@ -45,6 +45,8 @@ pub enum Space {
     Tagged,
     /// A second one, for programs that also send messages without a tag.
     Plain,
+    /// A third one, for what endpoints say to each other beside the program's messages.
+    Service,
 }
 
 /// What a message is matched by.
@@ -135,6 +137,7 @@ pub struct Arrived {
 pub struct Matcher<R, M, S> {
     tagged: Queues<R, M, S>,
     plain: Queues<R, M, S>,
+    service: Queues<R, M, S>,
 }
 
 #[derive(Debug)]
@@ -158,6 +161,7 @@ impl<R: Copy, M: Copy, S: Copy + Eq + Hash> Matcher<R, M, S> {
         Self {
             tagged: queues(),
             plain: queues(),
+            service: queues(),
         }
     }
 
@@ -165,6 +169,7 @@ impl<R: Copy, M: Copy, S: Copy + Eq + Hash> Matcher<R, M, S> {
         match space {
             Space::Tagged => &mut self.tagged,
             Space::Plain => &mut self.plain,
+            Space::Service => &mut self.service,
         }
     }
 
@@ -228,15 +233,15 @@ impl<R: Copy, M: Copy, S: Copy + Eq + Hash> Matcher<R, M, S> {
         self.queues(space).arrived.take(pattern)
     }
 
-    /// How many receives are posted, in both spaces.
+    /// How many receives are posted, in all spaces.
     #[must_use]
     pub fn posted_len(&self) -> usize {
-        self.tagged.posted.len() + self.plain.posted.len()
+        self.tagged.posted.len() + self.plain.posted.len() + self.service.posted.len()
     }
 
-    /// How many messages are waiting, in both spaces.
+    /// How many messages are waiting, in all spaces.
     #[must_use]
     pub fn arrived_len(&self) -> usize {
-        self.tagged.arrived.len() + self.plain.arrived.len()
+        self.tagged.arrived.len() + self.plain.arrived.len() + self.service.arrived.len()
     }
 }

@@ -182,6 +182,7 @@ fn plain() -> impl Strategy<Value = Frame> {
                 length: words[0],
                 rdma,
                 rdma_offset: halves[2],
+                data: (head.generation & MessageHead::DATA != 0).then_some(head.match_info),
             }),
             6 => Frame::PullReply(PullReply {
                 frame_seqnum: bytes[0],

@@ -28,8 +28,15 @@ impl Handed {
         Self { at, len }
     }
 
+    /// Where it is, and how many bytes are in it.
+    #[must_use]
+    pub fn parts(&self) -> (*mut u8, usize) {
+        (self.at, self.len)
+    }
+
     /// Bytes in it.
     #[must_use]
+    #[inline]
     pub fn len(&self) -> usize {
         self.len
     }
@@ -42,12 +49,14 @@ impl Handed {
 
     /// Its bytes.
     #[must_use]
+    #[inline]
     pub fn bytes(&self) -> &[u8] {
         // SAFETY: the promise given to `new`: so many bytes can be read, and nobody writes them while `self` is borrowed.
         unsafe { from_raw_parts(self.at, self.len) }
     }
 
     /// Its bytes, to be written.
+    #[inline]
     pub fn bytes_mut(&mut self) -> &mut [u8] {
         // SAFETY: the promise given to `new`: so many bytes can be written, and nobody else uses them while `self` is borrowed.
         unsafe { from_raw_parts_mut(self.at, self.len) }

@@ -29,6 +29,14 @@ pub enum Violation {
         /// The length it claims to have.
         length: u32,
     },
+    /// A receive got a message with other data than it was sent with.
+    #[error("receive {} got data {data:?}, which that message was not sent with", post.0)]
+    WrongData {
+        /// The receive.
+        post: PostId,
+        /// What came.
+        data: Option<u64>,
+    },
     /// A receive got what it does not match.
     #[error("receive {} got match information {match_info:#x}, which it does not match", post.0)]
     DoesNotMatch {

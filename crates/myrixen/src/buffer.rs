@@ -103,14 +103,9 @@ impl Memory {
         }
     }
 
-    /// Nobody else has to keep anything alive for it.
-    pub(crate) fn needs_nobody(&self) -> bool {
-        !matches!(self, Self::Lent(_) | Self::Handed(_) | Self::Foreign(_))
-    }
-
     /// Copies what others keep alive.
     pub(crate) fn make_owned(&mut self) {
-        if !self.needs_nobody() {
+        if !matches!(self, Self::Empty) {
             *self = self.to_owned_copy(self.len());
         }
     }

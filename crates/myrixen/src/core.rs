@@ -5,7 +5,7 @@ use std::task::Waker;
 
 use mxoe::addr::Address;
 use mxoe::engine::{
-    self, Arrival, Event, PathId, RegionId, Status, Target, Transmit, UnexpectedId,
+    self, Arrival, Event, PathId, RegionId, Space, Status, Target, Transmit, UnexpectedId,
 };
 use mxoe::frame::{Dialect, HEAD_BYTES};
 use mxoe::time::Time;
@@ -72,8 +72,14 @@ pub(crate) struct Core {
     pub(crate) offers: Offers,
     pub(crate) fetches: Fetches,
     guards: Option<Guards>,
+    /// A binding looks at service messages.
+    pub(crate) serves: bool,
+    /// Those it has not seen yet.
+    pub(crate) requested: VecDeque<Announced>,
+    /// Those that nobody will look at.
+    refused: Vec<UnexpectedId>,
     /// Guards of rendezvous sends in flight, by region.
-    guarded: Vec<(RegionId, Guard)>,
+    pub(crate) guarded: Vec<(RegionId, Guard)>,
 }
 
 /// What an endpoint starts with.
@@ -113,6 +119,9 @@ impl Core {
             offers: Offers::default(),
             fetches: Fetches::default(),
             guards: start.guards,
+            serves: false,
+            requested: VecDeque::new(),
+            refused: Vec::new(),
             guarded: Vec::new(),
         }
     }
@@ -127,6 +136,10 @@ impl Core {
             }
         }
         busy |= self.fetch(now, looks_on);
+        if !self.refused.is_empty() {
+            self.refuse_services(now);
+            self.events();
+        }
         if self.engine.next_timeout().is_some_and(|due| due <= now) {
             self.engine.handle_timeout(now);
             self.events();
@@ -414,15 +427,33 @@ impl Core {
                         .add(Fetch::new(pull, offer, to, len as usize, path));
                 }
                 Event::OfferFreed { offer } => self.offer_freed(offer),
-                Event::Unexpected { id, envelope } => {
-                    self.announced.push_back(Announced { id, envelope });
-                }
+                Event::Unexpected { id, envelope } => self.announce(Announced { id, envelope }),
                 Event::PartnerArrived { address, .. } => self.meet(address),
                 // Its deadline has passed. Whoever cancels has taken the request out already.
                 Event::Cancelled { token, status, .. } => self.end(token, Outcome::Unmet(status)),
                 // What was pending to it ends by events of its own.
-                Event::PartnerLost { .. } => {}
+                Event::PartnerLost {
+                    partner, status, ..
+                } => self.fail_receives_from(partner, status),
             }
+        }
+    }
+
+    /// A message that nobody waits for is shown to whom it is for. What endpoints say to each other is for nobody where no binding has asked for it.
+    fn announce(&mut self, announced: Announced) {
+        if announced.envelope.space != Space::Service {
+            self.announced.push_back(announced);
+        } else if self.serves {
+            self.requested.push_back(announced);
+        } else {
+            self.refused.push(announced.id);
+        }
+    }
+
+    /// Throws away what is for nobody.
+    pub(crate) fn refuse_services(&mut self, now: Time) {
+        while let Some(id) = self.refused.pop() {
+            self.engine.discard(now, id);
         }
     }
 

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mxoe::addr::{Address, SessionId};
-use mxoe::engine::{self, Connect, Receive, RegionId, Send as SendArgs, SendMode, Space};
+use mxoe::engine::{
+    self, Connect, PartnerId, Receive, RegionId, Send as SendArgs, SendMode, Space,
+};
 use myrixen_shm::{PoolBuf, lend, lend_ref};
 
 use crate::buffer::{Memory, RecvBuffer, SendBuffer};
@@ -18,6 +20,32 @@ use crate::posted::Connecting;
 use crate::request::{Key, Kind, New, Outcome};
 use crate::shared::Shared;
 use crate::shorts::INLINE;
+
+/// The most that data beside a message takes of it.
+const DATA: u32 = 8;
+
+/// What is on a message's cover.
+pub(crate) struct Cover {
+    pub(crate) to: PartnerId,
+    pub(crate) space: Space,
+    pub(crate) bits: u64,
+    pub(crate) data: Option<u64>,
+    /// What the request is called beside.
+    pub(crate) label: u32,
+}
+
+impl Cover {
+    /// An MX message's.
+    pub(crate) fn tagged(to: &Peer, bits: u64) -> Self {
+        Self {
+            to: to.partner,
+            space: Space::Tagged,
+            bits,
+            data: None,
+            label: 0,
+        }
+    }
+}
 
 /// An MX endpoint. Cheap to clone; all clones are the same endpoint. Threads may share it.
 ///
@@ -236,35 +264,49 @@ impl Endpoint {
         memory: Memory,
         mode: SendMode,
     ) -> Result<Key, Status> {
-        let len = u32::try_from(memory.len()).unwrap_or(u32::MAX);
-        let region = core.regions.add(memory);
-        self.post_region(core, to, bits, (region, len), mode)
+        self.post_as(core, &Cover::tagged(to, bits), memory, mode)
     }
 
-    /// As [`post`](Self::post), for memory that has a name already; gives it back where the engine refuses.
+    /// The same, with whatever else a message may have on its cover.
+    pub(crate) fn post_as(
+        &self,
+        core: &mut Core,
+        cover: &Cover,
+        memory: Memory,
+        mode: SendMode,
+    ) -> Result<Key, Status> {
+        let len = u32::try_from(memory.len()).unwrap_or(u32::MAX);
+        let region = core.regions.add(memory);
+        self.post_region(core, cover, (region, len), mode)
+    }
+
+    /// The same, for memory that has a name already; gives it back where the engine refuses.
     pub(crate) fn post_region(
         &self,
         core: &mut Core,
-        to: &Peer,
-        bits: u64,
+        cover: &Cover,
         (region, len): (RegionId, u32),
         mode: SendMode,
     ) -> Result<Key, Status> {
         let now = self.shared.recent();
+        let beside = if cover.data.is_some() { DATA } else { 0 };
         let key = core.requests.add(New {
             kind: Kind::Send,
             region: Some(region),
-            bits,
-            partner: Some(to.partner),
+            bits: cover.bits,
+            partner: Some(cover.to),
             len,
-            may_end_early: len <= core.eager_max && mode == SendMode::Standard,
+            may_end_early: len.saturating_add(beside) <= core.eager_max
+                && mode == SendMode::Standard,
         });
+        core.requests.set_label(key, cover.label);
         let started = core.engine.send(
             now,
             SendArgs {
-                to: to.partner,
-                space: Space::Tagged,
-                match_info: bits,
+                to: cover.to,
+                space: cover.space,
+                match_info: cover.bits,
+                data: cover.data,
                 region,
                 len,
                 mode,

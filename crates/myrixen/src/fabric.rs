@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use mxoe::addr::NicAddr;
@@ -189,9 +190,11 @@ impl Builder {
             home: Home::new(Arc::clone(&attachment)),
             pool,
             driver,
+            thread: Mutex::default(),
         });
         let ports_stay = ports_stay(&welcome);
-        Progress::start(&inner, door, attachment, bells, ports_stay)?;
+        let thread = Progress::start(&inner, door, attachment, bells, ports_stay)?;
+        *inner.thread.lock().unwrap_or_else(PoisonError::into_inner) = Some(thread);
         Ok(Fabric {
             inner,
             inside: None,
@@ -213,9 +216,16 @@ pub(crate) struct Inner {
     pub(crate) pool: Pool,
     /// The back end, where our threads drive it.
     pub(crate) driver: Option<Arc<dyn Driver>>,
+    /// The fabric's own thread, for who waits for its end.
+    pub(crate) thread: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Inner {
+    fn thread(&self) -> Option<JoinHandle<()>> {
+        let mut thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner);
+        thread.take()
+    }
+
     /// Has the fabric's thread look at an endpoint.
     pub(crate) fn look_at(&self, slot: usize) {
         self.mailbox.put(|mail| mail.look.push(slot));
@@ -319,6 +329,24 @@ impl Fabric {
     pub(crate) fn holding(mut self, inside: Arc<dyn Send + Sync>) -> Self {
         self.inside = Some(inside);
         self
+    }
+
+    /// Lets go of this handle, and waits, for up to half a second, until the fabric's thread has ended if it was the last and no endpoint is open.
+    pub fn leave(self) {
+        let inner = Arc::downgrade(&self.inner);
+        let thread = self.inner.thread();
+        drop(self);
+        let until = std::time::Instant::now() + Duration::from_millis(500);
+        let over = || inner.strong_count() == 0;
+        while !over() && std::time::Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        if over()
+            && let Some(thread) = thread
+        {
+            // It ends at once: there is nothing left for it. If it has panicked, that was said.
+            let _ = thread.join();
+        }
     }
 
     /// Our own board.

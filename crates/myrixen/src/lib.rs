@@ -30,6 +30,7 @@
 
 mod address;
 mod adopt;
+mod binding;
 mod buffer;
 mod channels;
 mod core;
@@ -66,6 +67,7 @@ mod shorts;
 mod unexpected;
 mod waiting;
 
+pub use binding::{Ended, Launch, Space};
 pub use buffer::{Foreign, RecvBuffer, SendBuffer};
 #[cfg(feature = "embedded")]
 pub use embedded::{Embedded, Inside};

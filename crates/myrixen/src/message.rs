@@ -73,6 +73,20 @@ impl Match {
         self
     }
 
+    /// In the matching space of what endpoints say to each other beside the program's messages.
+    #[must_use]
+    pub fn service(mut self) -> Self {
+        self.space = Space::Service;
+        self
+    }
+
+    /// Only messages from the peer with this number, see [`Peer::id`].
+    #[must_use]
+    pub fn from_id(mut self, id: u64) -> Self {
+        self.source = Some(PartnerId::from_u64(id));
+        self
+    }
+
     pub(crate) fn fits(&self, bits: u64) -> bool {
         bits & self.mask == self.bits
     }
@@ -114,6 +128,8 @@ pub struct Pending {
     pub len: usize,
     /// Its match information.
     pub bits: u64,
+    /// What the sender gave beside it.
+    pub data: Option<u64>,
     /// The sender.
     pub source: Address,
     pub(crate) partner: PartnerId,
@@ -148,6 +164,7 @@ impl From<&Envelope> for Pending {
         Self {
             len: envelope.length as usize,
             bits: envelope.match_info,
+            data: envelope.data,
             source: envelope.address,
             partner: envelope.source,
         }

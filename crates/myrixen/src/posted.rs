@@ -7,17 +7,17 @@ use std::sync::MutexGuard;
 use std::time::Duration;
 
 use mxoe::addr::Address;
-use mxoe::engine::{PartnerId, RegionId, SendMode, Space};
+use mxoe::engine::{PartnerId, RegionId, SendMode};
 
 use crate::buffer::{Memory, RecvBuffer, SendBuffer};
 use crate::core::{Core, RETAINED_CAP};
-use crate::endpoint::{Endpoint, message_len};
+use crate::endpoint::{Cover, Endpoint, message_len};
 use crate::error::{Error, Result, Status};
 use crate::message::{Match, Peer};
 use crate::queue::{Completion, End};
 use crate::request::{Key, Kind, New, NotQueued, Outcome};
 use crate::shared::Guarded;
-use crate::short::{AHEAD, ShortSend};
+use crate::short::AHEAD;
 use crate::shorts::INLINE;
 
 /// The name of a request of one endpoint. It is recognised when the request is over and taken.
@@ -100,6 +100,42 @@ impl Endpoint {
         Ok(self.post_known(core, to, (region, len), outgoing))
     }
 
+    /// As [`post_send`](Self::post_send), for up to [`INLINE`] bytes, which `fill` writes.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for more.
+    pub fn post_short(
+        &self,
+        to: &Peer,
+        len: usize,
+        fill: impl FnOnce(&mut [u8]),
+        outgoing: Outgoing,
+    ) -> Result<RequestId> {
+        let mut bytes = [0; INLINE];
+        let Some(payload) = bytes.get_mut(..len) else {
+            let why = format!("{len} bytes are more than the {INLINE} of a short payload");
+            return Err(Error::Invalid(why));
+        };
+        fill(payload);
+        let mut core = self.shared.enter();
+        let size = message_len(len)?;
+        if outgoing.completes == Completes::WhenBuffered
+            && core.regions.shorts.sends() < AHEAD
+            && core.engine.address_of(to.partner) == Some(to.address)
+        {
+            let cover = Cover::tagged(to, outgoing.bits);
+            if core.send_short(self.shared.recent(), &cover, payload) {
+                let ended = (Status::Success, size);
+                let key = core.add_ended_send(to.partner, size, outgoing, ended);
+                core.ended |= core.leader || core.waiters > 0;
+                self.shared.leave(core);
+                return Ok(RequestId::new(key));
+            }
+        }
+        let region = core.regions.add(Memory::Vec(payload.to_vec()));
+        Ok(self.post_known(core, to, (region, size), outgoing))
+    }
+
     /// Sends memory that has a name, if the peer is one of this endpoint's.
     fn post_known(
         &self,
@@ -114,7 +150,12 @@ impl Endpoint {
         };
         let known = core.engine.address_of(to.partner) == Some(to.address);
         let posted = if known {
-            self.post_region(&mut core, to, outgoing.bits, (region, len), mode)
+            self.post_region(
+                &mut core,
+                &Cover::tagged(to, outgoing.bits),
+                (region, len),
+                mode,
+            )
         } else {
             drop(core.reclaim(region));
             Err(Status::NotConnected)
@@ -125,7 +166,7 @@ impl Endpoint {
                 if outgoing.completes == Completes::WhenBuffered {
                     core.offer_early(key);
                     // Whoever waits for any end may have this one.
-                    core.ended = true;
+                    core.ended |= core.leader || core.waiters > 0;
                 }
                 key
             }
@@ -134,36 +175,6 @@ impl Endpoint {
         };
         self.shared.leave(core);
         RequestId::new(key)
-    }
-
-    /// As [`post_send`](Self::post_send) for a payload of up to [`INLINE`](crate::INLINE) bytes, which is copied: cheaper than memory that the request owns. A
-    /// longer one is copied as well, to memory of its own.
-    ///
-    /// # Errors
-    /// As [`post_send`](Self::post_send).
-    pub fn post_short(&self, to: &Peer, payload: &[u8], outgoing: Outgoing) -> Result<RequestId> {
-        if outgoing.completes != Completes::WhenBuffered || payload.len() > INLINE {
-            return self.post_send(to, payload.to_vec(), outgoing);
-        }
-        let mut core = self.shared.enter();
-        let known = core.engine.address_of(to.partner) == Some(to.address);
-        let short = ShortSend {
-            to: to.partner,
-            space: Space::Tagged,
-            bits: outgoing.bits,
-            payload,
-        };
-        if !(known && core.send_short(self.shared.recent(), &short)) {
-            self.shared.leave(core);
-            return self.post_send(to, payload.to_vec(), outgoing);
-        }
-        // Not longer than INLINE.
-        let len = u32::try_from(payload.len()).unwrap_or(u32::MAX);
-        let ended = (Status::Success, len);
-        let key = core.add_ended_send(to.partner, len, outgoing, ended);
-        core.ended = true;
-        self.shared.leave(core);
-        Ok(RequestId::new(key))
     }
 
     /// Posts a receive.
@@ -389,16 +400,10 @@ impl Core {
         self.requests.add_ended(new, outgoing.context, outcome)
     }
 
-    /// A send need not be acknowledged to be over for the program. A short one is at once, unless too many are under way: nothing has to be copied for it.
-    fn offer_early(&mut self, key: Key) {
-        let region = self.requests.may_end_early(key, AHEAD * INLINE);
-        let held = region.and_then(|region| self.regions.get(region));
-        if held.is_some_and(Memory::needs_nobody) {
-            self.requests.queue_early(key, INLINE);
-        } else {
-            self.requests.offer_early(key);
-            self.patience = 0;
-        }
+    /// A send need not be acknowledged to be over for the program.
+    pub(crate) fn offer_early(&mut self, key: Key) {
+        self.requests.offer_early(key);
+        self.patience = 0;
     }
 
     /// Ends a send for the program that need not be acknowledged for that; a copy of the bytes stays behind.

@@ -3,6 +3,7 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, PoisonError, Weak};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use mxoe::addr::Address;
@@ -97,7 +98,7 @@ impl Progress {
         attachment: Arc<Attachment>,
         bells: WaitSet,
         ports_stay: bool,
-    ) -> Result<()> {
+    ) -> Result<JoinHandle<()>> {
         attachment
             .watch(&bells, BACK_END)
             .map_err(Error::system("could not watch the back end"))?;
@@ -117,7 +118,6 @@ impl Progress {
         std::thread::Builder::new()
             .name("myrixen".into())
             .spawn(move || progress.run())
-            .map(drop)
             .map_err(Error::system("could not start the fabric's thread"))
     }
 

@@ -91,6 +91,8 @@ struct Slot {
     /// Length of what is sent, in bytes.
     len: u32,
     early: Early,
+    /// What a binding calls it beside.
+    label: u32,
     interest: Interest,
     outcome: Option<Outcome>,
     /// Its neighbours in the list that it is in.
@@ -140,6 +142,7 @@ pub(crate) struct Queued {
     pub(crate) bits: u64,
     pub(crate) partner: Option<PartnerId>,
     pub(crate) len: u32,
+    pub(crate) label: u32,
     pub(crate) region: Option<RegionId>,
     pub(crate) outcome: Outcome,
 }
@@ -199,6 +202,7 @@ impl Requests {
             } else {
                 Early::No
             },
+            label: 0,
             interest: Interest::Handle(None),
             outcome: None,
             before: None,
@@ -360,6 +364,64 @@ impl Requests {
         slot.outcome = None;
     }
 
+    /// As [`add_ended`](Self::add_ended), with another name beside its number.
+    pub(crate) fn add_ended_as(&mut self, new: New, context: u64, label: u32, outcome: Outcome) {
+        let key = self.add_ended(new, context, outcome);
+        self.set_label(key, label);
+    }
+
+    /// Gives a request another name beside its number, which comes back with its end. Made before it has begun, or it may be over already.
+    pub(crate) fn set_label(&mut self, key: Key, label: u32) {
+        if let Some(slot) = self.slot_mut(key) {
+            slot.label = label;
+        }
+    }
+
+    /// From whom a receive is to be, if that matters for its end.
+    pub(crate) fn set_partner(&mut self, key: Key, partner: Option<PartnerId>) {
+        if let Some(slot) = self.slot_mut(key) {
+            slot.partner = partner;
+        }
+    }
+
+    /// Receives for messages of this partner alone that are not over.
+    pub(crate) fn receives_from(&self, partner: PartnerId) -> Vec<engine::RequestId> {
+        let of = |slot: &Slot| {
+            slot.kind == Kind::Receive && slot.partner == Some(partner) && slot.outcome.is_none()
+        };
+        let slots = self.slots.iter().filter(|(_, slot)| of(slot));
+        slots.filter_map(|(_, slot)| slot.engine).collect()
+    }
+
+    pub(crate) fn label(&self, key: Key) -> u32 {
+        self.slot(key).map_or(0, |slot| slot.label)
+    }
+
+    /// A receive that waits for the completion queue under this number of the program, with such a label.
+    pub(crate) fn receive_of(&self, context: u64, of: impl Fn(u32) -> bool) -> Option<Key> {
+        let found = self.slots.iter().find(|(_, slot)| {
+            slot.kind == Kind::Receive
+                && slot.outcome.is_none()
+                && matches!(slot.interest, Interest::Queue(held) if held == context)
+                && of(slot.label)
+        });
+        let (at, slot) = found?;
+        let generation = slot.generation;
+        let slot = u32::try_from(at).ok()?;
+        Some(Key { slot, generation })
+    }
+
+    /// The oldest completion, out of the queue.
+    pub(crate) fn pop(&mut self) -> Option<Queued> {
+        let (key, _) = self.peek(|_| true)?;
+        self.take_queued(key).ok().flatten()
+    }
+
+    /// Bytes kept of sends that were reported complete.
+    pub(crate) fn retained(&self) -> usize {
+        self.retained
+    }
+
     /// What the request is and under which number of the program, if it is one of the completion queue's or to be.
     pub(crate) fn queued(&self, key: Key) -> Option<(Kind, u64)> {
         match self.slot(key)?.interest {
@@ -467,6 +529,7 @@ impl Requests {
             bits: slot.bits,
             partner: slot.partner,
             len: slot.len,
+            label: slot.label,
             region: slot.region,
             outcome: slot.outcome?,
         })
@@ -476,6 +539,7 @@ impl Requests {
     fn take_kept(&mut self, at: u32, context: u64) -> Option<Queued> {
         let slot = &mut self.slots[at as usize];
         let (kind, bits, partner, len) = (slot.kind, slot.bits, slot.partner, slot.len);
+        let label = slot.label;
         let outcome = slot.outcome.clone()?;
         self.disown(at);
         Some(Queued {
@@ -484,6 +548,7 @@ impl Requests {
             bits,
             partner,
             len,
+            label,
             region: None,
             outcome,
         })

@@ -13,6 +13,7 @@ use mxoe::engine::RegionId;
 use mxoe::time::Time;
 use myrixen_platform::{Polling, Ready, WaitSet, Waker as BellWaker};
 
+use crate::binding::Bell;
 use crate::core::Core;
 use crate::driver::{Bed, Rest, Watched};
 use crate::fabric::Inner;
@@ -33,7 +34,12 @@ pub(crate) struct Guarded {
     pub(crate) tell_progress: bool,
     /// What is called for unexpected messages.
     pub(crate) handler: Option<UnexpectedHandler>,
-    /// The thread that it runs on.
+    /// What is called for service messages.
+    pub(crate) server: Option<UnexpectedHandler>,
+    /// What is called when a request ends, once for each time that it is armed.
+    pub(crate) bell: Option<Bell>,
+    pub(crate) armed: bool,
+    /// The thread that a handler runs on.
     pub(crate) handling: Option<ThreadId>,
     /// The program wants nothing to happen.
     pub(crate) paused: bool,
@@ -128,6 +134,9 @@ impl Shared {
                 adopted: false,
                 tell_progress: false,
                 handler: parts.handler,
+                server: None,
+                bell: None,
+                armed: false,
                 handling: None,
                 paused: false,
                 wait: parts.wait,
@@ -233,7 +242,11 @@ impl Shared {
         let notes = std::mem::take(&mut guarded.core.notes);
         let (leader, others) = (guarded.leader, guarded.core.waiters > 0);
         let unexpected = guarded.has_to_show();
+        let bell = guarded.rings(ended);
         drop(guarded);
+        if let Some(Bell(ring)) = bell {
+            ring();
+        }
         if ended && others {
             self.told.notify_all();
         }
@@ -278,12 +291,10 @@ impl Shared {
         let mut guarded = self.enter();
         let mut found = done(&mut guarded, false);
         if found.is_none() {
-            let turned = self.turn_back_end(&mut guarded.core);
-            let found_some = guarded.turn(self.recent(), true);
-            if found_some {
+            let busy = self.turn_back_end(&mut guarded.core) | guarded.turn(self.recent(), true);
+            if busy {
                 guarded.core.look_on();
             }
-            let busy = turned || found_some;
             guarded = self.let_handler_look(guarded);
             let spent = if busy {
                 1
@@ -309,6 +320,11 @@ impl Shared {
             self.fabric.adopt(self.slot);
         }
         found
+    }
+
+    /// Has the fabric's thread work for the endpoint until the program comes in again.
+    pub(crate) fn adopt(&self) {
+        self.fabric.adopt(self.slot);
     }
 
     /// Waits for a request to end and takes it out. `None` when the time is over.
@@ -581,7 +597,17 @@ impl Guarded {
 
     /// The handler has messages to see.
     fn has_to_show(&self) -> bool {
-        self.handler.is_some() && !self.core.announced.is_empty() && !self.is_halted()
+        let announced = self.handler.is_some() && !self.core.announced.is_empty();
+        (announced || !self.core.requested.is_empty()) && !self.is_halted()
+    }
+
+    /// What to call now that requests have ended, if it is armed.
+    fn rings(&mut self, ended: bool) -> Option<Bell> {
+        if ended && self.armed {
+            self.armed = false;
+            return self.bell.clone();
+        }
+        None
     }
 
     /// Nobody has to be told anything.
@@ -596,9 +622,7 @@ impl Guarded {
 impl Drop for Shared {
     /// Closes the endpoint. Sends that were reported complete are waited for, for a while.
     fn drop(&mut self) {
-        self.drive(Some(LINGER), |core, _| {
-            (core.requests.unfinished_sends() + core.regions.shorts.sends() == 0).then_some(())
-        });
+        self.linger();
         let mut guarded = self.lock();
         let now = self.now();
         guarded.core.engine.close(now);
@@ -614,6 +638,13 @@ impl Drop for Shared {
 }
 
 impl Shared {
+    /// Waits, for a while, for sends that were reported complete.
+    pub(crate) fn linger(&self) {
+        self.drive(Some(LINGER), |core, _| {
+            (core.requests.unfinished_sends() + core.regions.shorts.sends() == 0).then_some(())
+        });
+    }
+
     /// Says on all direct channels that nothing more comes, and lets go of those whose pages are not lent to others.
     fn end_directs(&self, core: &mut Core) {
         core.paths.retain(|_, path| {

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use mxoe::engine::{PartnerId, PathId, Receive, RegionId, RequestId, Send, SendMode, Space};
+use mxoe::engine::{PathId, Receive, RegionId, RequestId, Send, SendMode};
 use mxoe::time::Time;
 use myrixen_ring::Record;
 
 use crate::core::{Core, RETAINED_CAP};
-use crate::endpoint::Endpoint;
+use crate::endpoint::{Cover, Endpoint};
 use crate::error::{Error, Result};
 use crate::message::{Match, Peer, Received};
 use crate::request::Outcome;
@@ -22,14 +22,6 @@ const FAR_AHEAD: usize = RETAINED_CAP / INLINE;
 
 /// For how long a receiver that looks on, and has more to do than we, is waited for.
 const PATIENCE: Duration = Duration::from_micros(20);
-
-/// A short message to be sent.
-pub(crate) struct ShortSend<'a> {
-    pub(crate) to: PartnerId,
-    pub(crate) space: Space,
-    pub(crate) bits: u64,
-    pub(crate) payload: &'a [u8],
-}
 
 /// A short message that is waited for.
 struct Awaited {
@@ -50,13 +42,7 @@ impl Endpoint {
             self.fall_back();
             core = self.shared.enter();
         }
-        let short = ShortSend {
-            to: to.partner,
-            space: Space::Tagged,
-            bits,
-            payload,
-        };
-        let sent = core.send_short(self.shared.recent(), &short);
+        let sent = core.send_short(self.shared.recent(), &Cover::tagged(to, bits), payload);
         self.shared.leave(core);
         sent
     }
@@ -119,20 +105,21 @@ impl Core {
     /// Sends a short message if it can go out now. Then it is over for the program: a copy stays behind until it is acknowledged. False: nothing
     /// was done.
     #[inline]
-    pub(crate) fn send_short(&mut self, now: Time, short: &ShortSend<'_>) -> bool {
+    pub(crate) fn send_short(&mut self, now: Time, cover: &Cover, payload: &[u8]) -> bool {
         if self.regions.shorts.sends() >= FAR_AHEAD {
             return false;
         }
-        let Some(region) = self.regions.shorts.keep(short.to, short.payload) else {
+        let Some(region) = self.regions.shorts.keep(cover.to, payload) else {
             return false;
         };
         let send = Send {
-            to: short.to,
-            space: short.space,
-            match_info: short.bits,
+            to: cover.to,
+            space: cover.space,
+            match_info: cover.bits,
+            data: cover.data,
             region,
             // No more than fits in a slot.
-            len: u32::try_from(short.payload.len()).unwrap_or(u32::MAX),
+            len: u32::try_from(payload.len()).unwrap_or(u32::MAX),
             mode: SendMode::Standard,
             token: shorts::token(region),
         };
@@ -146,7 +133,7 @@ impl Core {
             return false;
         };
         let at = usize::from(sent.path.get());
-        match self.paths[at].send_short(&sent.transmit.head, short.payload) {
+        match self.paths[at].send_short(&sent.transmit.head, payload) {
             Ok(_) => self.after_sending(at),
             // It counts as lost, and goes by another path.
             Err(_) => self.lose(at),

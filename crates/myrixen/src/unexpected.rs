@@ -24,7 +24,7 @@ use crate::shared::{Guarded, Shared};
 pub struct Unexpected {
     /// What is on its cover.
     pub message: Pending,
-    id: UnexpectedId,
+    pub(crate) id: UnexpectedId,
 }
 
 /// What a handler says of a message.
@@ -86,6 +86,9 @@ impl Guarded {
     fn next_to_show(&mut self) -> Option<(UnexpectedHandler, Announced)> {
         if self.is_halted() {
             return None;
+        }
+        if let Some(announced) = self.core.requested.pop_front() {
+            return Some((self.server.clone()?, announced));
         }
         let handler = self.handler.clone()?;
         Some((handler, self.core.announced.pop_front()?))

@@ -115,7 +115,7 @@ impl From<Status> for StatusCode {
             Status::Timeout => Self::Timeout,
             Status::Cancelled => Self::Cancelled,
             Status::PullFailed => Self::Aborted,
-            Status::NoPlainSpace => Self::Rejected,
+            Status::NoPlainSpace | Status::NoSuchFeature => Self::Rejected,
             Status::BadHandle => Self::EndpointUnknown,
             Status::TooManyPartners => Self::NoResources,
         }

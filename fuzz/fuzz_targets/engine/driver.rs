@@ -118,6 +118,7 @@ impl Driver {
             to,
             space: label.space(),
             match_info: label.match_info(),
+            data: label.data(),
             region: RegionId(self.tokens),
             len,
             mode: label.mode(),

@@ -143,6 +143,11 @@ impl Label {
         }
     }
 
+    /// Data beside the message: one in two has some.
+    pub(crate) fn data(self) -> Option<u64> {
+        (self.bits & 128 != 0).then_some(u64::from(self.bits) << 40)
+    }
+
     /// What a receive looks at, and whether it takes messages of one partner only.
     pub(crate) fn mask(self) -> u64 {
         match self.bits >> 5 & 3 {

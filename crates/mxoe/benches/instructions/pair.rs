@@ -84,6 +84,7 @@ impl Side {
             to: self.partner,
             space: Space::Tagged,
             match_info: MATCH,
+            data: None,
             region: RegionId(1),
             len,
             mode: SendMode::Standard,

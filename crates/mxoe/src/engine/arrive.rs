@@ -4,9 +4,9 @@ use std::ops::Range;
 
 use super::Endpoint;
 use super::counters::Ignored;
-use super::event::{Event, Placement, Target};
+use super::event::{Arrival, Event, Placement, Target};
 use super::ids::{OfferId, PathId, UnexpectedId};
-use super::incoming::{Body, Cover, Fragments, Stage};
+use super::incoming::{Beside, Body, Cover, Fragments, Stage};
 use super::partner::Link;
 use super::receive::{received_status, space_of};
 use super::transmit::Answer;
@@ -47,6 +47,28 @@ impl Piece {
             offset: 0,
             payload,
         }
+    }
+
+    /// Takes the data out that the message begins with. `None` when it is too short to have any.
+    fn take_data(&mut self, cover: &mut Cover, head: &[u8]) -> Option<()> {
+        const BYTES: u32 = 8;
+        self.length = self.length.checked_sub(BYTES)?;
+        cover.length = self.length;
+        if self.number == 0 {
+            let start = self.payload.start;
+            // Of a longer frame the head is only its beginning, in which they are.
+            let bytes = head.get(start..)?.first_chunk()?;
+            let next = start.saturating_add(bytes.len());
+            if next > self.payload.end {
+                return None;
+            }
+            cover.data = Beside::Here(u64::from_be_bytes(*bytes));
+            self.payload.start = next;
+        } else {
+            self.offset = self.offset.checked_sub(BYTES)?;
+            cover.data = Beside::Before;
+        }
+        Some(())
     }
 }
 
@@ -106,9 +128,14 @@ impl Endpoint {
         via: Via,
         head: &MessageHead,
         piece: Piece,
+        arrival: &Arrival<'_>,
     ) -> Option<Placement> {
         let (key, place) = self.admit(now, via, &Numbered::of(head))?;
-        let cover = self.cover(key, head, piece.length);
+        let mut cover = self.cover(key, head, piece.length);
+        let mut piece = piece;
+        if head.generation & MessageHead::DATA != 0 {
+            (cover, piece) = self.take_data(head, place, cover, piece, arrival.head)?;
+        }
         match place {
             Place::Next => self.on_next_eager(now, &cover, piece),
             Place::Begun => self.on_begun_eager(now, &cover, piece),
@@ -116,12 +143,37 @@ impl Endpoint {
         }
     }
 
+    /// Takes the data out that a message begins with, if its head says that there are some. By value: what is seldom changed stays where it is.
+    #[cold]
+    fn take_data(
+        &mut self,
+        head: &MessageHead,
+        place: Place,
+        mut cover: Cover,
+        mut piece: Piece,
+        frame: &[u8],
+    ) -> Option<(Cover, Piece)> {
+        if self.brings_data(cover.partner, head) && piece.take_data(&mut cover, frame).is_none() {
+            self.counters.ignore(Ignored::Inconsistent);
+            return None;
+        }
+        if cover.data == Beside::Before && place == Place::Next {
+            // It comes again, with the others.
+            self.counters.ignore(Ignored::TooEarly);
+            return None;
+        }
+        Some((cover, piece))
+    }
+
     /// The announcement of a large message.
     pub(super) fn on_rndv(&mut self, now: Time, via: Via, rndv: &Rndv) {
         let Some((key, place)) = self.admit(now, via, &Numbered::of(&rndv.head)) else {
             return self.free_offer(via.offer);
         };
-        let cover = self.cover(key, &rndv.head, rndv.length);
+        let mut cover = self.cover(key, &rndv.head, rndv.length);
+        if self.brings_data(key, &rndv.head) {
+            cover.data = rndv.data.map_or(Beside::Nothing, Beside::Here);
+        }
         let body = Body::Rendezvous {
             rdma: rndv.rdma,
             rdma_offset: rndv.rdma_offset,
@@ -144,6 +196,7 @@ impl Endpoint {
             seq: notify.seq,
             space: Space::Tagged,
             match_info: 0,
+            data: Beside::Nothing,
             length: 0,
         };
         let body = Body::Notify {
@@ -255,8 +308,15 @@ impl Endpoint {
             seq: head.seq,
             space,
             match_info: head.match_info,
+            data: Beside::Nothing,
             length,
         }
+    }
+
+    /// Whether a message brings data for its envelope: who does not know of that may have anything in its head.
+    fn brings_data(&self, key: Key, head: &MessageHead) -> bool {
+        head.generation & MessageHead::DATA != 0
+            && self.partners[key].features.contains(Features::DATA)
     }
 
     fn take_posted(&mut self, cover: &Cover) -> Option<Key> {
@@ -311,6 +371,7 @@ impl Endpoint {
                 address: partner.address,
                 space: cover.space,
                 match_info: cover.match_info,
+                data: cover.data.get(),
                 length: cover.length,
             };
             let length = room.min(cover.length);
@@ -359,7 +420,8 @@ impl Endpoint {
         let incoming = &mut self.incoming[key];
         let same = incoming.length == cover.length
             && incoming.match_info == cover.match_info
-            && incoming.space == cover.space;
+            && incoming.space == cover.space
+            && !matches!(cover.data, Beside::Here(_) if cover.data.get() != incoming.data);
         match &mut incoming.body {
             Body::Eager(fragments) if same => {
                 fragments.recut(piece.total);
@@ -396,6 +458,10 @@ impl Endpoint {
         self.tell_gap(cover.partner);
         let incoming = match self.find_early(cover.partner, cover.seq) {
             Ok(incoming) => incoming,
+            Err(_) if cover.data == Beside::Before => {
+                self.counters.ignore(Ignored::TooEarly);
+                return None;
+            }
             Err(behind) => {
                 let body = Body::Eager(Fragments::none_of(piece.total));
                 self.keep_early(cover, body, behind, piece.length)?
@@ -515,7 +581,7 @@ impl Endpoint {
         let arrived = self.matcher.arrive(incoming.space, tag, key);
         self.incoming[key].stage = Stage::Unexpected(arrived);
         self.counters.unexpected = self.counters.unexpected.wrapping_add(1);
-        if self.config.announce_unexpected {
+        if self.config.announce_unexpected || self.incoming[key].space == Space::Service {
             let envelope = self.envelope(&self.incoming[key]);
             let id = UnexpectedId::of(&self.incoming, key);
             self.emit(Event::Unexpected { id, envelope });
@@ -542,6 +608,7 @@ impl Endpoint {
             seq: incoming.seq,
             space: incoming.space,
             match_info: incoming.match_info,
+            data: incoming.data.map_or(Beside::Nothing, Beside::Here),
             length: incoming.length,
         };
         match incoming.body {

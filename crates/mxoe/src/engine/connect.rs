@@ -14,7 +14,9 @@ use crate::matching::arena::Key;
 use crate::time::Time;
 
 /// What we can do beyond the specification.
-pub(super) const FEATURES: Features = Features::SPACES;
+pub(super) const FEATURES: Features = Features::SPACES
+    .union(Features::DATA)
+    .union(Features::SERVICE);
 
 /// A connect request of ours.
 #[derive(Debug)]

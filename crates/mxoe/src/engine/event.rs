@@ -58,6 +58,9 @@ pub enum Status {
     /// The partner knows only the tagged matching space.
     #[error("the partner knows no plain matching space")]
     NoPlainSpace,
+    /// The partner knows no data beside a message, or no service messages.
+    #[error("the partner knows neither data beside messages nor service messages")]
+    NoSuchFeature,
     /// The handle names nothing (any more).
     #[error("the handle names nothing, or nothing any more")]
     BadHandle,
@@ -97,6 +100,8 @@ pub struct Send {
     pub space: Space,
     /// What its receive is selected by.
     pub match_info: u64,
+    /// Comes in the receiver's envelope. Only to partners that know of it.
+    pub data: Option<u64>,
     /// Where the bytes are, from the region's first one on. Untouched until the event.
     pub region: RegionId,
     /// How many bytes.
@@ -171,6 +176,8 @@ pub struct Envelope {
     pub space: Space,
     /// The match information the sender gave.
     pub match_info: u64,
+    /// What else it gave.
+    pub data: Option<u64>,
     /// The message's length in bytes, also where less is received.
     pub length: u32,
 }

@@ -50,7 +50,7 @@ impl Endpoint {
             self.drop_frame(via, Ignored::WrongPath);
             return Ok(None);
         }
-        Ok(self.dispatch(now, via, dialect, parsed))
+        Ok(self.dispatch(now, via, dialect, parsed, &arrival))
     }
 
     fn drop_frame(&mut self, via: Via, reason: Ignored) {
@@ -64,6 +64,7 @@ impl Endpoint {
         via: Via,
         dialect: frame::Dialect,
         parsed: &Parsed,
+        arrival: &Arrival<'_>,
     ) -> Option<Placement> {
         let payload = parsed.payload.clone();
         if let Frame::Rndv(rndv) = &parsed.frame {
@@ -75,11 +76,11 @@ impl Endpoint {
         match &parsed.frame {
             Frame::Tiny(tiny) => {
                 let piece = Piece::whole(tiny.length.into(), payload);
-                return self.on_eager(now, via, &tiny.head, piece);
+                return self.on_eager(now, via, &tiny.head, piece, arrival);
             }
             Frame::Small(small) => {
                 let piece = Piece::whole(small.length.into(), payload);
-                return self.on_eager(now, via, &small.head, piece);
+                return self.on_eager(now, via, &small.head, piece, arrival);
             }
             Frame::Medium(medium) => {
                 let piece = Piece {
@@ -90,7 +91,7 @@ impl Endpoint {
                     offset: medium.range(dialect).start,
                     payload,
                 };
-                return self.on_eager(now, via, &medium.head, piece);
+                return self.on_eager(now, via, &medium.head, piece, arrival);
             }
             Frame::PullReply(reply) => return self.on_pull_reply(now, via, reply, payload),
             Frame::Pull(pull) => self.on_pull(now, via, pull),

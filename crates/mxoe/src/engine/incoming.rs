@@ -92,6 +92,7 @@ pub(super) struct Incoming {
     pub(super) seq: SeqNo,
     pub(super) space: Space,
     pub(super) match_info: u64,
+    pub(super) data: Option<u64>,
     pub(super) length: u32,
     pub(super) body: Body,
     pub(super) stage: Stage,
@@ -111,6 +112,25 @@ impl Queued for Incoming {
     }
 }
 
+/// What a message brings beside its bytes, as one of its frames tells it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Beside {
+    Nothing,
+    Here(u64),
+    /// It was in the first piece: this one is of use only behind that, so that whoever sees the message sees its data.
+    Before,
+}
+
+impl Beside {
+    #[inline]
+    pub(super) fn get(self) -> Option<u64> {
+        match self {
+            Self::Here(data) => Some(data),
+            Self::Nothing | Self::Before => None,
+        }
+    }
+}
+
 /// A message as its first frame tells it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Cover {
@@ -118,6 +138,7 @@ pub(super) struct Cover {
     pub(super) seq: SeqNo,
     pub(super) space: Space,
     pub(super) match_info: u64,
+    pub(super) data: Beside,
     pub(super) length: u32,
 }
 
@@ -133,6 +154,7 @@ impl Endpoint {
             seq: cover.seq,
             space: cover.space,
             match_info: cover.match_info,
+            data: cover.data.get(),
             length: cover.length,
             body,
             stage,

@@ -38,6 +38,9 @@ pub(super) enum Stage {
     Parked,
 }
 
+/// How many bytes of a message its data are.
+pub(super) const DATA_BYTES: u32 = 8;
+
 #[derive(Debug)]
 pub(super) struct Outgoing {
     pub(super) partner: Key,
@@ -54,6 +57,7 @@ pub(super) struct Outgoing {
     pub(super) fragment: u8,
     pub(super) space: Space,
     pub(super) match_info: u64,
+    pub(super) data: Option<u64>,
     pub(super) region: RegionId,
     pub(super) len: u32,
     token: u64,
@@ -85,6 +89,7 @@ impl Outgoing {
             fragment: 0,
             space: send.space,
             match_info: send.match_info,
+            data: send.data,
             region: send.region,
             len: send.len,
             token: send.token,
@@ -98,6 +103,11 @@ impl Outgoing {
             Kind::Message { .. } => self.len,
             Kind::Rendezvous { .. } | Kind::Notify { .. } => 0,
         }
+    }
+
+    /// Bytes of the message's on the wire that are none of its payload.
+    pub(super) fn data_bytes(&self) -> u32 {
+        if self.data.is_some() { DATA_BYTES } else { 0 }
     }
 
     fn is_request(&self) -> bool {
@@ -130,13 +140,27 @@ impl Sending {
     }
 }
 
+/// What a partner must know of to be sent this.
+#[cold]
+pub(super) fn wanted(send: &Send) -> Features {
+    let space = match send.space {
+        Space::Tagged => Features::NONE,
+        Space::Plain => Features::SPACES,
+        Space::Service => Features::SERVICE.union(Features::DATA),
+    };
+    match send.data {
+        Some(_) => space.union(Features::DATA),
+        None => space,
+    }
+}
+
 impl Endpoint {
     /// Sends a message. Its request ends with [`Event::Sent`], or [`Event::Cancelled`] if it was never begun.
     ///
     /// Messages to one partner arrive in the order of these calls.
     ///
     /// # Errors
-    /// [`Status::Closed`], [`Status::BadHandle`], [`Status::NotConnected`], [`Status::NoPlainSpace`].
+    /// [`Status::Closed`], [`Status::BadHandle`], [`Status::NotConnected`], [`Status::NoPlainSpace`], [`Status::NoSuchFeature`].
     pub fn send(&mut self, now: Time, send: Send) -> Result<RequestId, Status> {
         if !self.open {
             return Err(Status::Closed);
@@ -148,6 +172,10 @@ impl Endpoint {
         }
         if send.space == Space::Plain && !partner.features.contains(Features::SPACES) {
             return Err(Status::NoPlainSpace);
+        }
+        let more = send.data.is_some() || send.space == Space::Service;
+        if more && !partner.features.contains(wanted(&send)) {
+            return Err(Status::NoSuchFeature);
         }
         let outgoing = self.outgoing.insert(Outgoing::message(now, key, &send));
         let queued = &mut self.partners[key].sending.queued;
@@ -172,6 +200,7 @@ impl Endpoint {
             fragment: 0,
             space: Space::Tagged,
             match_info: 0,
+            data: None,
             region: RegionId(0),
             len: 0,
             token: 0,

@@ -4,6 +4,7 @@ use super::Endpoint;
 use super::event::{ClaimedReceive, Envelope, Event, Filter, Receive, Status};
 use super::ids::{RegionId, RequestId, RequestKind, UnexpectedId};
 use super::incoming::{Body, Incoming, Stage};
+use crate::frame::MessageHead;
 use crate::matching::arena::Key;
 use crate::matching::{Pattern, Posted, Space};
 use crate::time::Time;
@@ -145,6 +146,7 @@ impl Endpoint {
             address: incoming.address,
             space: incoming.space,
             match_info: incoming.match_info,
+            data: incoming.data,
             length: incoming.length,
         }
     }
@@ -333,8 +335,9 @@ pub(super) fn received_status(length: u32, whole: u32) -> Status {
 
 /// The space that byte 3 of a message names (`docs/wire.md`, "Extension in CONNECT").
 pub(super) fn space_of(generation: u8) -> Space {
-    match generation {
+    match generation & !MessageHead::DATA {
         1 => Space::Plain,
+        2 => Space::Service,
         _ => Space::Tagged,
     }
 }

@@ -19,6 +19,15 @@ impl Endpoint {
         }
     }
 
+    /// Takes a receive back that has not matched, for a reason of the driver's: it ends with [`Event::Cancelled`](super::Event::Cancelled) and that
+    /// status. Tells whether it does.
+    pub fn give_up_receive(&mut self, request: RequestId, status: Status) -> bool {
+        match self.find_request(request) {
+            Some((RequestKind::Receive, key)) => self.cancel_receive(key, status),
+            _ => false,
+        }
+    }
+
     fn find_request(&self, request: RequestId) -> Option<(RequestKind, Key)> {
         let kind = request.kind()?;
         let key = match kind {

@@ -9,9 +9,10 @@ use std::ops::Range;
 use super::Endpoint;
 use super::event::{Envelope, Event, Placement, Send, SendMode, Slice, Status, Target, Transmit};
 use super::ids::{PathId, RegionId, RequestId, RequestKind};
-use super::outgoing::{Outgoing, Stage};
+use super::outgoing::{DATA_BYTES, Outgoing, Stage, wanted};
 use super::partner::{Link, Recovery, packed};
 use super::receive::{received_status, space_of};
+use super::transmit::generation;
 use crate::addr::{Address, NicAddr};
 use crate::frame::{Features, Head, MessageHead, ShortMessage, Small, Tiny};
 use crate::matching::{Space, Tag};
@@ -43,14 +44,15 @@ pub struct Taken {
     pub region: RegionId,
     /// How many there was room for.
     pub length: u32,
+    /// Where in the frame they begin.
+    at: usize,
 }
 
 impl Taken {
     /// Where in the frame the bytes are that are to be copied.
     #[must_use]
     pub fn payload(&self) -> Range<usize> {
-        let start = ShortMessage::PAYLOAD_AT;
-        start..start.saturating_add(self.length as usize)
+        self.at..self.at.saturating_add(self.length as usize)
     }
 
     /// What the long way would have had copied.
@@ -107,11 +109,10 @@ impl Endpoint {
         else {
             return None;
         };
-        let generation = match send.space {
-            Space::Tagged => 0,
-            Space::Plain if partner.features.contains(Features::SPACES) => 1,
-            Space::Plain => return None,
-        };
+        let plain = send.space == Space::Tagged && send.data.is_none();
+        if !plain && !partner.features.contains(wanted(send)) {
+            return None;
+        }
         let (path, sending) = (partner.path, &mut partner.sending);
         let first = sending.unacked.is_empty();
         let within = first
@@ -139,7 +140,7 @@ impl Endpoint {
         let head = MessageHead {
             to: partner.address.endpoint,
             from: self.config.address.endpoint,
-            generation,
+            generation: generation(partner.features, send.space, send.data.is_some()),
             checksum: 0,
             seq,
             piggyack: partner.receiving.complete,
@@ -170,6 +171,9 @@ impl Endpoint {
             ..=Tiny::MAX => Tiny { head, length }.emit(&eth, &mut transmit.head),
             _ => Small { head, length }.emit(&eth, &mut transmit.head),
         }
+        if let Some(data) = send.data {
+            transmit.head.append(data.to_be_bytes());
+        }
         Some(SentNow {
             request: RequestId::new(RequestKind::Send, &self.outgoing, entry),
             path,
@@ -191,8 +195,12 @@ impl Endpoint {
         head: &[u8],
         len: usize,
     ) -> Option<Taken> {
-        let message = ShortMessage::read(head, len)?;
-        let ShortMessage { head, length } = message;
+        let ShortMessage {
+            head: cover,
+            length,
+        } = ShortMessage::read(head, len)?;
+        let frame = head;
+        let head = cover;
         let own = head.to == self.config.address.endpoint && head.session == self.config.session;
         if !(own && self.open && self.events.is_empty()) {
             return None;
@@ -212,6 +220,13 @@ impl Endpoint {
             return None;
         }
         let (source, features) = (partner.id, partner.features);
+        let (mut whole, mut at, mut data) = (u32::from(length), ShortMessage::PAYLOAD_AT, None);
+        if head.generation & MessageHead::DATA != 0 && features.contains(Features::DATA) {
+            let bytes = frame.get(at..)?.first_chunk()?;
+            whole = whole.checked_sub(DATA_BYTES)?;
+            at = at.saturating_add(bytes.len());
+            data = Some(u64::from_be_bytes(*bytes));
+        }
         let news = head.piggyack != partner.sending.acked;
         if news {
             if !head.piggyack.same_session(partner.sending.next) {
@@ -237,7 +252,6 @@ impl Endpoint {
         let counters = &mut self.counters;
         counters.frames_in = counters.frames_in.wrapping_add(1);
         counters.messages_in = counters.messages_in.wrapping_add(1);
-        let whole = u32::from(length);
         let length = room.min(whole);
         counters.bytes_in = counters.bytes_in.wrapping_add(length.into());
         let partner = &mut self.partners[key];
@@ -253,10 +267,12 @@ impl Endpoint {
                 address,
                 space,
                 match_info: head.match_info,
+                data,
                 length: whole,
             },
             region,
             length,
+            at,
         })
     }
 }

@@ -11,6 +11,7 @@ use super::config::PathProfile;
 use super::counters::Ignored;
 use super::event::{SendMode, Slice, Transmit};
 use super::ids::PathId;
+use super::outgoing::DATA_BYTES;
 use super::outgoing::Kind;
 use super::partner::{Flow, Partner, Turn};
 use crate::addr::{Address, NicAddr, PeerIndex};
@@ -317,7 +318,8 @@ impl Endpoint {
                 mode: SendMode::Standard,
             } => {
                 // By another path it must fit as well: frames may be shorter there.
-                len <= self.config.eager_max && len <= self.path(id)?.profile.dialect.max_medium()
+                let whole = len.saturating_add(outgoing.data_bytes());
+                len <= self.config.eager_max && whole <= self.path(id)?.profile.dialect.max_medium()
             }
             _ => false,
         };
@@ -341,6 +343,25 @@ impl Endpoint {
     /// A frame of a numbered message: the next fragment of a MEDIUM, the only one of all others.
     #[inline]
     pub(super) fn message_frame(&mut self, now: Time, id: PathId, key: Key) -> Option<Transmit> {
+        // Nothing of what data take is left in the frames of the many messages that bring none.
+        if self.outgoing[key].data.is_some() {
+            return self.message_frame_with_data(now, id, key);
+        }
+        self.message_frame_as::<false>(now, id, key)
+    }
+
+    #[cold]
+    fn message_frame_with_data(&mut self, now: Time, id: PathId, key: Key) -> Option<Transmit> {
+        self.message_frame_as::<true>(now, id, key)
+    }
+
+    #[inline]
+    fn message_frame_as<const DATA: bool>(
+        &mut self,
+        now: Time,
+        id: PathId,
+        key: Key,
+    ) -> Option<Transmit> {
         let path = self.path(id)?;
         let (dialect, fetch) = (path.dialect, path.profile.fetch);
         let own = self.config.address;
@@ -351,7 +372,7 @@ impl Endpoint {
         let head = MessageHead {
             to: partner.address.endpoint,
             from: own.endpoint,
-            generation: generation(partner.features, outgoing.space),
+            generation: generation(partner.features, outgoing.space, DATA),
             checksum: 0,
             seq: outgoing.seq,
             piggyack: partner.receiving.complete,
@@ -365,7 +386,10 @@ impl Endpoint {
             len: outgoing.len,
         };
         let mut carries = Carries::Payload;
-        let frame = match (outgoing.kind, u8::try_from(slice.len)) {
+        let mut data = if DATA { outgoing.data } else { None };
+        let before = if DATA { DATA_BYTES } else { 0 };
+        let whole = slice.len.saturating_add(before);
+        let frame = match (outgoing.kind, u8::try_from(whole)) {
             (Kind::Message { .. }, Ok(length @ ..=Tiny::MAX)) => Frame::Tiny(Tiny { head, length }),
             (Kind::Message { .. }, Ok(length @ ..=Small::MAX)) => {
                 Frame::Small(Small { head, length })
@@ -373,7 +397,7 @@ impl Endpoint {
             (Kind::Message { .. }, _) => {
                 let mut medium = Medium {
                     head,
-                    length: slice.len,
+                    length: whole,
                     fragment: outgoing.fragment,
                 };
                 let mut range = medium.range(dialect);
@@ -383,8 +407,10 @@ impl Endpoint {
                     outgoing.fragment = 0;
                     range = medium.range(dialect);
                 }
-                slice.offset = range.start;
-                slice.len = range.end.saturating_sub(range.start);
+                // The message's first bytes are the data, and the first fragment's.
+                slice.offset = range.start.saturating_sub(before);
+                slice.len = range.end.saturating_sub(before.max(range.start));
+                data = data.filter(|_| medium.fragment == 0);
                 outgoing.fragment = outgoing.fragment.saturating_add(1);
                 let more = range.end < medium.length;
                 partner.sending.cutting = if more { key } else { Key::NIL };
@@ -392,7 +418,7 @@ impl Endpoint {
             }
             (Kind::Rendezvous { rdma, .. }, _) => {
                 carries = Carries::Offer;
-                rendezvous(head, slice.len, rdma)
+                rendezvous(head, slice.len, rdma, data.take())
             }
             (Kind::Notify { rdma, length }, _) => {
                 carries = Carries::Nothing;
@@ -412,6 +438,9 @@ impl Endpoint {
         });
         if let Some(transmit) = &mut transmit {
             frame.emit(dialect, &eth, &mut transmit.head);
+            if let Some(data) = data {
+                transmit.head.append(data.to_be_bytes());
+            }
         }
         transmit
     }
@@ -425,12 +454,13 @@ enum Carries {
     Nothing,
 }
 
-fn rendezvous(head: MessageHead, length: u32, rdma: Rdma) -> Frame {
+fn rendezvous(head: MessageHead, length: u32, rdma: Rdma, data: Option<u64>) -> Frame {
     Frame::Rndv(Rndv {
         head,
         length,
         rdma,
         rdma_offset: 0,
+        data,
     })
 }
 
@@ -460,10 +490,17 @@ pub(super) fn transmit(dialect: Dialect, eth: &EthHead, frame: &Frame) -> Transm
     transmit
 }
 
-/// Byte 3 of a message: the matching space, towards those who look at it.
-fn generation(features: Features, space: Space) -> u8 {
-    match space {
+/// Byte 3 of a message: the matching space, towards those who look at it, and whether it brings data.
+#[inline]
+pub(super) fn generation(features: Features, space: Space, data: bool) -> u8 {
+    let space = match space {
         Space::Plain if features.contains(Features::SPACES) => 1,
+        Space::Service => 2,
         Space::Plain | Space::Tagged => 0,
+    };
+    if data {
+        space | MessageHead::DATA
+    } else {
+        space
     }
 }

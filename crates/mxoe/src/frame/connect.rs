@@ -87,6 +87,10 @@ impl Features {
     pub const NONE: Self = Self(0);
     /// Byte 3 of TINY, SMALL, MEDIUM and RNDV names the matching space.
     pub const SPACES: Self = Self(1);
+    /// Byte 3 of these may also say that the message begins with eight bytes of data for its envelope.
+    pub const DATA: Self = Self(2);
+    /// There is a third matching space, for what endpoints say to each other beside the program's messages.
+    pub const SERVICE: Self = Self(4);
 
     /// The features with these bits, known or not.
     #[must_use]

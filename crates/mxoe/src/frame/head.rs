@@ -116,7 +116,7 @@ impl Head {
     where
         B: FromBytes + IntoBytes + KnownLayout + Immutable + Unaligned,
     {
-        const { assert!(size_of::<Whole<B>>() <= HEAD_BYTES && HEAD_BYTES <= 255) };
+        const { assert!(size_of::<Whole<B>>() + 8 <= HEAD_BYTES && HEAD_BYTES <= 255) };
         let Ok((whole, _)) = Whole::<B>::mut_from_prefix(&mut self.bytes) else {
             debug_assert!(false, "the assertion above holds");
             return;
@@ -126,6 +126,16 @@ impl Head {
         #[allow(clippy::cast_possible_truncation)] // asserted above
         let len = size_of::<Whole<B>>() as u8;
         self.len = len;
+    }
+
+    /// Adds eight bytes. Every head leaves room for them, see [`put`](Self::put).
+    #[inline]
+    pub(crate) fn append(&mut self, bytes: [u8; 8]) {
+        let at = usize::from(self.len);
+        if let Some(room) = self.bytes.get_mut(at..at.saturating_add(8)) {
+            room.copy_from_slice(&bytes);
+            self.len = self.len.saturating_add(8);
+        }
     }
 }
 

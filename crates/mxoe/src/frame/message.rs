@@ -41,7 +41,7 @@ pub struct MessageHead {
     /// Who sends it.
     pub from: EndpointId,
     /// Byte 3: reserved in the specification, where it may hold anything. Between partners with
-    /// [`super::Features::SPACES`] it names the matching space.
+    /// [`super::Features::SPACES`] it names the matching space, and with [`super::Features::DATA`] it may have the bit [`MessageHead::DATA`].
     pub generation: u8,
     /// The checksum of the whole message's payload; undefined unless both ends use checksums.
     pub checksum: u16,
@@ -88,6 +88,10 @@ impl RawMessage {
 }
 
 impl MessageHead {
+    /// The bit of `generation` that says that the message brings data for its envelope: the first eight of its bytes, and beside a RNDV
+    /// [`super::Rndv::data`].
+    pub const DATA: u8 = 0x80;
+
     /// Whom a nack of this message goes to, whom it comes from, and the number it names.
     pub(super) const fn rejected(&self) -> (EndpointId, EndpointId, SeqNo) {
         (self.from, self.to, self.seq)

@@ -169,6 +169,7 @@ impl<'a> Stage<'a> {
             to,
             space: Space::Tagged,
             match_info: message.match_info,
+            data: None,
             region,
             len: message.length,
             mode,

@@ -132,6 +132,7 @@ impl World<'_> {
             to: partner,
             space,
             match_info,
+            data: payload::beside(match_info, len),
             region,
             len,
             mode,
@@ -422,7 +423,11 @@ impl World<'_> {
             .endpoint
             .claim(filter)
             .ok_or_else(|| refused(Status::BadHandle))?;
-        if envelope.match_info != posting.match_info || envelope.length != posting.len {
+        let data = payload::beside(envelope.match_info, envelope.length);
+        if envelope.match_info != posting.match_info
+            || envelope.length != posting.len
+            || envelope.data != data
+        {
             return Err(refused(Status::BadHandle));
         }
         let region = node.memory.buffer(posting.len);
@@ -636,6 +641,10 @@ impl World<'_> {
             });
         };
         let (space, match_info, length) = (envelope.space, envelope.match_info, envelope.length);
+        let data = envelope.data;
+        if data != payload::beside(match_info, length) {
+            return Err(Violation::WrongData { post, data });
+        }
         self.oracle.got(
             post,
             &Got {

@@ -35,6 +35,11 @@ fn message(from: usize, number: u64) -> u64 {
     (from as u64) << 32 | number
 }
 
+/// The data beside a message: every other one has some.
+fn beside(number: u64) -> Option<u64> {
+    (number % 2 == 1).then_some(number.wrapping_mul(0x9e37_79b9_7f4a_7c15))
+}
+
 impl Exchange {
     fn start(net: &mut Net, count: u64, largest: usize) -> Self {
         let mut this = Self {
@@ -56,7 +61,8 @@ impl Exchange {
                         0 => SendMode::Synchronous,
                         _ => SendMode::Standard,
                     };
-                    let send = net.send_as(from, to, message(from, number), bytes, mode);
+                    let cover = (message(from, number), beside(number));
+                    let send = net.send_with(from, to, cover, bytes, mode);
                     this.sends.push((from, send));
                 }
             }
@@ -101,6 +107,7 @@ impl Exchange {
                 "{from} to {at}"
             );
             assert_eq!(envelope.address, net.hosts[*from].address);
+            assert_eq!(envelope.data, beside(*number), "{from} to {at}");
             let expected = pattern(length as usize, seed_of(*from, *at, *number));
             assert_eq!(length, envelope.length);
             assert!(host.regions[region.0 as usize][..length as usize] == expected);

@@ -61,7 +61,8 @@ fn session() -> impl Strategy<Value = SessionId> {
 }
 
 fn message() -> impl Strategy<Value = MessageHead> {
-    (number(), number(), session(), 0..4_u64, 0..3_u8, 0..2_u8).prop_map(
+    let generation = prop::sample::select(vec![0, 1, 2, 0x80, 0x81, 0x82]);
+    (number(), number(), session(), 0..4_u64, 0..3_u8, generation).prop_map(
         |(seq, piggyack, session, match_info, from, generation)| MessageHead {
             to: EndpointId::new(0),
             from: EndpointId::new(from),
@@ -112,7 +113,7 @@ fn connect() -> impl Strategy<Value = Frame> {
                 recv_start,
                 attempt,
                 role,
-                features: features.then_some(Features::SPACES),
+                features: features.then_some(Features::from_bits(7)),
             })
         },
     )
@@ -183,7 +184,7 @@ fn frame() -> impl Strategy<Value = Frame> {
             Frame::Medium(Medium { head, length, fragment })
         }),
         3 => rndv.prop_map(|(head, length, rdma, rdma_offset)| {
-            Frame::Rndv(Rndv { head, length, rdma, rdma_offset })
+            Frame::Rndv(Rndv { head, length, rdma, rdma_offset, data: None })
         }),
         3 => liback.prop_map(|(from, session, seq, acknum)| {
             let (to, from) = (EndpointId::new(0), EndpointId::new(from));
@@ -365,6 +366,7 @@ impl Victim {
                     to,
                     space: Space::Tagged,
                     match_info: 0,
+                    data: None,
                     region: RegionId(1),
                     len,
                     mode,
@@ -551,6 +553,7 @@ fn rndv(session: SessionId, seq: SeqNo, length: u32, rdma_offset: u16) -> Frame 
         length,
         rdma: Rdma { id: 9, seq: 99 },
         rdma_offset,
+        data: None,
     })
 }
 

@@ -432,6 +432,18 @@ impl Net {
         bytes: Vec<u8>,
         mode: SendMode,
     ) -> RequestId {
+        self.send_with(from, to, (info, None), bytes, mode)
+    }
+
+    /// The same, with data beside the message.
+    pub(super) fn send_with(
+        &mut self,
+        from: usize,
+        to: usize,
+        (info, data): (u64, Option<u64>),
+        bytes: Vec<u8>,
+        mode: SendMode,
+    ) -> RequestId {
         let address = self.hosts[to].address;
         let host = &mut self.hosts[from];
         let len = u32::try_from(bytes.len()).unwrap();
@@ -439,6 +451,7 @@ impl Net {
             to: host.partner(address),
             space: Space::Tagged,
             match_info: info,
+            data,
             region: host.region(bytes),
             len,
             mode,

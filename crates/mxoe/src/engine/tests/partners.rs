@@ -367,6 +367,7 @@ fn a_disconnected_partner_can_be_connected_again_with_nothing_lost() {
         to: partner,
         space: crate::engine::Space::Tagged,
         match_info: 0,
+        data: None,
         region: crate::engine::RegionId(0),
         len: 8,
         mode: crate::engine::SendMode::Standard,

@@ -254,6 +254,7 @@ fn the_two_spaces_do_not_mix() {
             to: partner,
             space,
             match_info: info,
+            data: None,
             region,
             len: 8,
             mode: SendMode::Standard,

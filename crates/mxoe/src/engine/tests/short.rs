@@ -20,6 +20,7 @@ fn short(partner: PartnerId, region: RegionId, len: u32) -> Send {
         to: partner,
         space: Space::Tagged,
         match_info: INFO,
+        data: None,
         region,
         len,
         mode: SendMode::Standard,

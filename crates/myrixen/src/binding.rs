@@ -1,0 +1,424 @@
+//! What bindings of other message interfaces need beside the rest: requests that are known by two numbers of the program's, all ends of requests
+//! in their order, data beside messages, service messages, and a bell for programs that sleep on descriptors.
+
+use std::sync::Arc;
+
+pub use mxoe::engine::Space;
+use mxoe::engine::{Envelope, PartnerId, SendMode};
+
+use crate::buffer::{Memory, RecvBuffer, SendBuffer};
+use crate::core::{Core, RETAINED_CAP};
+use crate::endpoint::{Cover, Endpoint};
+use crate::error::{Error, Result, Status};
+use crate::message::Match;
+use crate::posted::{Completes, Connecting};
+use crate::region::Regions;
+use crate::request::{Kind, New, Outcome, Queued, Requests};
+use crate::short::AHEAD;
+use crate::shorts::INLINE;
+use crate::unexpected::{Unexpected, UnexpectedHandler, Verdict};
+use mxoe::addr::Address;
+
+/// Called when a request has ended.
+#[derive(Clone)]
+pub(crate) struct Bell(pub(crate) Arc<dyn Fn() + Send + Sync>);
+
+/// What a message says beside its bytes, and how its end is told.
+#[derive(Clone, Copy, Debug)]
+pub struct Launch {
+    /// The peer's number, see [`Peer::id`](crate::Peer::id).
+    pub to: u64,
+    /// The matching space.
+    pub space: Space,
+    /// The match information.
+    pub bits: u64,
+    /// For the receiver's envelope.
+    pub data: Option<u64>,
+    /// When it is complete.
+    pub completes: Completes,
+    /// The program's number, which comes back in [`Ended`]; `None`: nobody asks for its end, but for that of a failure.
+    pub context: u64,
+    /// Another one.
+    pub label: u32,
+}
+
+/// The end of a request.
+#[derive(Clone, Copy, Debug)]
+pub struct Ended {
+    /// Connect, send or receive.
+    pub kind: Kind,
+    /// The program's number.
+    pub context: u64,
+    /// The other one.
+    pub label: u32,
+    /// How it ended.
+    pub status: Status,
+    /// The peer's number, where it is known.
+    pub peer: Option<u64>,
+    /// Where a message came from.
+    pub source: Option<Address>,
+    /// The message's match information.
+    pub bits: u64,
+    /// What the sender gave beside it.
+    pub data: Option<u64>,
+    /// Length of the message as it was sent, in bytes.
+    pub message_len: u32,
+    /// Bytes of it that were transferred.
+    pub len: u32,
+}
+
+impl Endpoint {
+    /// Starts a send; its end comes by [`reap`](Self::reap). The buffer is dropped then.
+    ///
+    /// # Errors
+    /// [`Status::NotConnected`] and the other reasons for which nothing was begun.
+    pub fn launch<B: SendBuffer>(&self, buffer: B, launch: &Launch) -> Result<(), Status> {
+        let mode = match launch.completes {
+            Completes::WhenMatched => SendMode::Synchronous,
+            Completes::WhenBuffered | Completes::WhenDelivered => SendMode::Standard,
+        };
+        let memory = buffer.into_memory();
+        let mut core = self.shared.enter();
+        let posted = self.post_as(&mut core, &launch.cover(), memory, mode);
+        if let Ok(key) = posted {
+            core.requests.enqueue(key, launch.context);
+            if launch.completes == Completes::WhenBuffered {
+                core.offer_early(key);
+            }
+        }
+        self.shared.leave(core);
+        posted.map(drop)
+    }
+
+    /// The same for up to [`INLINE`] bytes, which are copied. Longer ones are copied as well, to memory of their own.
+    ///
+    /// # Errors
+    /// As for [`launch`](Self::launch).
+    pub fn launch_short(&self, payload: &[u8], launch: &Launch) -> Result<(), Status> {
+        if launch.completes == Completes::WhenBuffered && payload.len() <= INLINE {
+            let mut core = self.shared.enter();
+            let room = core.regions.shorts.sends() < AHEAD;
+            if room && core.send_short(self.shared.recent(), &launch.cover(), payload) {
+                core.add_launched(launch, payload.len());
+                self.shared.leave(core);
+                return Ok(());
+            }
+            self.shared.leave(core);
+        }
+        self.launch(payload.to_vec(), launch)
+    }
+
+    /// Sends a copy of `payload`, whose end nobody asks for. False: too many bytes are kept of such sends; again, when some are acknowledged.
+    ///
+    /// # Errors
+    /// As for [`launch`](Self::launch).
+    pub fn inject(&self, payload: &[u8], launch: &Launch) -> Result<bool, Status> {
+        let mut core = self.shared.enter();
+        if payload.len() <= INLINE {
+            if core.regions.shorts.sends() >= AHEAD {
+                core.turn(self.shared.recent(), true);
+            }
+            if core.send_short(self.shared.recent(), &launch.cover(), payload) {
+                self.shared.leave(core);
+                return Ok(true);
+            }
+        }
+        if core.requests.retained() >= RETAINED_CAP {
+            core.turn(self.shared.recent(), true);
+            if core.requests.retained() >= RETAINED_CAP {
+                self.shared.leave(core);
+                return Ok(false);
+            }
+        }
+        let memory = Memory::Vec(payload.to_vec());
+        let posted = self.post_as(&mut core, &launch.cover(), memory, SendMode::Standard);
+        if let Ok(key) = posted {
+            core.requests.ended_early(key, payload.len().max(INLINE));
+        }
+        self.shared.leave(core);
+        posted.map(|_| true)
+    }
+
+    /// Posts a receive; its end comes by [`reap`](Self::reap). One from a certain peer fails when that is lost before anything has met it.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for more than 4 GiB of room; [`Error::Failed`] for a source that there is not, or on a closed endpoint.
+    pub fn accept<B: RecvBuffer>(
+        &self,
+        matching: Match,
+        buffer: B,
+        context: u64,
+        label: u32,
+    ) -> Result<()> {
+        let memory = buffer.into_memory();
+        let len = memory.len();
+        let mut core = self.shared.enter();
+        let key = self.begin_recv(&mut core, matching, memory, len)?;
+        core.requests.set_label(key, label);
+        core.requests.set_partner(key, matching.source);
+        core.requests.enqueue(key, context);
+        self.shared.leave(core);
+        Ok(())
+    }
+
+    /// Receives a message that was claimed; its end comes by [`reap`](Self::reap).
+    ///
+    /// # Errors
+    /// As for [`accept`](Self::accept).
+    pub fn accept_claimed<B: RecvBuffer>(
+        &self,
+        message: &Unexpected,
+        buffer: B,
+        context: u64,
+        label: u32,
+    ) -> Result<()> {
+        let mut request = self.receive(message, buffer)?;
+        let mut core = self.shared.enter();
+        core.requests.set_label(request.raw.key, label);
+        core.requests.enqueue(request.raw.key, context);
+        core.ended = true;
+        self.shared.leave(core);
+        request.raw.disarm();
+        Ok(())
+    }
+
+    /// Takes the oldest receive with this number and such a label back that has matched nothing; gives its label.
+    pub fn take_back_receive(&self, context: u64, of: impl Fn(u32) -> bool) -> Option<u32> {
+        let mut core = self.shared.enter();
+        let label = core.requests.receive_of(context, of).and_then(|key| {
+            let label = core.requests.label(key);
+            let now = self.shared.recent();
+            core.cancel(now, key).map(|_| label)
+        });
+        core.events();
+        self.shared.leave(core);
+        label
+    }
+
+    /// Gives the ends of up to `limit` requests to `each`, oldest first; works for the endpoint once if there are none. Gives how many there were.
+    /// `each` must not call the endpoint.
+    pub fn reap(&self, limit: usize, mut each: impl FnMut(&Ended)) -> usize {
+        let found = self
+            .shared
+            .poll(|core, hurried| core.reap_some(limit, hurried, &mut each));
+        found.unwrap_or(0)
+    }
+
+    /// As [`reap`](Self::reap), and waits until there are some. 0 when the time is over, or at a [`wakeup`](Self::wakeup).
+    pub fn reap_wait(
+        &self,
+        limit: usize,
+        timeout: Option<std::time::Duration>,
+        mut each: impl FnMut(&Ended),
+    ) -> usize {
+        let found = self.drive_until_woken(timeout, |core, hurried| {
+            core.reap_some(limit, hurried, &mut each)
+        });
+        found.unwrap_or(0)
+    }
+
+    /// Ends everything: sends that are complete for the program are waited for, for up to two seconds; all else ends now, without a word. No
+    /// memory of the program's is touched after this, whoever still holds the endpoint.
+    pub fn shut(&self) {
+        self.shared.linger();
+        let mut core = self.shared.enter();
+        core.engine.close(self.shared.now());
+        core.transmit(self.shared.now());
+        core.events();
+        core.let_go_of_memory();
+        self.shared.leave(core);
+    }
+
+    /// The number of the peer at this address, if the endpoint has ever heard of it or asked for it, and whether it is connected.
+    pub fn peer_id(&self, address: Address) -> Option<(u64, bool)> {
+        let core = self.shared.enter();
+        let partner = core.engine.find_partner(address)?;
+        Some((partner.to_u64(), core.engine.is_connected(partner)))
+    }
+
+    /// Starts a connect, and gives the number that the peer has from now on; its end comes by [`reap`](Self::reap) with this label.
+    ///
+    /// # Errors
+    /// As for [`post_connect`](Self::post_connect).
+    pub fn reach(&self, connecting: Connecting, label: u32) -> Result<u64> {
+        let mut core = self.shared.enter();
+        let key = self.begin_connect(&mut core, &connecting)?;
+        core.requests.set_label(key, label);
+        core.requests.enqueue(key, connecting.context);
+        let partner = core.engine.find_partner(connecting.to);
+        self.shared.leave(core);
+        partner.map(PartnerId::to_u64).ok_or(Error::UnknownRequest)
+    }
+
+    /// Where the peer with this number is.
+    pub fn address_of(&self, id: u64) -> Option<Address> {
+        let core = self.shared.enter();
+        core.engine.address_of(PartnerId::from_u64(id))
+    }
+
+    /// Calls `server` for every service message that no posted receive waits for, as
+    /// [`set_unexpected_handler`](Self::set_unexpected_handler) does for the program's; messages are gone when it returns, unless it has received them.
+    pub fn serve<S>(&self, server: S)
+    where
+        S: Fn(&Self, &Unexpected, Option<&[u8]>) + Send + Sync + 'static,
+    {
+        let handler = move |endpoint: &Self, message: &Unexpected, bytes: Option<&[u8]>| {
+            server(endpoint, message, bytes);
+            Verdict::Taken
+        };
+        let mut guarded = self.shared.enter();
+        guarded.server = Some(UnexpectedHandler(Arc::new(handler)));
+        guarded.core.serves = true;
+        self.shared.leave(guarded);
+    }
+
+    /// Calls `bell` when a request ends after [`arm`](Self::arm), on whatever thread that happens.
+    pub fn set_bell(&self, bell: Option<Arc<dyn Fn() + Send + Sync>>) {
+        let mut guarded = self.shared.enter();
+        guarded.bell = bell.map(Bell);
+        guarded.armed = false;
+        self.shared.leave(guarded);
+    }
+
+    /// Has the bell ring when the next request ends, and the fabric's thread work for the endpoint from now on. False: one has ended already.
+    pub fn arm(&self) -> bool {
+        let mut guarded = self.shared.enter();
+        guarded.turn(self.shared.recent(), false);
+        let none = !guarded.core.has_ends();
+        guarded.armed = none;
+        let leader = guarded.leader;
+        self.shared.leave(guarded);
+        if none && !leader {
+            self.shared.adopt();
+        }
+        none
+    }
+
+    /// Whether there are ends of requests to be reaped. Does no work.
+    pub fn has_ended(&self) -> bool {
+        let core = self.shared.enter();
+        core.has_ends()
+    }
+}
+
+impl Launch {
+    fn cover(&self) -> Cover {
+        Cover {
+            to: PartnerId::from_u64(self.to),
+            space: self.space,
+            bits: self.bits,
+            data: self.data,
+            label: self.label,
+        }
+    }
+}
+
+impl Core {
+    /// Forgets all requests with their buffers.
+    fn let_go_of_memory(&mut self) {
+        self.guarded.clear();
+        self.regions = Regions::default();
+        self.requests = Requests::default();
+    }
+
+    /// A partner is lost: receives for its messages alone would wait for ever.
+    pub(crate) fn fail_receives_from(&mut self, partner: PartnerId, status: Status) {
+        for id in self.requests.receives_from(partner) {
+            self.engine.give_up_receive(id, status);
+        }
+    }
+
+    /// A short send that is over for the program.
+    fn add_launched(&mut self, launch: &Launch, len: usize) {
+        // Not longer than INLINE.
+        let length = u32::try_from(len).unwrap_or(u32::MAX);
+        let new = New {
+            kind: Kind::Send,
+            region: None,
+            bits: launch.bits,
+            partner: Some(PartnerId::from_u64(launch.to)),
+            len: length,
+            may_end_early: false,
+        };
+        let status = Status::Success;
+        let outcome = Outcome::Sent { status, length };
+        self.requests
+            .add_ended_as(new, launch.context, launch.label, outcome);
+        self.ended = true;
+    }
+
+    /// Whether a request has ended, or may be said to have.
+    fn has_ends(&self) -> bool {
+        self.requests.peek(|_| true).is_some() || self.requests.offered(|_| true).is_some()
+    }
+
+    /// Ends the oldest send for the program that may end, if nothing else has ended and nothing comes for a while.
+    fn reap_some(
+        &mut self,
+        limit: usize,
+        hurried: bool,
+        each: &mut impl FnMut(&Ended),
+    ) -> Option<usize> {
+        let mut found = self.reap(limit, each);
+        if found == 0 && hurried {
+            self.hurry_any(|_| true);
+            found = self.reap(limit, each);
+        }
+        (found > 0).then_some(found)
+    }
+
+    fn reap(&mut self, limit: usize, each: &mut impl FnMut(&Ended)) -> usize {
+        let mut found = 0;
+        while found < limit
+            && let Some(done) = self.requests.pop()
+        {
+            let ended = Ended::of(&done);
+            if let Some(region) = done.region {
+                drop(self.reclaim(region));
+            }
+            each(&ended);
+            found += 1;
+        }
+        found
+    }
+}
+
+impl Ended {
+    fn of(done: &Queued) -> Self {
+        let mut from = None;
+        let none = |status, partner: Option<PartnerId>| (status, partner, None, done.len, 0);
+        let (status, partner, data, message_len, len) = match &done.outcome {
+            Outcome::Connected(partner) => none(Status::Success, Some(*partner)),
+            Outcome::NotConnected(status) => none(*status, None),
+            Outcome::Unmet(status) => none(*status, done.partner),
+            Outcome::Sent { status, length } => (*status, done.partner, None, done.len, *length),
+            Outcome::Received {
+                status,
+                envelope:
+                    Envelope {
+                        source,
+                        address,
+                        data,
+                        length: whole,
+                        ..
+                    },
+                length,
+            } => {
+                from = Some(*address);
+                (*status, Some(*source), *data, *whole, *length)
+            }
+        };
+        Self {
+            kind: done.kind,
+            context: done.context,
+            label: done.label,
+            status,
+            peer: partner.map(PartnerId::to_u64),
+            source: from,
+            bits: done.bits,
+            data,
+            message_len,
+            len,
+        }
+    }
+}

@@ -1,0 +1,535 @@
+//! `fid_cq`: completion queues.
+//!
+//! What ends at an endpoint is read from the engine's own queue of ended requests, straight into the application's buffer. What cannot be (errors, ends of
+//! receives while somebody reads the queue of sends, operations on memory) waits in the queue's *backlog*, which is read first and has no limit.
+
+use std::collections::VecDeque;
+use std::ffi::{c_char, c_int, c_void};
+use std::os::fd::RawFd;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use myrixen::Address;
+
+use crate::abi::{
+    ADDR_UNSPEC, CqAttr, CqEntry, CqErrEntry, Fid, FidCq, FidDomain, OpsCq, OpsFid, class, control,
+    wait,
+};
+use crate::domain::Domain;
+use crate::edge::{self, Answer, Object, call, hand_out, hold, needed, object, put, size};
+use crate::ep::EpCore;
+use crate::errno::{Errno, reason};
+use crate::signal::Signal;
+use crate::stubs;
+
+/// An open completion queue.
+#[repr(C)]
+pub(crate) struct Cq {
+    fid: FidCq,
+    pub(crate) core: Arc<CqCore>,
+    _domain: Arc<Domain>,
+}
+
+// SAFETY: `repr(C)`, and begins with its `Fid`.
+unsafe impl Object for Cq {}
+// SAFETY: the handle's pointers are never changed.
+unsafe impl Send for Cq {}
+// SAFETY: as above.
+unsafe impl Sync for Cq {}
+
+/// What endpoints need of it.
+pub(crate) struct CqCore {
+    /// Bytes of one entry: how much of [`CqEntry`] the application has asked for.
+    entry_bytes: usize,
+    wait_obj: c_int,
+    /// What is slept on, if it can be.
+    pub(crate) signal: Option<Signal>,
+    backlog: Mutex<VecDeque<Item>>,
+    /// How many are in the backlog.
+    waiting: AtomicUsize,
+    /// Somebody wants the calls that wait to return.
+    signalled: AtomicBool,
+    /// Endpoints that complete here.
+    eps: ArcSwap<Vec<Arc<EpCore>>>,
+}
+
+/// A completion.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Item {
+    pub(crate) entry: CqEntry,
+    pub(crate) fault: Option<Fault>,
+    /// Whom a message is from.
+    pub(crate) from: Option<Address>,
+}
+
+/// What went wrong.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Fault {
+    pub(crate) errno: Errno,
+    pub(crate) provider: c_int,
+    /// Bytes that were lost.
+    pub(crate) lost: usize,
+}
+
+// SAFETY: the pointers are the application's, and only handed back to it.
+unsafe impl Send for Item {}
+
+static FID: OpsFid = OpsFid {
+    size: size_of::<OpsFid>(),
+    close,
+    bind: stubs::bind,
+    control: control_of,
+    ops_open: stubs::ops_open,
+    tostr: stubs::tostr,
+    ops_set: stubs::ops_set,
+};
+
+static OPS: OpsCq = OpsCq {
+    size: size_of::<OpsCq>(),
+    read,
+    readfrom,
+    readerr,
+    sread,
+    sreadfrom,
+    signal,
+    strerror,
+};
+
+/// Where entries are written for the application.
+struct Room {
+    at: *mut u8,
+    sources: *mut u64,
+    left: usize,
+    done: usize,
+}
+
+impl Room {
+    /// # Safety
+    /// There is room for `left` entries of `bytes`, and for as many sources unless that is null.
+    #[inline]
+    unsafe fn write(&mut self, bytes: usize, entry: &CqEntry, source: impl FnOnce() -> u64) {
+        let to = self.at.wrapping_add(self.done * bytes);
+        let from = std::ptr::from_ref(entry).cast::<u8>();
+        // SAFETY: the caller's promise; an entry begins with what every format has of it.
+        unsafe { std::ptr::copy_nonoverlapping(from, to, bytes) };
+        if !self.sources.is_null() {
+            // SAFETY: the caller's promise.
+            unsafe { self.sources.wrapping_add(self.done).write(source()) };
+        }
+        self.done += 1;
+        self.left -= 1;
+    }
+}
+
+impl CqCore {
+    fn backlog(&self) -> MutexGuard<'_, VecDeque<Item>> {
+        self.backlog.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Puts a completion behind all others.
+    pub(crate) fn push(&self, item: Item) {
+        let mut backlog = self.backlog();
+        backlog.push_back(item);
+        self.waiting.store(backlog.len(), Ordering::Release);
+        drop(backlog);
+        if let Some(signal) = &self.signal {
+            signal.raise();
+        }
+    }
+
+    pub(crate) fn bind(&self, ep: &Arc<EpCore>) {
+        self.eps.rcu(|eps| {
+            let mut eps = Vec::clone(eps);
+            if !eps.iter().any(|held| Arc::ptr_eq(held, ep)) {
+                eps.push(Arc::clone(ep));
+            }
+            eps
+        });
+    }
+
+    pub(crate) fn unbind(&self, ep: &Arc<EpCore>) {
+        self.eps.rcu(|eps| {
+            let others = eps.iter().filter(|held| !Arc::ptr_eq(held, ep));
+            others.cloned().collect::<Vec<_>>()
+        });
+    }
+
+    fn is_bound(&self) -> bool {
+        !self.eps.load().is_empty()
+    }
+
+    /// The place of a source in an address vector of one of our endpoints.
+    fn place_of(&self, from: Option<Address>) -> u64 {
+        let eps = self.eps.load();
+        let place = from.and_then(|from| eps.iter().find_map(|ep| ep.av.get()?.place_of(from)));
+        place.unwrap_or(ADDR_UNSPEC)
+    }
+
+    /// Writes what is in the backlog, up to the first error. True if there is an error now.
+    ///
+    /// # Safety
+    /// As for [`Room::write`].
+    unsafe fn take_backlog(&self, room: &mut Room) -> bool {
+        if self.waiting.load(Ordering::Acquire) == 0 {
+            return false;
+        }
+        let mut backlog = self.backlog();
+        let mut error = false;
+        while room.left > 0
+            && let Some(item) = backlog.front()
+        {
+            if item.fault.is_some() {
+                error = true;
+                break;
+            }
+            // SAFETY: the caller's promise.
+            unsafe { room.write(self.entry_bytes, &item.entry, || self.place_of(item.from)) };
+            backlog.pop_front();
+        }
+        self.waiting.store(backlog.len(), Ordering::Release);
+        error
+    }
+
+    /// Takes completions from the endpoints. Those that come behind one that cannot be written go to the backlog as well.
+    ///
+    /// # Safety
+    /// As for [`Room::write`].
+    unsafe fn take_ended(&self, room: &mut Room) {
+        let eps = self.eps.load();
+        for ep in eps.iter() {
+            if room.left == 0 {
+                return;
+            }
+            let mut behind = false;
+            ep.reap(room.left, |cq, item| {
+                if !std::ptr::eq(Arc::as_ptr(cq), self) {
+                    return cq.push(item);
+                }
+                behind |= item.fault.is_some();
+                if behind || room.left == 0 {
+                    return cq.push(item);
+                }
+                let place = || item.from.and_then(|from| ep.av.get()?.place_of(from));
+                let place = || place().unwrap_or(ADDR_UNSPEC);
+                // SAFETY: the caller's promise.
+                unsafe { room.write(self.entry_bytes, &item.entry, place) };
+            });
+        }
+    }
+
+    /// # Safety
+    /// `buf` has room for `count` entries, and `sources` for as many places unless it is null.
+    unsafe fn read(&self, buf: *mut c_void, count: usize, sources: *mut u64) -> Answer<isize> {
+        let mut room = Room {
+            at: buf.cast(),
+            sources,
+            left: count,
+            done: 0,
+        };
+        // SAFETY: the caller's promise.
+        let mut error = unsafe { self.take_backlog(&mut room) };
+        if !error && room.left > 0 {
+            // SAFETY: the caller's promise.
+            unsafe { self.take_ended(&mut room) };
+            if room.done == 0 {
+                // An error may have been found, or what another thread has put there.
+                // SAFETY: the caller's promise.
+                error = unsafe { self.take_backlog(&mut room) };
+            }
+        }
+        match room.done {
+            0 if error => Err(Errno::AVAIL),
+            0 => Err(Errno::AGAIN),
+            done => Ok(done.cast_signed()),
+        }
+    }
+
+    /// # Safety
+    /// As for [`read`](Self::read).
+    unsafe fn read_waiting(
+        &self,
+        buf: *mut c_void,
+        count: usize,
+        sources: *mut u64,
+        timeout: c_int,
+    ) -> Answer<isize> {
+        let limit = u64::try_from(timeout).ok().map(Duration::from_millis);
+        let until = limit.map(|limit| Instant::now() + limit);
+        let mut first = true;
+        loop {
+            // SAFETY: the caller's promise.
+            match unsafe { self.read(buf, count, sources) } {
+                Err(Errno::AGAIN) => {}
+                other => return other,
+            }
+            if self.signalled.swap(false, Ordering::SeqCst) {
+                return Err(Errno::AGAIN);
+            }
+            let left = until.map(|until| until.saturating_duration_since(Instant::now()));
+            if !first && left == Some(Duration::ZERO) {
+                return Err(Errno::AGAIN);
+            }
+            first = false;
+            self.sleep(left);
+        }
+    }
+
+    /// Waits until there may be something, for so long at most.
+    fn sleep(&self, left: Option<Duration>) {
+        /// Whoever is bound to several endpoints, or waits for what comes by the fabric's thread, looks again after this time.
+        const LOOK: Duration = Duration::from_millis(100);
+        let Some(signal) = &self.signal else {
+            // There is nothing to sleep on: the endpoints do the waiting.
+            let eps = self.eps.load();
+            return match eps.as_slice() {
+                [ep] => ep.wait(left.unwrap_or(LOOK).min(LOOK)),
+                _ => std::thread::yield_now(),
+            };
+        };
+        if self.is_quiet() {
+            let left = left.unwrap_or(LOOK).min(LOOK);
+            signal.wait(i64::try_from(left.as_millis()).unwrap_or(0).max(1));
+        }
+    }
+
+    /// Whether there is something to be read; works for the endpoints.
+    pub(crate) fn has_something(&self) -> bool {
+        for ep in self.eps.load().iter() {
+            ep.pump();
+        }
+        self.waiting.load(Ordering::Acquire) > 0
+    }
+
+    /// Whether one may sleep on the descriptor, which becomes readable with the next completion.
+    fn is_quiet(&self) -> bool {
+        let Some(signal) = &self.signal else {
+            return self.waiting.load(Ordering::Acquire) == 0;
+        };
+        signal.clear();
+        let eps = self.eps.load();
+        let armed = eps.iter().all(|ep| ep.endpoint.arm());
+        armed && self.waiting.load(Ordering::SeqCst) == 0 && !self.signalled.load(Ordering::SeqCst)
+    }
+}
+
+pub(crate) unsafe extern "C" fn open(
+    domain: *mut FidDomain,
+    attr: *mut CqAttr,
+    to: *mut *mut FidCq,
+    context: *mut c_void,
+) -> c_int {
+    call(|| {
+        // SAFETY: it is a domain's, whose table this is in.
+        let domain = unsafe { hold::<Domain, _>(domain) }?;
+        // SAFETY: the caller's attributes, or none.
+        let attr = unsafe { edge::maybe(attr) };
+        let entry_bytes = match attr.map_or(0, |attr| attr.format) {
+            0 | 1 => 8,
+            2 => 24,
+            3 => 40,
+            4 => size_of::<CqEntry>(),
+            _ => return Err(Errno::INVAL),
+        };
+        let wait_obj = attr.map_or(wait::NONE, |attr| attr.wait_obj);
+        let signal = match wait_obj {
+            wait::NONE | wait::YIELD => None,
+            wait::UNSPEC | wait::FD => Some(Signal::new()?),
+            _ => return Err(Errno::NOSYS),
+        };
+        let object = Arc::new(Cq {
+            fid: FidCq {
+                fid: Fid {
+                    fclass: class::CQ,
+                    context,
+                    ops: &raw const FID,
+                },
+                ops: &raw const OPS,
+            },
+            core: Arc::new(CqCore {
+                entry_bytes,
+                wait_obj,
+                signal,
+                backlog: Mutex::default(),
+                waiting: AtomicUsize::new(0),
+                signalled: AtomicBool::new(false),
+                eps: ArcSwap::default(),
+            }),
+            _domain: domain,
+        });
+        // SAFETY: there is a place for the handle.
+        unsafe { hand_out(object, to) }
+    })
+}
+
+unsafe extern "C" fn close(fid: *mut Fid) -> c_int {
+    call(|| {
+        // SAFETY: it is a queue's, whose table this is in.
+        if unsafe { object::<Cq, _>(fid) }?.core.is_bound() {
+            return Err(Errno::BUSY);
+        }
+        // SAFETY: as above.
+        unsafe { edge::take_back::<Cq, _>(fid) }.map(drop)
+    })
+}
+
+unsafe extern "C" fn control_of(fid: *mut Fid, command: c_int, arg: *mut c_void) -> c_int {
+    call(|| {
+        // SAFETY: it is a queue's, whose table this is in.
+        let cq = &unsafe { object::<Cq, _>(fid) }?.core;
+        // SAFETY: the caller's place for the answer to that question.
+        unsafe { wait_object(command, arg, cq.wait_obj, cq.signal.as_ref()) }
+    })
+}
+
+/// Answers what is to be waited on.
+///
+/// # Safety
+/// `arg` is null or a place for what `command` asks for.
+pub(crate) unsafe fn wait_object(
+    command: c_int,
+    arg: *mut c_void,
+    wait_obj: c_int,
+    signal: Option<&Signal>,
+) -> Answer {
+    if arg.is_null() {
+        return Err(Errno::INVAL);
+    }
+    match (command, signal) {
+        (control::GETWAIT, Some(signal)) if wait_obj == wait::FD => {
+            // SAFETY: the caller's promise.
+            unsafe { put(arg.cast::<RawFd>(), signal.descriptor()) };
+        }
+        (control::GETWAITOBJ, _) => {
+            // SAFETY: the caller's promise.
+            unsafe { put(arg.cast::<c_int>(), wait_obj) };
+        }
+        _ => return Err(Errno::NOSYS),
+    }
+    Ok(())
+}
+
+/// Whether one may sleep on its descriptor.
+///
+/// # Safety
+/// `fid` is the handle of an open queue.
+pub(crate) unsafe fn try_wait(fid: *mut Fid) -> Answer<bool> {
+    // SAFETY: the caller's promise.
+    Ok(unsafe { object::<Cq, _>(fid) }?.core.is_quiet())
+}
+
+unsafe extern "C" fn read(cq: *mut FidCq, buf: *mut c_void, count: usize) -> isize {
+    // SAFETY: the caller's promises are the same.
+    unsafe { readfrom(cq, buf, count, std::ptr::null_mut()) }
+}
+
+unsafe extern "C" fn readfrom(
+    cq: *mut FidCq,
+    buf: *mut c_void,
+    count: usize,
+    sources: *mut u64,
+) -> isize {
+    size(|| {
+        // SAFETY: it is a queue's, whose table this is in.
+        let cq = unsafe { object::<Cq, _>(cq) }?;
+        // SAFETY: the caller's buffers.
+        unsafe { cq.core.read(buf, count, sources) }
+    })
+}
+
+unsafe extern "C" fn sread(
+    cq: *mut FidCq,
+    buf: *mut c_void,
+    count: usize,
+    cond: *const c_void,
+    timeout: c_int,
+) -> isize {
+    // SAFETY: the caller's promises are the same.
+    unsafe { sreadfrom(cq, buf, count, std::ptr::null_mut(), cond, timeout) }
+}
+
+unsafe extern "C" fn sreadfrom(
+    cq: *mut FidCq,
+    buf: *mut c_void,
+    count: usize,
+    sources: *mut u64,
+    _cond: *const c_void,
+    timeout: c_int,
+) -> isize {
+    size(|| {
+        // SAFETY: it is a queue's, whose table this is in.
+        let cq = unsafe { object::<Cq, _>(cq) }?;
+        // SAFETY: the caller's buffers.
+        unsafe { cq.core.read_waiting(buf, count, sources, timeout) }
+    })
+}
+
+unsafe extern "C" fn readerr(cq: *mut FidCq, to: *mut CqErrEntry, _flags: u64) -> isize {
+    size(|| {
+        // SAFETY: it is a queue's, whose table this is in.
+        let cq = &unsafe { object::<Cq, _>(cq) }?.core;
+        let mut backlog = cq.backlog();
+        let fault = backlog.front().and_then(|item| item.fault);
+        let Some((fault, item)) = fault.zip(backlog.front().copied()) else {
+            return Err(Errno::AGAIN);
+        };
+        // SAFETY: the caller's entry.
+        let former = unsafe { needed(to.cast_const()) }?;
+        let error = CqErrEntry {
+            entry: item.entry,
+            olen: fault.lost,
+            err: fault.errno.get(),
+            prov_errno: fault.provider,
+            err_data: former.err_data,
+            err_data_size: 0,
+        };
+        backlog.pop_front();
+        cq.waiting.store(backlog.len(), Ordering::Release);
+        // SAFETY: the caller's entry.
+        unsafe { put(to, error) };
+        Ok(1)
+    })
+}
+
+unsafe extern "C" fn signal(cq: *mut FidCq) -> c_int {
+    call(|| {
+        // SAFETY: it is a queue's, whose table this is in.
+        let cq = &unsafe { object::<Cq, _>(cq) }?.core;
+        cq.signalled.store(true, Ordering::SeqCst);
+        if let Some(signal) = &cq.signal {
+            signal.raise();
+        }
+        for ep in cq.eps.load().iter() {
+            ep.endpoint.wakeup();
+        }
+        Ok(())
+    })
+}
+
+pub(crate) unsafe extern "C" fn strerror(
+    _: *mut FidCq,
+    number: c_int,
+    _: *const c_void,
+    buf: *mut c_char,
+    len: usize,
+) -> *const c_char {
+    // SAFETY: the caller's buffer.
+    unsafe { explain(number, buf, len) }
+}
+
+/// What one of our numbers says; into the buffer too, if there is one.
+///
+/// # Safety
+/// `buf` is null or has room for `len` bytes.
+pub(crate) unsafe fn explain(number: c_int, buf: *mut c_char, len: usize) -> *const c_char {
+    let text = reason(number);
+    if !buf.is_null() && len > 0 {
+        let fits = text.to_bytes().len().min(len - 1);
+        // SAFETY: the buffer has room for so much, and a 0.
+        unsafe { std::ptr::copy_nonoverlapping(text.as_ptr(), buf, fits) };
+        // SAFETY: as above.
+        unsafe { buf.wrapping_add(fits).write(0) };
+    }
+    text.as_ptr()
+}

@@ -1,0 +1,250 @@
+//! `fi_ops_tagged`: messages that are selected by a tag.
+
+use std::ffi::c_void;
+
+use super::labels::What;
+use super::ready;
+use super::receive::Wanted;
+use super::send::Message;
+use crate::abi::{FidEp, MsgTagged, OpsTagged, flag};
+use crate::buffers::Buffers;
+use crate::edge::{done, needed};
+use crate::info::limits::IOV;
+
+pub(super) static OPS: OpsTagged = OpsTagged {
+    size: size_of::<OpsTagged>(),
+    recv,
+    recvv,
+    recvmsg,
+    send,
+    sendv,
+    sendmsg,
+    inject,
+    senddata,
+    injectdata,
+};
+
+// SAFETY of all entries: libfabric calls them with the endpoint whose table they are in; memory and structures are the application's, and stay as
+// libfabric's contract says: until the call returns, and what is sent from or received into until the operation is complete.
+
+unsafe extern "C" fn recv(
+    ep: *mut FidEp,
+    buf: *mut c_void,
+    len: usize,
+    _desc: *mut c_void,
+    from: u64,
+    tag: u64,
+    ignore: u64,
+    context: *mut c_void,
+) -> isize {
+    done(|| {
+        // SAFETY: see above.
+        let ep = unsafe { ready(ep) }?;
+        let wanted = Wanted {
+            what: What::ReceiveTagged,
+            from,
+            tag,
+            ignore,
+            context,
+            flags: ep.rx_flags(),
+        };
+        // SAFETY: see above.
+        ep.receive(unsafe { Buffers::one(buf, len) }?, &wanted)
+    })
+}
+
+unsafe extern "C" fn recvv(
+    ep: *mut FidEp,
+    iov: *const libc::iovec,
+    _desc: *mut *mut c_void,
+    count: usize,
+    from: u64,
+    tag: u64,
+    ignore: u64,
+    context: *mut c_void,
+) -> isize {
+    done(|| {
+        // SAFETY: see above.
+        let ep = unsafe { ready(ep) }?;
+        let wanted = Wanted {
+            what: What::ReceiveTagged,
+            from,
+            tag,
+            ignore,
+            context,
+            flags: ep.rx_flags(),
+        };
+        // SAFETY: see above.
+        ep.receive(unsafe { Buffers::read(iov, count, IOV) }?, &wanted)
+    })
+}
+
+unsafe extern "C" fn recvmsg(ep: *mut FidEp, msg: *const MsgTagged, flags: u64) -> isize {
+    done(|| {
+        // SAFETY: see above.
+        let ep = unsafe { ready(ep) }?;
+        // SAFETY: see above.
+        let msg = unsafe { needed(msg) }?;
+        let wanted = Wanted {
+            what: What::ReceiveTagged,
+            from: msg.addr,
+            tag: msg.tag,
+            ignore: msg.ignore,
+            context: msg.context,
+            flags,
+        };
+        // A look has no memory.
+        let count = if flags & (flag::PEEK | flag::DISCARD) == 0 {
+            msg.iov_count
+        } else {
+            0
+        };
+        // SAFETY: see above.
+        ep.receive(unsafe { Buffers::read(msg.iov, count, IOV) }?, &wanted)
+    })
+}
+
+unsafe extern "C" fn send(
+    ep: *mut FidEp,
+    buf: *const c_void,
+    len: usize,
+    _desc: *mut c_void,
+    to: u64,
+    tag: u64,
+    context: *mut c_void,
+) -> isize {
+    done(|| {
+        // SAFETY: see above.
+        let ep = unsafe { ready(ep) }?;
+        let message = Message {
+            what: What::SendTagged,
+            to,
+            tag,
+            data: None,
+            context,
+            flags: ep.tx_flags(),
+        };
+        // SAFETY: see above.
+        ep.send(unsafe { Buffers::one(buf, len) }?, &message)
+    })
+}
+
+unsafe extern "C" fn sendv(
+    ep: *mut FidEp,
+    iov: *const libc::iovec,
+    _desc: *mut *mut c_void,
+    count: usize,
+    to: u64,
+    tag: u64,
+    context: *mut c_void,
+) -> isize {
+    done(|| {
+        // SAFETY: see above.
+        let ep = unsafe { ready(ep) }?;
+        let message = Message {
+            what: What::SendTagged,
+            to,
+            tag,
+            data: None,
+            context,
+            flags: ep.tx_flags(),
+        };
+        // SAFETY: see above.
+        ep.send(unsafe { Buffers::read(iov, count, IOV) }?, &message)
+    })
+}
+
+unsafe extern "C" fn sendmsg(ep: *mut FidEp, msg: *const MsgTagged, flags: u64) -> isize {
+    done(|| {
+        // SAFETY: see above.
+        let ep = unsafe { ready(ep) }?;
+        // SAFETY: see above.
+        let msg = unsafe { needed(msg) }?;
+        let message = Message {
+            what: What::SendTagged,
+            to: msg.addr,
+            tag: msg.tag,
+            data: (flags & flag::REMOTE_CQ_DATA != 0).then_some(msg.data),
+            context: msg.context,
+            flags,
+        };
+        // SAFETY: see above.
+        ep.send(
+            unsafe { Buffers::read(msg.iov, msg.iov_count, IOV) }?,
+            &message,
+        )
+    })
+}
+
+unsafe extern "C" fn inject(
+    ep: *mut FidEp,
+    buf: *const c_void,
+    len: usize,
+    to: u64,
+    tag: u64,
+) -> isize {
+    done(|| {
+        // SAFETY: see above.
+        let ep = unsafe { ready(ep) }?;
+        let message = Message {
+            what: What::SendTagged,
+            to,
+            tag,
+            data: None,
+            context: std::ptr::null_mut(),
+            flags: 0,
+        };
+        // SAFETY: see above.
+        ep.inject(&unsafe { Buffers::one(buf, len) }?, &message)
+    })
+}
+
+unsafe extern "C" fn senddata(
+    ep: *mut FidEp,
+    buf: *const c_void,
+    len: usize,
+    _desc: *mut c_void,
+    data: u64,
+    to: u64,
+    tag: u64,
+    context: *mut c_void,
+) -> isize {
+    done(|| {
+        // SAFETY: see above.
+        let ep = unsafe { ready(ep) }?;
+        let message = Message {
+            what: What::SendTagged,
+            to,
+            tag,
+            data: Some(data),
+            context,
+            flags: ep.tx_flags(),
+        };
+        // SAFETY: see above.
+        ep.send(unsafe { Buffers::one(buf, len) }?, &message)
+    })
+}
+
+unsafe extern "C" fn injectdata(
+    ep: *mut FidEp,
+    buf: *const c_void,
+    len: usize,
+    data: u64,
+    to: u64,
+    tag: u64,
+) -> isize {
+    done(|| {
+        // SAFETY: see above.
+        let ep = unsafe { ready(ep) }?;
+        let message = Message {
+            what: What::SendTagged,
+            to,
+            tag,
+            data: Some(data),
+            context: std::ptr::null_mut(),
+            flags: 0,
+        };
+        // SAFETY: see above.
+        ep.inject(&unsafe { Buffers::one(buf, len) }?, &message)
+    })
+}
