@@ -291,6 +291,44 @@ pub(crate) const STEPS: &[Step] = &[
         limit: 900,
     },
     Step {
+        name: "mpi",
+        what: "MPI on the libfabric provider, within a host and between two: programs of ours and of others",
+        needs: Some(Tool {
+            probe: &["mpirun", "--version"],
+            install: "apt-get install --no-install-recommends openmpi-bin libopenmpi-dev libfabric-bin netpipe-openmpi hpcc lammps lammps-examples python3-mpi4py python3-venv",
+        }),
+        work: Work::Commands(&[
+            Run {
+                words: &[
+                    "cargo",
+                    "build",
+                    "--profile",
+                    "ffi",
+                    "--package",
+                    "myrixen-fabric",
+                ],
+                env: &[],
+            },
+            Run {
+                words: &[
+                    "cargo",
+                    "build",
+                    "--release",
+                    "--package",
+                    "myrixend",
+                    "--package",
+                    "myrixen-mpi",
+                ],
+                env: &[],
+            },
+            Run {
+                words: &["cargo", "run", "--release", "--package", "myrixen-mpi"],
+                env: &[],
+            },
+        ]),
+        limit: 1800,
+    },
+    Step {
         name: "lab",
         what: "tests on real Xen, on emulated machines",
         needs: Some(Tool {

@@ -410,6 +410,9 @@ pub(crate) struct BenchArgs {
     /// Measures only what begins with one of these names, with commas between them: direct, wire:vxlan, peer:ucx ...
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     pub(crate) only: Vec<String>,
+    /// The folder with the libfabric provider, for MPI over it [default: where this program is, or `ffi` beside that, where cargo puts it]
+    #[arg(long, value_name = "DIR", env = "MYRIXEN_PROVIDER")]
+    pub(crate) provider: Option<PathBuf>,
     /// Where results.json and report.html go
     #[arg(long, value_name = "DIR", default_value = "myrixen-bench")]
     pub(crate) out: PathBuf,

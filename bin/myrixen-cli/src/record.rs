@@ -29,6 +29,10 @@ pub(crate) enum Path {
     Native,
     /// Somebody else's transport, measured for comparison.
     Peer(String),
+    /// An MPI program, both ranks on one host, over what is named.
+    Mpi(String),
+    /// The same, one rank on each of two hosts.
+    MpiWire(String),
 }
 
 impl Path {
@@ -51,6 +55,8 @@ impl fmt::Display for Path {
             Self::WireOver(link) => write!(f, "wire:{link}"),
             Self::Native => f.pad("native"),
             Self::Peer(name) => write!(f, "peer:{name}"),
+            Self::Mpi(name) => write!(f, "mpi:{name}"),
+            Self::MpiWire(name) => write!(f, "mpi-wire:{name}"),
         }
     }
 }
@@ -73,9 +79,11 @@ impl TryFrom<String> for Path {
             "native" => Ok(Self::Native),
             other => match other.split_once(':') {
                 Some(("peer", name)) if !name.is_empty() => Ok(Self::Peer(name.to_owned())),
+                Some(("mpi", name)) if !name.is_empty() => Ok(Self::Mpi(name.to_owned())),
+                Some(("mpi-wire", name)) if !name.is_empty() => Ok(Self::MpiWire(name.to_owned())),
                 Some(("wire", link)) if !link.is_empty() => Ok(Self::WireOver(link.to_owned())),
                 _ => Err(format!(
-                    "unknown path {other:?}: expected direct, direct-lent, switched, wire, wire:LINK, native or peer:NAME"
+                    "unknown path {other:?}: expected direct, direct-lent, switched, wire, wire:LINK, native, peer:NAME, mpi:NAME or mpi-wire:NAME"
                 )),
             },
         }

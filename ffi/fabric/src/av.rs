@@ -98,6 +98,10 @@ impl AvCore {
         self.eps().push(Arc::downgrade(ep));
     }
 
+    pub(crate) fn unbind(&self, ep: &Arc<EpCore>) {
+        self.eps().retain(|held| held.as_ptr() != Arc::as_ptr(ep));
+    }
+
     fn eps(&self) -> MutexGuard<'_, Vec<Weak<EpCore>>> {
         self.eps.lock().unwrap_or_else(PoisonError::into_inner)
     }

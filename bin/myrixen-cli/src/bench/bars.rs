@@ -30,6 +30,12 @@ const BARS: &[&str] = &[
     // Between hosts.
     "wire:vxlan/peer:iperf3 mb_per_s 4m >=0.8",
     "wire:ethernet/peer:iperf3 mb_per_s 4m >=0.5",
+    // The same MPI program over different things.
+    "mpi:myrixen/mpi:ob1 half_rtt 8 <=1.2",
+    "mpi:myrixen/mpi:tcp half_rtt 8 <=0.25",
+    "mpi:myrixen/mpi:tcp mb_per_s 1m >=1",
+    "mpi-wire:myrixen/mpi-wire:tcp half_rtt 8 <=0.7",
+    "mpi-wire:myrixen/mpi-wire:tcp mb_per_s 1m >=1",
 ];
 
 /// All of them.

@@ -2,6 +2,8 @@
 
 use anyhow::bail;
 
+use super::Extent;
+use super::mpi::Mpi;
 use super::programs::Program;
 use crate::demo::protocol::Which;
 use crate::peer::Kind;
@@ -52,6 +54,8 @@ pub(super) enum Contestant {
     Iceoryx2,
     /// A path of ours as programs of MX see it, measured by MX's tool.
     Mx(Ours),
+    /// Measured by an MPI program of ours, in the manner of others.
+    Mpi(Mpi),
 }
 
 /// One contestant, waiting in one way.
@@ -62,6 +66,11 @@ pub(super) struct Leg {
 }
 
 impl Leg {
+    /// Whether it has no turn in this round: where the time is short, what takes long to start has three.
+    pub(super) fn rests(&self, round: u32, extent: &Extent) -> bool {
+        extent.sparing && round > 3 && matches!(self.contestant, Contestant::Mpi(_))
+    }
+
     /// For people, and for `--only`.
     pub(super) fn name(&self) -> String {
         let path = match &self.contestant {
@@ -71,6 +80,7 @@ impl Leg {
             Contestant::Program(program) => format!("peer:{}", program.name()),
             Contestant::Iceoryx2 => "peer:iceoryx2".to_owned(),
             Contestant::Mx(ours) => super::mx::path(ours).to_string(),
+            Contestant::Mpi(mpi) => mpi.path().to_string(),
         };
         format!("{path}, {}", self.wait.manner())
     }
@@ -158,6 +168,7 @@ pub(super) fn all(cores: usize, only: &[String]) -> anyhow::Result<Vec<Leg>> {
         let waits = program.waits();
         (Contestant::Program(program), 2, waits)
     }));
+    contestants.extend(Mpi::all().map(|mpi| (Contestant::Mpi(mpi), 2, [Wait::Spin].as_slice())));
     contestants.extend(
         Cost::ALL
             .into_iter()

@@ -6,6 +6,7 @@ mod calls;
 mod iceoryx2;
 mod legs;
 pub(crate) mod matching;
+mod mpi;
 mod mx;
 pub(crate) mod part;
 mod programs;
@@ -85,7 +86,7 @@ pub(crate) fn run(args: &BenchArgs) -> anyhow::Result<()> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let mut legs = legs::all(cores, &args.only)?;
     // While this process has one thread: that is when it can change namespaces.
-    let mut stage = Stage::make()?;
+    let mut stage = Stage::make(args.provider.clone())?;
     let extent = if args.quick {
         Extent::quick()
     } else {
@@ -102,6 +103,9 @@ pub(crate) fn run(args: &BenchArgs) -> anyhow::Result<()> {
     for round in 1..=rounds {
         progress.step(&format!("Round {round} of {rounds}"));
         legs.retain(|leg| {
+            if leg.rests(round, &extent) {
+                return true;
+            }
             progress.detail(&leg.name());
             match stage.measure(leg, &extent) {
                 Ok(mut measured) => {

@@ -6,6 +6,7 @@ use std::process::{Child, Command as Process};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
+use myrixen_mpi::{Place, Places};
 use myrixen_netlab::Lab;
 
 use super::Extent;
@@ -25,7 +26,8 @@ use crate::scale;
 pub(super) const SENTENCE: &str = "Two hosts (network namespaces), joined by virtual Ethernet cables (veth, MTU 9000): one for the back ends, \
      one for IP (sockets, iperf3, VXLAN), one for back ends embedded in programs, one each for plain packet and AF_XDP sockets. Programs of somebody else's \
      wait as they do: fi_pingpong and ucx_perftest spin, iperf3 sleeps; what fi_pingpong calls bandwidth is that of its \
-     ping-pong; UCX's tcp has found loopback only.";
+     ping-pong; UCX's tcp has found loopback only. Ranks of MPI spin, and give way to others meanwhile where there are fewer cores than ranks and back \
+     ends.";
 
 const MTU: u32 = 9000;
 
@@ -39,6 +41,7 @@ struct Cables {
     native: [String; 2],
     raw: [String; 2],
     xdp: [String; 2],
+    ip: [String; 2],
 }
 
 /// See the module.
@@ -50,13 +53,17 @@ pub(super) struct Stage {
     cables: Cables,
     /// Processor time that programs of others take to start, by their names.
     pub(super) start_ups: BTreeMap<&'static str, Duration>,
+    /// Where libfabric is to find our provider, if that was said.
+    pub(super) provider: Option<PathBuf>,
+    /// The MPI program, once it has been compiled.
+    pub(super) mpi_program: Option<PathBuf>,
     // Last, so that nothing runs any more when its directory is removed.
     site: Site,
 }
 
 impl Stage {
     /// Makes the hosts. To be called while the process has one thread.
-    pub(super) fn make() -> anyhow::Result<Self> {
+    pub(super) fn make(provider: Option<PathBuf>) -> anyhow::Result<Self> {
         // A root keeps its rights: AF_XDP takes them.
         let lab = Lab::enter_as_root().or_else(|_| Lab::enter()).context(
             "paths are measured between hosts made of network namespaces, which cannot be made",
@@ -73,6 +80,7 @@ impl Stage {
             native,
             raw: cable()?,
             xdp: cable()?,
+            ip: ip.clone(),
         };
         for ((host, interface), address) in [&a, &b].into_iter().zip(&ip).zip(IP) {
             host.add_address(interface, address.parse()?, 24)?;
@@ -107,6 +115,8 @@ impl Stage {
             back_ends: Vec::new(),
             cables,
             start_ups: BTreeMap::new(),
+            provider,
+            mpi_program: None,
             site: Site::make(vec![a, b], posts)?,
         })
     }
@@ -163,6 +173,7 @@ impl Stage {
             Contestant::Program(program) => program.measure(self, extent),
             Contestant::Iceoryx2 => iceoryx2::measure(self, extent),
             Contestant::Mx(ours) => mx::measure(self, ours, leg.wait, extent),
+            Contestant::Mpi(mpi) => mpi.measure(self, extent),
         }
     }
 
@@ -282,6 +293,28 @@ impl Stage {
             Home::Post(post) => Some(self.site.socket(post)),
             Home::Native(_) => None,
         }
+    }
+
+    /// The hosts as MPI is to see them: the first one, or both, whose programs attach to the back ends on Ethernet.
+    pub(super) fn places(&self, hosts: usize) -> anyhow::Result<Places<'_>> {
+        let mut places = Vec::new();
+        for at in 0..hosts {
+            let host = self.site.host(at).context("there is no such host")?;
+            let socket = self.site.socket(at).display().to_string();
+            places.push(Place::new(host, &[("MYRIXEN_SOCKET", &socket)])?);
+        }
+        Places::new(places)
+    }
+
+    /// The name that the interface for IP has on both hosts.
+    pub(super) fn ip_interface(&self) -> &str {
+        &self.cables.ip[0]
+    }
+
+    /// A folder for what is compiled.
+    pub(super) fn folder(&self) -> PathBuf {
+        let socket = self.site.socket(0);
+        socket.parent().map_or_else(PathBuf::new, PathBuf::from)
     }
 
     /// Lets everybody go.

@@ -213,6 +213,11 @@ impl Site {
         self.directory(post).join("myrixen.sock")
     }
 
+    /// A host.
+    pub(crate) fn host(&self, at: usize) -> Option<&Host> {
+        self.hosts.get(at)
+    }
+
     /// This program, to be started again.
     pub(crate) fn myself(&self) -> Command {
         Command::new(&self.program)

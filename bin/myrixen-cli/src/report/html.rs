@@ -316,7 +316,9 @@ pub(super) fn colour(path: &Path) -> &'static str {
         Path::WireOver(link) if link == "ethernet" => "#377eb8",
         Path::WireOver(_) => "#4daf4a",
         Path::Native => "#984ea3",
-        Path::Peer(name) => {
+        Path::Mpi(name) if name == "myrixen" => "#1b9e77",
+        Path::MpiWire(name) if name == "myrixen" => "#377eb8",
+        Path::Peer(name) | Path::Mpi(name) | Path::MpiWire(name) => {
             const OTHERS: [&str; 5] = ["#777777", "#a6761d", "#e7298a", "#66a61e", "#999933"];
             OTHERS[name.bytes().map(usize::from).sum::<usize>() % OTHERS.len()]
         }

@@ -93,9 +93,9 @@ impl Endpoint {
         send: &Send,
         has_room: impl FnOnce(PathId) -> bool,
     ) -> Option<SentNow> {
-        let length = u8::try_from(send.len)
-            .ok()
-            .filter(|len| *len <= Small::MAX)?;
+        let beside = if send.data.is_some() { DATA_BYTES } else { 0 };
+        let length = u8::try_from(send.len.saturating_add(beside)).ok();
+        let length = length.filter(|len| *len <= Small::MAX)?;
         if !self.open || send.mode != SendMode::Standard || send.len > self.config.eager_max {
             return None;
         }

@@ -296,6 +296,9 @@ impl EpCore {
         for cntr in self.cntrs.iter().filter_map(OnceLock::get) {
             cntr.unbind(self);
         }
+        if let Some(av) = self.av.get() {
+            av.unbind(self);
+        }
     }
 }
 

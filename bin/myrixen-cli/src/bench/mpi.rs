@@ -1,0 +1,213 @@
+//! One program on Open MPI, over our provider of libfabric and over others, over what Open MPI has of its own, and over UCX. The program is
+//! ours, `pingpong.c`, compiled on the spot by the machine's `mpicc`: one binary for all, whose figures are taken as those of the other paths
+//! are (NetPIPE's are averages of few messages, without percentiles).
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail, ensure};
+use myrixen_mpi::{Job, Over, compile};
+
+use super::Extent;
+use super::stage::Stage;
+use crate::record::{Path, Percentiles, PingPong, Record, Stream, Wait};
+
+/// What an MPI program's messages go over, and on how many hosts its two ranks are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Mpi {
+    transport: Transport,
+    hosts: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Transport {
+    Myrixen,
+    /// A provider of libfabric, by the name in records and its own.
+    Fabric(&'static str, &'static str),
+    Ob1,
+    Ucx,
+}
+
+/// How long one run may take beyond what it measures.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// Files that are our provider, as it is installed and as cargo makes it.
+const PROVIDERS: [&str; 2] = ["libmyrixen-fi.so", "libmyrixen_fi.so"];
+
+impl Transport {
+    const ALL: [Self; 5] = [
+        Self::Myrixen,
+        Self::Fabric("tcp", "tcp;ofi_rxm"),
+        Self::Fabric("net", "net"),
+        Self::Ob1,
+        Self::Ucx,
+    ];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Myrixen => "myrixen",
+            Self::Fabric(name, _) => name,
+            Self::Ob1 => "ob1",
+            Self::Ucx => "ucx",
+        }
+    }
+}
+
+impl Mpi {
+    /// All of them, within a host and between two.
+    pub(super) fn all() -> impl Iterator<Item = Self> {
+        [1, 2].into_iter().flat_map(|hosts| {
+            let on = move |transport| Self { transport, hosts };
+            Transport::ALL.into_iter().map(on)
+        })
+    }
+
+    /// As records name it.
+    pub(super) fn path(self) -> Path {
+        let name = self.transport.name().to_owned();
+        if self.hosts > 1 {
+            Path::MpiWire(name)
+        } else {
+            Path::Mpi(name)
+        }
+    }
+
+    /// Measures all that is wanted, in one run of the program.
+    pub(super) fn measure(self, stage: &mut Stage, extent: &Extent) -> anyhow::Result<Vec<Record>> {
+        let over = match self.transport {
+            Transport::Myrixen => Over::Provider("myrixen".to_owned(), Some(provider(stage)?)),
+            Transport::Fabric(_, provider) => Over::provider(provider),
+            Transport::Ob1 => Over::Ob1(stage.ip_interface().to_owned()),
+            Transport::Ucx => Over::Ucx("all".to_owned()),
+        };
+        let program = match &stage.mpi_program {
+            Some(program) => program.clone(),
+            None => {
+                let program = compile("pingpong", &["mpicc"], &stage.folder())?;
+                stage.mpi_program.insert(program).clone()
+            }
+        };
+        // Bars are about 8 bytes and 1 MiB; starting takes most of the time.
+        let some = |sizes: &[u64], few: &[u64]| -> Vec<u64> {
+            let wanted = |size: &u64| !extent.sparing || few.contains(size);
+            sizes.iter().copied().filter(wanted).collect()
+        };
+        let latencies = some(&extent.pingpong, &[8]);
+        let all = extent.pingpong.iter().chain(&extent.stream).copied();
+        let all: BTreeSet<u64> = all.filter(|&size| size > 0).collect();
+        let bandwidths = some(&Vec::from_iter(all), &[1 << 20]);
+        let each = u32::try_from(latencies.len() + bandwidths.len())?;
+        let mut words = vec![extent.each.as_millis().to_string()];
+        words.extend(latencies.iter().map(|size| format!("latency:{size}")));
+        words.extend(bandwidths.iter().map(|size| format!("bandwidth:{size}")));
+        let ranks_each = 2 / self.hosts;
+        let mut job = Job::new(over, program).ranks(ranks_each).args(words);
+        job = job.control_by(stage.ip_interface());
+        if self.spins() {
+            job = job.parameter("mpi_yield_when_idle", "0");
+        }
+        let outcome = job.run(
+            &stage.places(self.hosts)?,
+            PATIENCE + 4 * each * extent.each,
+        )?;
+        ensure!(
+            outcome.well,
+            "{}; its last words: {}",
+            outcome.how,
+            last_words(&outcome.said)
+        );
+        let records: Vec<Record> = outcome
+            .said
+            .lines()
+            .filter_map(|line| self.read(line))
+            .collect();
+        let (wanted, got) = (latencies.len() + bandwidths.len(), records.len());
+        ensure!(
+            wanted == got,
+            "{wanted} figures were expected of it, {got} came:\n{}",
+            outcome.said
+        );
+        Ok(records)
+    }
+
+    /// Whether its ranks may wait without giving way: between hosts back ends, and the kernel for sockets, work for them.
+    fn spins(self) -> bool {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        cores >= 2 * self.hosts
+    }
+
+    /// A line of the program's.
+    fn read(self, line: &str) -> Option<Record> {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let (path, wait) = (self.path(), Wait::Spin);
+        let link = (self.hosts > 1).then(|| "ethernet".to_owned());
+        match words[..] {
+            ["half_rtt", size, p50, p99, p999, count] => Some(Record::PingPong(PingPong {
+                path,
+                size: size.parse().ok()?,
+                half_rtt_ns: Percentiles {
+                    p50: p50.parse().ok()?,
+                    p99: p99.parse().ok()?,
+                    p999: p999.parse().ok()?,
+                },
+                wait,
+                iterations: count.parse().ok()?,
+                link,
+            })),
+            ["stream", size, mb_per_s, count] => Some(Record::Stream(Stream {
+                path,
+                size: size.parse().ok()?,
+                mb_per_s: mb_per_s.parse().ok()?,
+                wait,
+                messages: count.parse().ok()?,
+                link,
+                cpu_s_per_gib: None,
+            })),
+            _ => None,
+        }
+    }
+}
+
+/// The folder with our provider.
+fn provider(stage: &Stage) -> anyhow::Result<PathBuf> {
+    let holds = |folder: &PathBuf| PROVIDERS.iter().any(|file| folder.join(file).exists());
+    if let Some(said) = &stage.provider {
+        if !holds(said) {
+            bail!("there is no {} in {}", PROVIDERS[0], said.display());
+        }
+        return Ok(said.clone());
+    }
+    let own = std::env::current_exe().context("where is this program?")?;
+    let places = [own.with_file_name(""), own.with_file_name("../ffi")];
+    places.into_iter().find(holds).with_context(|| {
+        format!(
+            "no {}: `cargo build --profile ffi -p myrixen-fabric` makes it, --provider names its folder",
+            PROVIDERS[0]
+        )
+    })
+}
+
+/// The last of what a failing job said that is not decoration.
+fn last_words(said: &str) -> String {
+    let lines = said.lines().map(str::trim);
+    let lines: Vec<&str> = lines
+        .filter(|line| !line.is_empty() && !line.starts_with("---"))
+        .collect();
+    lines[lines.len().saturating_sub(3)..].join(" | ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_of_the_program_become_records() {
+        let mpi = Mpi::all().last().expect("there are some");
+        let Some(Record::PingPong(record)) = mpi.read("half_rtt 8 700 800 9000 300") else {
+            panic!("no record");
+        };
+        assert_eq!((record.half_rtt_ns.p99, record.iterations), (800, 300));
+        assert_eq!(record.path.to_string(), "mpi-wire:ucx");
+        assert!(mpi.read("PASSED: pingpong, 2 ranks").is_none());
+    }
+}
