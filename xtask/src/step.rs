@@ -260,6 +260,20 @@ pub(crate) const STEPS: &[Step] = &[
                 ],
                 env: &[],
             },
+            // With MX's tool beside ours, which measures what MX's interface costs.
+            Run {
+                words: &["packaging/install-mx.sh", "--prefix", "target/mx"],
+                env: &[],
+            },
+            Run {
+                words: &[
+                    "ln",
+                    "-sf",
+                    "../mx/bin/mx_pingpong",
+                    "target/release/mx_pingpong",
+                ],
+                env: &[],
+            },
             Run {
                 words: &[
                     "cargo",

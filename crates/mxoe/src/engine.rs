@@ -76,6 +76,7 @@ mod region;
 mod reply;
 mod request;
 mod resend;
+mod short;
 mod store;
 mod timing;
 mod transmit;
@@ -91,6 +92,7 @@ pub use event::{
     Receive, Send, SendMode, Slice, Space, Status, Target, Transmit,
 };
 pub use ids::{OfferId, PartnerId, PathId, PullId, RegionId, RequestId, StoreId, UnexpectedId};
+pub use short::{SentNow, Taken};
 
 use std::collections::{HashMap, VecDeque};
 
@@ -195,6 +197,7 @@ impl Endpoint {
     }
 
     /// What happened, or what the driver has to do; `None` when there is nothing more.
+    #[inline]
     pub fn poll_event(&mut self) -> Option<Event> {
         let event = self.events.pop_front();
         if let Some(Event::StoreFreed { id }) = event {

@@ -1,6 +1,7 @@
 //! The reading end of a ring. `docs/ring-abi.md`, "Consume", "Release" and "Sleep".
 
 use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
 use myrixen_shm::Pages;
 
@@ -42,7 +43,24 @@ pub struct Consumer<M = Pages> {
     sleeps: u32,
     /// The producer's wait for room that we have rung for already.
     rung_for: u32,
+    /// Whether we have said that we look on, or when we took that back.
+    looking: Looking,
 }
+
+/// What the producer has been told of our looking.
+#[derive(Clone, Copy, Debug)]
+enum Looking {
+    /// Nothing: it fences.
+    Untold,
+    /// That we look on.
+    Told,
+    /// That we do not any more, since then.
+    TakenBack(Instant),
+}
+
+/// How long after its notice a consumer may sleep. By then what its producer has published before it saw the notice is out of the
+/// producer's store buffer, which takes some hundred nanoseconds.
+const NOTICE: Duration = Duration::from_micros(5);
 
 /// The answer to [`Consumer::prepare_sleep`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,6 +83,7 @@ impl<M: Memory> Consumer<M> {
             drained: false,
             sleeps: 0,
             rung_for: 0,
+            looking: Looking::Untold,
         }
     }
 
@@ -170,9 +189,44 @@ impl<M: Memory> Consumer<M> {
         self.starved()
     }
 
+    /// Says that we look on, and will be doing so for a while: the producer need not fence after each burst. It is held against us before we sleep, so
+    /// it is for those who poll with success.
+    #[inline]
+    pub fn look_on(&mut self) {
+        if self.features.contains(Features::NOTICE) && !matches!(self.looking, Looking::Told) {
+            self.memory
+                .store_u32(self.ring.looking, 1, Ordering::Relaxed);
+            self.looking = Looking::Told;
+        }
+    }
+
+    /// Gives the producer notice that we are going to sleep. [`prepare_sleep`](Self::prepare_sleep) does so itself, and then waits 5 us; who has
+    /// several rings gives notice on all first, and waits once.
+    pub fn give_notice(&mut self) {
+        if matches!(self.looking, Looking::Told) {
+            self.memory
+                .store_u32(self.ring.looking, 0, Ordering::SeqCst);
+            self.looking = Looking::TakenBack(Instant::now());
+        }
+    }
+
+    /// Lets the time between notice and sleep pass.
+    fn wait_out_notice(&mut self) {
+        self.give_notice();
+        if let Looking::TakenBack(since) = self.looking {
+            while self.is_empty() && since.elapsed() < NOTICE {
+                std::hint::spin_loop();
+            }
+            if since.elapsed() >= NOTICE {
+                self.looking = Looking::Untold;
+            }
+        }
+    }
+
     /// Says that we are about to sleep, and looks once more. If the answer allows it, sleep until the bell rings, and then
     /// call [`end_sleep`](Self::end_sleep). Records advanced over must not be used after it.
     pub fn prepare_sleep(&mut self) -> Sleep {
+        self.wait_out_notice();
         if self.head != self.released {
             self.store_consumed();
         }
@@ -180,7 +234,9 @@ impl<M: Memory> Consumer<M> {
         self.memory
             .store_u32(self.ring.sleeping, self.sleeps, Ordering::Relaxed);
         self.memory.fence(); // pairs with: fences of needs_bell and set_starved
-        let may_sleep = self.header() == STOP;
+        // A notice that has been cut short by a record is not over.
+        let noticed = matches!(self.looking, Looking::Untold);
+        let may_sleep = self.header() == STOP && noticed;
         if !may_sleep {
             self.end_sleep();
         }

@@ -46,6 +46,8 @@ bitflags::bitflags! {
     pub struct Features: u32 {
         /// Records may carry a hint: where rendezvous data can be read.
         const HINTS = 1;
+        /// A consumer that looks on says so, and gives notice before it sleeps: its producer need not fence.
+        const NOTICE = 2;
     }
 }
 
@@ -62,7 +64,12 @@ impl Support {
     /// What this build can do.
     pub const OURS: Self = Self {
         version: Version { major: 1, minor: 0 },
-        features: Features::HINTS,
+        // What notice relies on is said of this processor's stores.
+        features: if cfg!(target_arch = "x86_64") {
+            Features::HINTS.union(Features::NOTICE)
+        } else {
+            Features::HINTS
+        },
     };
 
     /// What two builds do together: the lower minor version, the features that both know.
@@ -188,6 +195,8 @@ pub(crate) struct Ring {
     pub(crate) consumed: usize,
     /// The consumer's word: 0, or the number of its sleep.
     pub(crate) sleeping: usize,
+    /// The consumer's word, in the same 8 bytes: 1 while it looks on and will give notice before it sleeps.
+    pub(crate) looking: usize,
     /// The producer's word: 0, or the number of its wait for room.
     pub(crate) starved: usize,
     /// The producer's word: 1 when it will publish no more.
@@ -207,6 +216,7 @@ impl Ring {
         Self {
             consumed: control,
             sleeping: control + 128,
+            looking: control + 132,
             starved: control + 256,
             closed: control + 384,
             records,

@@ -105,7 +105,16 @@ impl<M: Memory> Producer<M> {
     /// # Errors
     ///
     /// [`ReserveError`] when the record will never fit, or the consumer broke the rules.
+    #[inline]
     pub fn room_for(&mut self, len: usize, hint_len: usize) -> Result<bool, ReserveError> {
+        // Enough whatever pad comes first, which is shorter than the record: nearly always.
+        if lines_of(len, hint_len) * 2 <= self.free_lines() as usize && hint_len == 0 {
+            return Ok(true);
+        }
+        self.room_for_exactly(len, hint_len)
+    }
+
+    fn room_for_exactly(&mut self, len: usize, hint_len: usize) -> Result<bool, ReserveError> {
         let shape = self.shape(len, hint_len)?;
         Ok(self.has_room(shape.lines_with_stop())?)
     }
@@ -149,11 +158,14 @@ impl<M: Memory> Producer<M> {
         self.starved = false;
     }
 
-    /// Whether the consumer sleeps and has to be rung for what was published. To be asked once after each burst, since it takes a full fence; says
+    /// Whether the consumer sleeps and has to be rung for what was published. To be asked once after each burst, since it may take a full fence; says
     /// yes once for each sleep.
     #[inline]
     #[must_use = "a consumer that is not rung sleeps on"]
     pub fn needs_bell(&mut self) -> bool {
+        if self.is_looked_at() {
+            return false;
+        }
         self.memory.fence(); // pairs with: fence of prepare_sleep
         let sleep = self.memory.load_u32(self.ring.sleeping, Ordering::Relaxed);
         let due = sleep != 0 && sleep != self.rung_for;
@@ -162,6 +174,13 @@ impl<M: Memory> Producer<M> {
             self.zero_ahead(self.last.min(ZERO_AHEAD_AFTER_BURST));
         }
         due
+    }
+
+    /// Whether the consumer looks on, and would have given notice so long before it sleeps that what was published is seen by then.
+    #[inline(always)]
+    fn is_looked_at(&self) -> bool {
+        self.features.contains(Features::NOTICE)
+            && self.memory.load_u32(self.ring.looking, Ordering::Relaxed) != 0
     }
 
     /// Whether the consumer says that it sleeps. A hint that costs no fence: it may be falling asleep, or waking up.

@@ -1,5 +1,8 @@
 //! What an honest pair says to one another: sizes, bells, room, closing, versions.
 
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
 use myrixen_ring::{
     AttachError, Capacity, Features, Kind, LINE, Layout, QueuePair, ReserveError, Side, Support,
     Terms, Version, format,
@@ -161,6 +164,47 @@ fn a_sleeper_is_rung_once_for_each_sleep() {
     }
 }
 
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn who_looks_on_is_not_rung_and_gives_notice_before_it_sleeps() {
+    let (mut front, mut back) = pair();
+    back.consumer.look_on();
+    assert!(publish(&mut front, b"1") && !front.producer.needs_bell());
+    assert!(consume(&mut back).is_some());
+    let before = Instant::now();
+    assert!(back.consumer.prepare_sleep().may_sleep);
+    assert!(before.elapsed() >= Duration::from_micros(5), "the notice");
+    assert!(publish(&mut front, b"2") && front.producer.needs_bell());
+    back.consumer.end_sleep();
+    assert!(consume(&mut back).is_some());
+
+    // What comes during the notice is found, and the notice stands until it is over.
+    back.consumer.look_on();
+    back.consumer.give_notice();
+    assert!(publish(&mut front, b"3") && !front.producer.needs_bell());
+    assert!(!back.consumer.prepare_sleep().may_sleep);
+    assert!(consume(&mut back).is_some());
+    assert!(back.consumer.prepare_sleep().may_sleep);
+    assert!(publish(&mut front, b"4") && front.producer.needs_bell());
+}
+
+#[test]
+fn where_notice_was_not_agreed_nobody_relies_on_it() {
+    let support = Support {
+        features: Features::HINTS,
+        ..Support::OURS
+    };
+    let terms = terms(support);
+    let pages = Pages::private(terms.layout.total()).expect("memory");
+    let mut front = QueuePair::create(pages.clone(), &terms, Side::Front).expect("made");
+    let mut back = QueuePair::join(pages.clone(), &terms, Side::Back).expect("joined");
+    back.consumer.look_on();
+    assert!(back.consumer.prepare_sleep().may_sleep);
+    // A peer that says so all the same is not believed.
+    pages.store_u32(388, 1, Ordering::Relaxed);
+    assert!(publish(&mut front, b"1") && front.producer.needs_bell());
+}
+
 #[test]
 fn a_starved_producer_is_rung_when_there_is_room() {
     let (mut front, mut back) = pair();
@@ -305,7 +349,9 @@ fn the_layout_is_the_documented_one() {
         pages.read(at, &mut bytes);
         bytes
     };
-    assert_eq!(bytes(0, 16), b"MYRXQP\x01\0\x01\0\0\0\x01\0\0\0");
+    let features = Support::OURS.features.bits().to_le_bytes();
+    assert_eq!(bytes(0, 12), b"MYRXQP\x01\0\x01\0\0\0");
+    assert_eq!(bytes(12, 4), features);
     assert_eq!(
         bytes(16, 16),
         [0, 0x10, 0, 0, 0, 0x20, 0, 0, 0, 0x10, 0, 0, 0, 0x20, 0, 0]

@@ -97,6 +97,10 @@ fn read(consumer: &mut Consumer, seed: u64, theirs: &Bell, ours: &Bell) -> u64 {
         if consumer.release() {
             theirs.ring();
         }
+        if count % 2 == 0 {
+            // Then the producer does not fence, and we give notice.
+            consumer.look_on();
+        }
         let sleep = consumer.prepare_sleep();
         if sleep.ring {
             theirs.ring();

@@ -1,13 +1,13 @@
 //! Shared pages as checked loads, stores and copies.
 //!
 //! This is the only crate of the workspace that touches raw memory. It knows nothing of rings, frames or
-//! peers: it maps pages, and offers three ways to get at memory that somebody else may use at the same time.
+//! peers: it maps pages, and offers four ways to get at memory that somebody else may use at the same time.
 //!
 //! - [`Pages`]: a mapping that a peer may rewrite at any instruction. Bytes cross by copies, words by atomic loads
 //!   and stores; there is never a Rust reference to what lies in it.
 //! - [`Pool`]: memory that others can map but never write, so that its owner may use it as plain `&mut [u8]`.
-//! - [`Bare`]: memory that a program in another language has handed over.
 //! - [`lend()`]: a borrowed buffer lent, for the length of one call, to whoever holds the handle.
+//! - [`Handed`]: memory of a program in another language, which has promised to leave it alone.
 //!
 //! An offset or a length outside the pages is a mistake of the caller's and panics. Callers check what a peer says before they
 //! pass it on.
@@ -28,16 +28,16 @@
 //! # Ok::<(), std::io::Error>(())
 //! ```
 
-mod bare;
 mod copy;
 mod extents;
+mod handed;
 mod lend;
 mod mapping;
 mod memfd;
 mod pages;
 mod pool;
 
-pub use bare::Bare;
+pub use handed::Handed;
 pub use lend::{Lent, Revoked, lend, lend_ref};
 pub use mapping::{Access, MapError};
 pub use memfd::{memfd, memfd_readonly_to_others};

@@ -6,23 +6,22 @@ use std::sync::Arc;
 pub use mxoe::engine::Space;
 use mxoe::engine::{Envelope, PartnerId, SendMode};
 
-use crate::buffer::{INLINE, Memory, RecvBuffer, SendBuffer};
+use crate::buffer::{Memory, RecvBuffer, SendBuffer};
 use crate::core::{Core, RETAINED_CAP};
 use crate::endpoint::{Cover, Endpoint};
 use crate::error::{Error, Result, Status};
 use crate::message::Match;
 use crate::posted::{Completes, Connecting};
 use crate::region::Regions;
-use crate::request::{Key, Kind, New, Outcome, Queued, Requests};
+use crate::request::{Kind, New, Outcome, Queued, Requests};
+use crate::short::AHEAD;
+use crate::shorts::INLINE;
 use crate::unexpected::{Unexpected, UnexpectedHandler, Verdict};
 use mxoe::addr::Address;
 
 /// Called when a request has ended.
 #[derive(Clone)]
 pub(crate) struct Bell(pub(crate) Arc<dyn Fn() + Send + Sync>);
-
-/// Looks for completions that find none, after which sends end for the program that may: by then a receiver that looks on has acknowledged.
-const VAIN_LOOKS: u32 = 8;
 
 /// What a message says beside its bytes, and how its end is told.
 #[derive(Clone, Copy, Debug)]
@@ -79,29 +78,51 @@ impl Endpoint {
             Completes::WhenBuffered | Completes::WhenDelivered => SendMode::Standard,
         };
         let memory = buffer.into_memory();
-        let inline = matches!(memory, Memory::Inline(_) | Memory::Empty);
         let mut core = self.shared.enter();
         let posted = self.post_as(&mut core, &launch.cover(), memory, mode);
         if let Ok(key) = posted {
+            core.requests.enqueue(key, launch.context);
             if launch.completes == Completes::WhenBuffered {
-                core.end_or_put_off(key, launch, inline);
-            } else {
-                core.requests.enqueue(key, launch.context);
+                core.offer_early(key);
             }
         }
         self.shared.leave(core);
         posted.map(drop)
     }
 
-    /// Sends a message whose end nobody asks for, and whose buffer needs nobody to keep it. False: too many bytes are kept of such sends; again,
-    /// when some are acknowledged.
+    /// The same for up to [`INLINE`] bytes, which are copied. Longer ones are copied as well, to memory of their own.
     ///
     /// # Errors
     /// As for [`launch`](Self::launch).
-    pub fn inject<B: SendBuffer>(&self, buffer: B, launch: &Launch) -> Result<bool, Status> {
-        let memory = buffer.into_memory();
-        let len = memory.len();
+    pub fn launch_short(&self, payload: &[u8], launch: &Launch) -> Result<(), Status> {
+        if launch.completes == Completes::WhenBuffered && payload.len() <= INLINE {
+            let mut core = self.shared.enter();
+            let room = core.regions.shorts.sends() < AHEAD;
+            if room && core.send_short(self.shared.recent(), &launch.cover(), payload) {
+                core.add_launched(launch, payload.len());
+                self.shared.leave(core);
+                return Ok(());
+            }
+            self.shared.leave(core);
+        }
+        self.launch(payload.to_vec(), launch)
+    }
+
+    /// Sends a copy of `payload`, whose end nobody asks for. False: too many bytes are kept of such sends; again, when some are acknowledged.
+    ///
+    /// # Errors
+    /// As for [`launch`](Self::launch).
+    pub fn inject(&self, payload: &[u8], launch: &Launch) -> Result<bool, Status> {
         let mut core = self.shared.enter();
+        if payload.len() <= INLINE {
+            if core.regions.shorts.sends() >= AHEAD {
+                core.turn(self.shared.recent(), true);
+            }
+            if core.send_short(self.shared.recent(), &launch.cover(), payload) {
+                self.shared.leave(core);
+                return Ok(true);
+            }
+        }
         if core.requests.retained() >= RETAINED_CAP {
             core.turn(self.shared.recent(), true);
             if core.requests.retained() >= RETAINED_CAP {
@@ -109,9 +130,10 @@ impl Endpoint {
                 return Ok(false);
             }
         }
+        let memory = Memory::Vec(payload.to_vec());
         let posted = self.post_as(&mut core, &launch.cover(), memory, SendMode::Standard);
         if let Ok(key) = posted {
-            core.requests.ended_early(key, len.max(INLINE));
+            core.requests.ended_early(key, payload.len().max(INLINE));
         }
         self.shared.leave(core);
         posted.map(|_| true)
@@ -176,15 +198,9 @@ impl Endpoint {
     /// Gives the ends of up to `limit` requests to `each`, oldest first; works for the endpoint once if there are none. Gives how many there were.
     /// `each` must not call the endpoint.
     pub fn reap(&self, limit: usize, mut each: impl FnMut(&Ended)) -> usize {
-        let mut looked = false;
-        let found = self.shared.poll(|core| {
-            let mut found = core.reap(limit, &mut each);
-            if found == 0 && looked {
-                found = core.hurry(limit, &mut each);
-            }
-            looked = true;
-            (found > 0).then_some(found)
-        });
+        let found = self
+            .shared
+            .poll(|core, hurried| core.reap_some(limit, hurried, &mut each));
         found.unwrap_or(0)
     }
 
@@ -195,12 +211,8 @@ impl Endpoint {
         timeout: Option<std::time::Duration>,
         mut each: impl FnMut(&Ended),
     ) -> usize {
-        let found = self.drive_until_woken(timeout, |core| {
-            let mut found = core.reap(limit, &mut each);
-            if found == 0 {
-                found = core.hurry(limit, &mut each);
-            }
-            (found > 0).then_some(found)
+        let found = self.drive_until_woken(timeout, |core, hurried| {
+            core.reap_some(limit, hurried, &mut each)
         });
         found.unwrap_or(0)
     }
@@ -272,7 +284,7 @@ impl Endpoint {
     pub fn arm(&self) -> bool {
         let mut guarded = self.shared.enter();
         guarded.turn(self.shared.recent(), false);
-        let none = guarded.core.requests.peek(|_| true).is_none() && guarded.core.lazy.is_empty();
+        let none = !guarded.core.has_ends();
         guarded.armed = none;
         let leader = guarded.leader;
         self.shared.leave(guarded);
@@ -285,7 +297,7 @@ impl Endpoint {
     /// Whether there are ends of requests to be reaped. Does no work.
     pub fn has_ended(&self) -> bool {
         let core = self.shared.enter();
-        core.requests.peek(|_| true).is_some() || !core.lazy.is_empty()
+        core.has_ends()
     }
 }
 
@@ -307,7 +319,6 @@ impl Core {
         self.guarded.clear();
         self.regions = Regions::default();
         self.requests = Requests::default();
-        self.lazy.clear();
     }
 
     /// A partner is lost: receives for its messages alone would wait for ever.
@@ -317,56 +328,43 @@ impl Core {
         }
     }
 
-    /// Ends a send for the program that it may end for: at once if nothing has to be copied for that, else when nothing better is to be done.
-    fn end_or_put_off(&mut self, key: Key, launch: &Launch, inline: bool) {
-        if inline && self.requests.may_end_early(key, RETAINED_CAP).is_some() {
-            let len = self.requests.len_of(key);
-            self.requests.ended_early(key, INLINE);
-            let new = New {
-                kind: Kind::Send,
-                region: None,
-                bits: launch.bits,
-                partner: Some(PartnerId::from_u64(launch.to)),
-                len,
-                may_end_early: false,
-            };
-            let status = Status::Success;
-            let outcome = Outcome::Sent {
-                status,
-                length: len,
-            };
-            self.requests
-                .add_ended_as(new, launch.context, launch.label, outcome);
-            return;
-        }
-        self.requests.enqueue(key, launch.context);
-        if self.requests.may_end_early(key, RETAINED_CAP).is_some() {
-            while let Some(first) = self.lazy.front()
-                && self.requests.is_done(*first)
-            {
-                self.lazy.pop_front();
-            }
-            self.lazy.push_back(key);
-        }
+    /// A short send that is over for the program.
+    fn add_launched(&mut self, launch: &Launch, len: usize) {
+        // Not longer than INLINE.
+        let length = u32::try_from(len).unwrap_or(u32::MAX);
+        let new = New {
+            kind: Kind::Send,
+            region: None,
+            bits: launch.bits,
+            partner: Some(PartnerId::from_u64(launch.to)),
+            len: length,
+            may_end_early: false,
+        };
+        let status = Status::Success;
+        let outcome = Outcome::Sent { status, length };
+        self.requests
+            .add_ended_as(new, launch.context, launch.label, outcome);
+        self.ended = true;
     }
 
-    /// Ends the oldest sends for the program that may end, once nothing has come for a while.
-    fn hurry(&mut self, limit: usize, each: &mut impl FnMut(&Ended)) -> usize {
-        self.in_vain = self.in_vain.saturating_add(1);
-        if self.in_vain < VAIN_LOOKS {
-            return 0;
+    /// Whether a request has ended, or may be said to have.
+    fn has_ends(&self) -> bool {
+        self.requests.peek(|_| true).is_some() || self.requests.offered(|_| true).is_some()
+    }
+
+    /// Ends the oldest send for the program that may end, if nothing else has ended and nothing comes for a while.
+    fn reap_some(
+        &mut self,
+        limit: usize,
+        hurried: bool,
+        each: &mut impl FnMut(&Ended),
+    ) -> Option<usize> {
+        let mut found = self.reap(limit, each);
+        if found == 0 && hurried {
+            self.hurry_any(|_| true);
+            found = self.reap(limit, each);
         }
-        while let Some(key) = self.lazy.pop_front() {
-            if let Some(region) = self.requests.may_end_early(key, RETAINED_CAP)
-                && let Some(held) = self.regions.get_mut(region)
-            {
-                held.make_owned();
-                let len = held.len();
-                self.requests.end_twice(key, len);
-                return self.reap(limit, each);
-            }
-        }
-        0
+        (found > 0).then_some(found)
     }
 
     fn reap(&mut self, limit: usize, each: &mut impl FnMut(&Ended)) -> usize {
@@ -380,9 +378,6 @@ impl Core {
             }
             each(&ended);
             found += 1;
-        }
-        if found > 0 {
-            self.in_vain = 0;
         }
         found
     }

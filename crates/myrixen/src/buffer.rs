@@ -4,18 +4,13 @@
 
 use std::sync::Arc;
 
-use myrixen_shm::{Bare, Lent, PoolBuf};
-
-/// The longest payload that is kept inside a request rather than in memory of its own: a SMALL message.
-pub(crate) const INLINE: usize = 128;
+use myrixen_shm::{Handed, Lent, PoolBuf};
 
 /// Memory of a request, by who keeps it alive. Only the sealed trait below shows it outside.
 #[allow(missing_docs, reason = "named nowhere outside this crate")]
 pub enum Memory {
     /// Nothing to send, or nothing kept any more.
     Empty,
-    /// A copy of a short payload.
-    Inline(Short),
     Vec(Vec<u8>),
     Shared(Arc<[u8]>),
     Static(&'static [u8]),
@@ -23,30 +18,8 @@ pub enum Memory {
     /// A caller's buffer, lent for the time of a blocking call.
     Lent(Lent),
     Parts(Vec<Vec<u8>>),
-    /// One piece of memory of a program in another language.
-    Bare(Bare),
+    Handed(Handed),
     Foreign(Box<dyn Foreign>),
-}
-
-/// A short payload, copied: cheaper to send than memory of its own.
-#[derive(Clone, Debug)]
-pub struct Short {
-    bytes: [u8; INLINE],
-    len: usize,
-}
-
-impl Short {
-    /// Copies `payload`, of up to 128 bytes; `None` for a longer one.
-    pub fn new(payload: &[u8]) -> Option<Self> {
-        Self::filled(payload.len(), |bytes| bytes.copy_from_slice(payload))
-    }
-
-    /// One of `len` bytes, up to 128, that `fill` writes; `None` for a longer one.
-    pub fn filled(len: usize, fill: impl FnOnce(&mut [u8])) -> Option<Self> {
-        let mut bytes = [0; INLINE];
-        fill(bytes.get_mut(..len)?);
-        Some(Self { bytes, len })
-    }
 }
 
 /// Memory that is neither a `Vec` nor from the pool: for bindings to other languages and for
@@ -71,14 +44,13 @@ impl Memory {
     pub(crate) fn len(&self) -> usize {
         match self {
             Self::Empty => 0,
-            Self::Inline(short) => short.len,
             Self::Vec(bytes) => bytes.len(),
             Self::Shared(bytes) => bytes.len(),
             Self::Static(bytes) => bytes.len(),
             Self::Pool(bytes) => bytes.len(),
             Self::Lent(lent) => lent.len(),
             Self::Parts(parts) => Foreign::len(parts),
-            Self::Bare(bare) => bare.len(),
+            Self::Handed(handed) => handed.len(),
             Self::Foreign(foreign) => foreign.len(),
         }
     }
@@ -88,23 +60,17 @@ impl Memory {
     pub(crate) fn read(&self, offset: usize, len: usize, mut show: impl FnMut(&[u8])) {
         let whole = match self {
             Self::Empty => &[],
-            Self::Inline(short) => &short.bytes[..short.len],
             Self::Vec(bytes) => bytes.as_slice(),
             Self::Shared(bytes) => bytes,
             Self::Static(bytes) => bytes,
             Self::Pool(bytes) => bytes,
+            Self::Handed(handed) => handed.bytes(),
             Self::Lent(lent) => {
                 // Refused when the call that lent it has returned: nobody waits for it then.
                 let _ = lent.with(offset, len, show);
                 return;
             }
             Self::Parts(parts) => return show_pieces(parts, offset, len, show),
-            Self::Bare(bare) => {
-                if let Some(bytes) = bare.bytes(offset, len) {
-                    show(bytes);
-                }
-                return;
-            }
             Self::Foreign(foreign) => return show_pieces(&**foreign, offset, len, show),
         };
         if let Some(bytes) = whole.get(offset..offset.saturating_add(len)) {
@@ -122,20 +88,14 @@ impl Memory {
     ) {
         let whole = match self {
             Self::Empty | Self::Shared(_) | Self::Static(_) => return,
-            Self::Inline(short) => &mut short.bytes[..short.len],
             Self::Vec(bytes) => bytes.as_mut_slice(),
             Self::Pool(bytes) => bytes,
+            Self::Handed(handed) => handed.bytes_mut(),
             Self::Lent(lent) => {
                 let _ = lent.with_mut(offset, len, |bytes| fill(0, bytes));
                 return;
             }
             Self::Parts(parts) => return fill_pieces(parts, offset, len, fill),
-            Self::Bare(bare) => {
-                if let Some(bytes) = bare.bytes_mut(offset, len) {
-                    fill(0, bytes);
-                }
-                return;
-            }
             Self::Foreign(foreign) => return fill_pieces(&mut **foreign, offset, len, fill),
         };
         if let Some(bytes) = whole.get_mut(offset..offset.saturating_add(len)) {
@@ -145,16 +105,13 @@ impl Memory {
 
     /// Copies what others keep alive.
     pub(crate) fn make_owned(&mut self) {
-        if !matches!(self, Self::Empty | Self::Inline(_)) {
+        if !matches!(self, Self::Empty) {
             *self = self.to_owned_copy(self.len());
         }
     }
 
     /// A copy that needs nobody to keep anything alive.
     pub(crate) fn to_owned_copy(&self, len: usize) -> Self {
-        if let Self::Inline(short) = self {
-            return Self::Inline(short.clone());
-        }
         let mut bytes = Vec::with_capacity(len);
         self.read(0, len, |piece| bytes.extend_from_slice(piece));
         Self::Vec(bytes)
@@ -234,13 +191,13 @@ pub(crate) use sealed::Buffer;
 /// What can be sent: a buffer that the request owns until it is complete.
 ///
 /// `Vec<u8>`, [`PoolBuf`] (shared memory, read in place by a co-located receiver), `Arc<[u8]>`, `&'static [u8]`,
-/// `Vec<Vec<u8>>` (gathered), [`Short`], [`Bare`] and `Box<dyn Foreign>`.
+/// `Vec<Vec<u8>>` (gathered), [`Handed`] and `Box<dyn Foreign>`.
 pub trait SendBuffer: Buffer {}
 
 /// What can be received into: a buffer that the request owns until it is complete. Its length is
 /// the room for the message; a longer message is cut ([`Received::truncated`](crate::Received)).
 ///
-/// `Vec<u8>`, [`PoolBuf`], `Vec<Vec<u8>>` (scattered), [`Bare`] and `Box<dyn Foreign>`.
+/// `Vec<u8>`, [`PoolBuf`], `Vec<Vec<u8>>` (scattered), [`Handed`] and `Box<dyn Foreign>`.
 pub trait RecvBuffer: Buffer {}
 
 /// The buffer of a request that is over.
@@ -269,9 +226,8 @@ buffer!(PoolBuf, Pool, SendBuffer, RecvBuffer);
 buffer!(Arc<[u8]>, Shared, SendBuffer);
 buffer!(&'static [u8], Static, SendBuffer);
 buffer!(Vec<Vec<u8>>, Parts, SendBuffer, RecvBuffer);
+buffer!(Handed, Handed, SendBuffer, RecvBuffer);
 buffer!(Box<dyn Foreign>, Foreign, SendBuffer, RecvBuffer);
-buffer!(Bare, Bare, SendBuffer, RecvBuffer);
-buffer!(Short, Inline, SendBuffer);
 
 #[cfg(test)]
 mod tests {

@@ -18,7 +18,8 @@ use crate::fetch::{Fetch, Fetches};
 use crate::offer::{self, Guard, Guards, MAX_HINT, Offer, Offers};
 use crate::path::Path;
 use crate::region::{Regions, Store};
-use crate::request::{Ended, Key, Outcome, Requests};
+use crate::request::{Ended, Outcome, Requests};
+use crate::shorts;
 
 /// Records taken from one path in one visit.
 const RECEIVE_BUDGET: usize = 64;
@@ -52,8 +53,12 @@ pub(crate) struct Core {
     pub(crate) waiters: usize,
     /// A request has ended since the waiters were last told.
     pub(crate) ended: bool,
+    /// The other ends of the paths have been told that we look on.
+    pub(crate) looking: bool,
     /// How many times waits were told to end.
     pub(crate) wakeups: u64,
+    /// How much has been done, without avail, for programs that look for ends without waiting, since the last send whose end need not be acknowledged.
+    pub(crate) patience: u32,
     /// Frames were put into the ring to the back end since it was last looked at.
     pub(crate) sent: bool,
     pub(crate) dialect: Dialect,
@@ -73,10 +78,6 @@ pub(crate) struct Core {
     pub(crate) requested: VecDeque<Announced>,
     /// Those that nobody will look at.
     refused: Vec<UnexpectedId>,
-    /// Sends that may be ended for the program before they are acknowledged, oldest first.
-    pub(crate) lazy: VecDeque<Key>,
-    /// Looks for completions that have found none, since the last that did.
-    pub(crate) in_vain: u32,
     /// Guards of rendezvous sends in flight, by region.
     pub(crate) guarded: Vec<(RegionId, Guard)>,
 }
@@ -106,7 +107,9 @@ impl Core {
             wakers: Vec::new(),
             waiters: 0,
             ended: false,
+            looking: false,
             wakeups: 0,
+            patience: 0,
             sent: false,
             dialect: start.dialect,
             eager_max: start.eager_max,
@@ -119,8 +122,6 @@ impl Core {
             serves: false,
             requested: VecDeque::new(),
             refused: Vec::new(),
-            lazy: VecDeque::new(),
-            in_vain: 0,
             guarded: Vec::new(),
         }
     }
@@ -156,6 +157,16 @@ impl Core {
             std::hint::spin_loop();
         }
         false
+    }
+
+    /// Polling pays: spares the other ends their fences. They hear of it before we sleep.
+    #[inline]
+    pub(crate) fn look_on(&mut self) {
+        if !std::mem::replace(&mut self.looking, true) {
+            for (_, path) in &mut self.paths {
+                path.consumer.look_on();
+            }
+        }
     }
 
     fn is_live(&self, at: usize) -> bool {
@@ -202,6 +213,12 @@ impl Core {
         let len = record.len();
         let head = &mut head[..len.min(HEAD_BYTES)];
         path.consumer.read(&record, 0, head);
+        if record.hint_len() == 0 && self.take_short(now, at, &record, head) {
+            self.paths[at].consumer.advance(record);
+            self.events();
+            return Ok(true);
+        }
+        let path = &mut self.paths[at];
         let offer = match &path.direct {
             Some(direct) if record.hint_len() > 0 => {
                 let mut hint = [0; MAX_HINT];
@@ -226,9 +243,10 @@ impl Core {
                 let path = &self.paths[at];
                 match placement.target {
                     Target::Region { region, offset } => {
-                        if let Some(memory) = self.regions.get_mut(region) {
-                            path.place(&record, from, memory, offset as usize, len);
-                        }
+                        self.regions
+                            .write(region, offset as usize, len, |at, piece| {
+                                path.consumer.read(&record, from + at, piece);
+                            });
                     }
                     Target::Store { id, size, offset } => {
                         let entry = self.store.entry(id, size as usize);
@@ -245,7 +263,13 @@ impl Core {
     }
 
     /// Sends what the engine wants sent, as far as there is room.
+    #[inline]
     pub(crate) fn transmit(&mut self, now: Time) -> bool {
+        let waits = |(_, path): (usize, &Path)| path.blocked() || self.engine.may_transmit(path.id);
+        self.paths.iter().any(waits) && self.transmit_all(now)
+    }
+
+    fn transmit_all(&mut self, now: Time) -> bool {
         let mut busy = false;
         for at in 0..self.paths.capacity() {
             if self.is_live(at) {
@@ -274,14 +298,20 @@ impl Core {
             sent = true;
         }
         if sent {
-            let path = &mut self.paths[at];
-            let back_end = path.direct.is_none();
-            if !(back_end && self.driven) {
-                path.ring();
-            }
-            self.sent |= back_end;
+            self.after_sending(at);
         }
         Ok(sent)
+    }
+
+    /// Frames were put into a path's ring.
+    #[inline]
+    pub(crate) fn after_sending(&mut self, at: usize) {
+        let path = &mut self.paths[at];
+        let back_end = path.direct.is_none();
+        if !(back_end && self.driven) {
+            path.ring();
+        }
+        self.sent |= back_end;
     }
 
     /// Rings a back end that was to be driven, and could not be.
@@ -379,13 +409,11 @@ impl Core {
                 ),
                 Event::Copy { from, to, len } => {
                     let bytes = self.store.bytes(from);
-                    if let Some(memory) = self.regions.get_mut(to) {
-                        memory.write(0, len as usize, |at, piece| {
-                            if let Some(bytes) = bytes.get(at..at + piece.len()) {
-                                piece.copy_from_slice(bytes);
-                            }
-                        });
-                    }
+                    self.regions.write(to, 0, len as usize, |at, piece| {
+                        if let Some(bytes) = bytes.get(at..at + piece.len()) {
+                            piece.copy_from_slice(bytes);
+                        }
+                    });
                 }
                 Event::StoreFreed { id } => self.store.free(id),
                 Event::Fetch {
@@ -436,7 +464,11 @@ impl Core {
         }
     }
 
-    fn end(&mut self, token: u64, outcome: Outcome) {
+    pub(crate) fn end(&mut self, token: u64, outcome: Outcome) {
+        if let Some(slot) = shorts::of_token(token) {
+            self.ended |= self.regions.shorts.end(slot, outcome);
+            return;
+        }
         match self.requests.end(token, outcome) {
             Ended::Waiting => self.ended = true,
             Ended::Wake(waker) => self.wakers.push(waker),
@@ -451,6 +483,11 @@ impl Core {
         self.engine.flush_acks(now);
         self.transmit(now);
         let mut quiet = !self.fetches.has_reads();
+        if std::mem::take(&mut self.looking) {
+            for (_, path) in &mut self.paths {
+                path.consumer.give_notice();
+            }
+        }
         for at in 0..self.paths.capacity() {
             if !self.is_live(at) {
                 continue;

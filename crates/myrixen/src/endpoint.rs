@@ -5,10 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mxoe::addr::{Address, SessionId};
-use mxoe::engine::{self, Connect, PartnerId, Receive, Send as SendArgs, SendMode, Space};
+use mxoe::engine::{
+    self, Connect, PartnerId, Receive, RegionId, Send as SendArgs, SendMode, Space,
+};
 use myrixen_shm::{PoolBuf, lend, lend_ref};
 
-use crate::buffer::{INLINE, Memory, RecvBuffer, SendBuffer, Short};
+use crate::buffer::{Memory, RecvBuffer, SendBuffer};
 use crate::core::Core;
 use crate::error::{Error, Result, Status};
 use crate::handle::{Raw, RecvRequest, SendRequest};
@@ -17,10 +19,7 @@ use crate::path::Wait;
 use crate::posted::Connecting;
 use crate::request::{Key, Kind, New, Outcome};
 use crate::shared::Shared;
-
-/// How many short messages a sender that never waits may be ahead of their acknowledgements before it works for the endpoint between two
-/// sends: further ahead it finds nothing of them in cache any more.
-const AHEAD: usize = 512;
+use crate::shorts::INLINE;
 
 /// The most that data beside a message takes of it.
 const DATA: u32 = 8;
@@ -33,6 +32,19 @@ pub(crate) struct Cover {
     pub(crate) data: Option<u64>,
     /// What the request is called beside.
     pub(crate) label: u32,
+}
+
+impl Cover {
+    /// An MX message's.
+    pub(crate) fn tagged(to: &Peer, bits: u64) -> Self {
+        Self {
+            to: to.partner,
+            space: Space::Tagged,
+            bits,
+            data: None,
+            label: 0,
+        }
+    }
 }
 
 /// An MX endpoint. Cheap to clone; all clones are the same endpoint. Threads may share it.
@@ -194,37 +206,14 @@ impl Endpoint {
     /// # Errors
     /// [`Error::Failed`] with what became of it.
     pub fn send(&self, to: &Peer, bits: u64, payload: &[u8]) -> Result<()> {
-        if let Some(short) = Short::new(payload) {
-            return self.send_inline(to, bits, short);
+        if self.send_at_once(to, bits, payload) {
+            return Ok(());
         }
         lend_ref(payload, |lent| {
             let memory = Memory::Lent(lent.clone());
             let mut raw = self.start_send(to, bits, memory, SendMode::Standard)?;
             self.finish_send(&mut raw, None).map(drop)
         })
-    }
-
-    /// A short message is copied at once and needs no waiting, unless too many are under way.
-    fn send_inline(&self, to: &Peer, bits: u64, short: Short) -> Result<()> {
-        let mut core = self.shared.enter();
-        let sent = self.post(
-            &mut core,
-            to,
-            bits,
-            Memory::Inline(short),
-            SendMode::Standard,
-        );
-        let key = sent.map_err(send_failed)?;
-        let early = core.requests.may_end_early(key, AHEAD * INLINE).is_some();
-        if early {
-            core.requests.ended_early(key, INLINE);
-        }
-        self.shared.leave(core);
-        if early {
-            return Ok(());
-        }
-        let mut raw = Raw::new(&self.shared, key, Kind::Send);
-        self.finish_send(&mut raw, None).map(drop)
     }
 
     /// Starts a send. The buffer comes back from [`Endpoint::wait_send`].
@@ -275,14 +264,7 @@ impl Endpoint {
         memory: Memory,
         mode: SendMode,
     ) -> Result<Key, Status> {
-        let cover = Cover {
-            to: to.partner,
-            space: Space::Tagged,
-            bits,
-            data: None,
-            label: 0,
-        };
-        self.post_as(core, &cover, memory, mode)
+        self.post_as(core, &Cover::tagged(to, bits), memory, mode)
     }
 
     /// The same, with whatever else a message may have on its cover.
@@ -294,9 +276,20 @@ impl Endpoint {
         mode: SendMode,
     ) -> Result<Key, Status> {
         let len = u32::try_from(memory.len()).unwrap_or(u32::MAX);
-        let beside = if cover.data.is_some() { DATA } else { 0 };
-        let now = self.shared.recent();
         let region = core.regions.add(memory);
+        self.post_region(core, cover, (region, len), mode)
+    }
+
+    /// The same, for memory that has a name already; gives it back where the engine refuses.
+    pub(crate) fn post_region(
+        &self,
+        core: &mut Core,
+        cover: &Cover,
+        (region, len): (RegionId, u32),
+        mode: SendMode,
+    ) -> Result<Key, Status> {
+        let now = self.shared.recent();
+        let beside = if cover.data.is_some() { DATA } else { 0 };
         let key = core.requests.add(New {
             kind: Kind::Send,
             region: Some(region),
@@ -361,6 +354,9 @@ impl Endpoint {
         buffer: &mut [u8],
         timeout: Option<Duration>,
     ) -> Result<Option<Received>> {
+        if buffer.len() <= INLINE {
+            return self.recv_short(&matching, buffer, timeout);
+        }
         let len = buffer.len();
         lend(buffer, |lent| {
             let mut raw = self.start_recv(matching, Memory::Lent(lent.clone()), len)?;
@@ -449,7 +445,7 @@ impl Endpoint {
     /// The oldest message that fits and that no receive has taken, if there is one.
     pub fn iprobe(&self, matching: Match) -> Option<Pending> {
         let filter = matching.filter();
-        self.shared.poll(|core| {
+        self.shared.poll(|core, _| {
             core.engine
                 .probe(&filter)
                 .map(|envelope| Pending::from(&envelope))
@@ -459,7 +455,7 @@ impl Endpoint {
     /// Waits for a message that fits, and leaves it where it is. `None` when the time is over, or at a [`wakeup`](Self::wakeup).
     pub fn probe(&self, matching: Match, timeout: Option<Duration>) -> Option<Pending> {
         let filter = matching.filter();
-        self.drive_until_woken(timeout, |core| {
+        self.drive_until_woken(timeout, |core, _| {
             core.engine
                 .probe(&filter)
                 .map(|envelope| Pending::from(&envelope))
@@ -469,12 +465,13 @@ impl Endpoint {
     /// Works for the endpoint without waiting: takes what has arrived, sends what is due. Programs that
     /// never wait may call it; otherwise the progress thread does the same a little later.
     pub fn progress(&self) {
-        self.shared.poll(|_| None::<()>);
+        self.shared.poll(|_, _| None::<()>);
     }
 
     /// Requests in flight.
     pub fn pending_requests(&self) -> usize {
-        self.shared.enter().requests.pending()
+        let core = self.shared.enter();
+        core.requests.pending() + core.regions.shorts.pending()
     }
 
     /// What the endpoint's engine has counted.

@@ -184,14 +184,11 @@ impl Core {
         }
         fetch.ask = None;
         let step = (fetch.len - fetch.done).min(STEP);
-        let copied = match (self.offers.get(fetch.offer), self.regions.get_mut(fetch.to)) {
-            (Some(offer), Some(memory)) => {
-                let copied = offer.read(memory, fetch.done, step);
-                let last = fetch.done + step == fetch.len;
-                copied && (!last || offer.still_valid())
-            }
-            _ => false,
-        };
+        let copied = self.offers.get(fetch.offer).is_some_and(|offer| {
+            let copied = offer.read(&mut self.regions, fetch.to, fetch.done, step);
+            let last = fetch.done + step == fetch.len;
+            copied && (!last || offer.still_valid())
+        });
         fetch.done += step;
         if copied && fetch.done < fetch.len {
             self.fetches.reads.push_back(fetch);

@@ -62,11 +62,13 @@ mod reactor;
 mod region;
 mod request;
 mod shared;
+mod short;
+mod shorts;
 mod unexpected;
 mod waiting;
 
 pub use binding::{Ended, Launch, Space};
-pub use buffer::{Foreign, RecvBuffer, SendBuffer, Short};
+pub use buffer::{Foreign, RecvBuffer, SendBuffer};
 #[cfg(feature = "embedded")]
 pub use embedded::{Embedded, Inside};
 pub use endpoint::Endpoint;
@@ -82,12 +84,13 @@ pub use mxoe::frame::Dialect;
 pub use myrixen_link as link;
 pub use myrixen_platform::message::{FailReason, RefusalReason};
 pub use myrixen_platform::process::{AttachError, DEFAULT_SOCKET, SOCKET_VARIABLE};
-pub use myrixen_shm::{Bare, PoolBuf};
+pub use myrixen_shm::{Handed, PoolBuf};
 pub use options::EndpointOptions;
 pub use path::Wait;
 pub use posted::{Completes, Connecting, Outgoing, RequestId};
-pub use queue::{Completion, Peeked};
+pub use queue::{Completion, End, Peeked};
 #[cfg(feature = "tokio")]
 pub use reactor::TokioDriver;
 pub use request::Kind;
+pub use shorts::INLINE;
 pub use unexpected::{Unexpected, Verdict};

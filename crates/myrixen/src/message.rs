@@ -22,6 +22,7 @@ impl Peer {
     }
 
     /// The peer with this number at this address. [`Endpoint::post_send`](crate::Endpoint::post_send) recognises one that does not exist.
+    #[inline]
     pub fn from_parts(address: Address, id: u64) -> Self {
         let partner = PartnerId::from_u64(id);
         Self { partner, address }

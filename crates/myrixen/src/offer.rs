@@ -8,12 +8,13 @@
 use std::sync::atomic::{Ordering, fence};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use mxoe::engine::OfferId;
+use mxoe::engine::{OfferId, RegionId};
 use myrixen_platform::memory::PeerMemory;
 use myrixen_shm::{Pages, Pool, PoolBuf};
 use slab::Slab;
 
 use crate::buffer::Memory;
+use crate::region::Regions;
 
 const KIND_POOL: u16 = 1;
 const KIND_MEMORY: u16 = 2;
@@ -246,8 +247,17 @@ impl Offer {
         (self.kind == KIND_MEMORY).then_some(self.path)
     }
 
-    /// Copies `len` bytes from `offset` of the offered data into `into`. False if they cannot be read.
-    pub(crate) fn read(&self, into: &mut Memory, offset: usize, len: usize) -> bool {
+    /// Copies `len` bytes from `offset` of the offered data to the same place of a region. False if they cannot be read, or there is no such region.
+    pub(crate) fn read(
+        &self,
+        regions: &mut Regions,
+        into: RegionId,
+        offset: usize,
+        len: usize,
+    ) -> bool {
+        if !regions.holds(into) {
+            return false;
+        }
         let mut copied = 0;
         let mut skip = offset as u64;
         for &(from, piece) in &self.pieces {
@@ -257,7 +267,7 @@ impl Offer {
             }
             let take = usize::try_from(piece - skip).map_or(len - copied, |n| n.min(len - copied));
             let mut ok = true;
-            into.write(offset + copied, take, |at, bytes| {
+            regions.write(into, offset + copied, take, |at, bytes| {
                 ok &= self.read_piece(from + skip + at as u64, bytes);
             });
             if !ok {
@@ -356,8 +366,11 @@ mod tests {
             ..Theirs::default()
         };
         let offer = Offer::parse(&hint[..len], &borrowed, 1).unwrap();
-        let mut into = Memory::Vec(vec![0; 10_000]);
-        assert!(offer.read(&mut into, 0, 10_000) && offer.still_valid());
+        let mut regions = Regions::default();
+        let into = regions.add(Memory::Vec(vec![0; 10_000]));
+        assert!(offer.read(&mut regions, into, 0, 10_000) && offer.still_valid());
+        let into = regions.remove(into);
+        assert!(!offer.read(&mut regions, RegionId(7), 0, 10_000), "no such");
         assert!(matches!(&into, Memory::Vec(bytes) if bytes.iter().all(|byte| *byte == 7)));
         drop(guard);
         assert!(!offer.still_valid());

@@ -5,14 +5,13 @@ use std::time::Duration;
 
 use mxoe::addr::{Address, NicAddr};
 use mxoe::engine::{PathId, PathProfile, Transmit};
-use mxoe::frame::Dialect;
+use mxoe::frame::{Dialect, HEAD_BYTES};
 use myrixen_platform::bell::bell;
 use myrixen_platform::message::ChannelId;
 use myrixen_platform::process::{DirectHandles, PortHandles};
 use myrixen_platform::{BellKind, Drained, MOST_UNDRAINED, Ready, Ringer, WaitSet, Waiter};
 use myrixen_ring::{
-    Capacity, Consumer, Kind, Layout, Producer, QueuePair, Record, ReserveError, Side, Support,
-    Terms,
+    Capacity, Consumer, Kind, Layout, Producer, QueuePair, ReserveError, Side, Support, Terms,
 };
 use myrixen_shm::Pages;
 
@@ -22,6 +21,7 @@ use crate::error::{Error, Result};
 use crate::fetch::Promptness;
 use crate::offer::{Guards, MAX_HINT, Readable, Theirs};
 use crate::region::Regions;
+use crate::shorts::INLINE;
 
 /// The other end of a direct channel.
 pub(crate) struct Direct {
@@ -255,11 +255,9 @@ impl Path {
             return Ok(false);
         };
         slot.write(0, head);
-        if let Some(slice) = transmit.payload
-            && let Some(memory) = regions.get(slice.region)
-        {
+        if let Some(slice) = &transmit.payload {
             let mut at = head.len();
-            memory.read(slice.offset as usize, payload, |piece| {
+            regions.read(slice, |piece| {
                 slot.write(at, piece);
                 at += piece.len();
             });
@@ -267,6 +265,19 @@ impl Path {
         if !hint.is_empty() {
             slot.write_hint(hint);
         }
+        slot.publish(Kind::Frame);
+        self.unrung = true;
+        Ok(true)
+    }
+
+    /// Writes the frame of a short message into the ring. False when there is no room.
+    #[inline]
+    pub(crate) fn send_short(&mut self, head: &[u8], payload: &[u8]) -> Result<bool, ReserveError> {
+        let Some(mut slot) = self.producer.reserve(head.len() + payload.len(), 0)? else {
+            return Ok(false);
+        };
+        slot.write(0, head);
+        slot.write(head.len(), payload);
         slot.publish(Kind::Frame);
         self.unrung = true;
         Ok(true)
@@ -293,6 +304,11 @@ impl Path {
         }
     }
 
+    /// Frames wait for room.
+    pub(crate) fn blocked(&self) -> bool {
+        self.blocked
+    }
+
     /// There is nothing to be sent: nothing waits for room.
     pub(crate) fn has_nothing(&mut self) {
         self.blocked = false;
@@ -304,6 +320,13 @@ impl Path {
         let room = self.producer.room_for(self.max_frame as usize, hint)?;
         self.blocked = !room;
         Ok(room)
+    }
+
+    /// Whether a short message fits. Does not say that anything waits for room.
+    #[inline]
+    pub(crate) fn has_room_for_short(&mut self) -> bool {
+        const LONGEST: usize = HEAD_BYTES + INLINE;
+        matches!(self.producer.room_for(LONGEST, 0), Ok(true))
     }
 
     fn max_hint(&self) -> usize {
@@ -353,20 +376,6 @@ impl Path {
             Some(direct) => Some(direct.peer.nic),
             None => Some(NicAddr::new(head.get(6..12)?.try_into().ok()?)),
         }
-    }
-
-    /// Copies a part of a record to memory of the program.
-    pub(crate) fn place(
-        &self,
-        record: &Record,
-        from: usize,
-        into: &mut Memory,
-        offset: usize,
-        len: usize,
-    ) {
-        into.write(offset, len, |at, piece| {
-            self.consumer.read(record, from + at, piece);
-        });
     }
 }
 

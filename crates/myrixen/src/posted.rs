@@ -3,18 +3,22 @@
 //! Such a request is one of the completion queue from its start. Whoever asks first gets its end: by its number ([`Endpoint::test`],
 //! [`Endpoint::wait`]), or by match information ([`Endpoint::test_any`], [`Endpoint::wait_any`]).
 
+use std::sync::MutexGuard;
 use std::time::Duration;
 
 use mxoe::addr::Address;
-use mxoe::engine::{PartnerId, SendMode};
+use mxoe::engine::{PartnerId, RegionId, SendMode};
 
-use crate::buffer::{RecvBuffer, SendBuffer};
+use crate::buffer::{Memory, RecvBuffer, SendBuffer};
 use crate::core::{Core, RETAINED_CAP};
-use crate::endpoint::{Endpoint, message_len};
+use crate::endpoint::{Cover, Endpoint, message_len};
 use crate::error::{Error, Result, Status};
 use crate::message::{Match, Peer};
-use crate::queue::Completion;
-use crate::request::{Key, Kind, New, Outcome};
+use crate::queue::{Completion, End};
+use crate::request::{Key, Kind, New, NotQueued, Outcome};
+use crate::shared::Guarded;
+use crate::short::AHEAD;
+use crate::shorts::INLINE;
 
 /// The name of a request of one endpoint. It is recognised when the request is over and taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -43,8 +47,8 @@ impl RequestId {
 /// When a posted send is complete.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Completes {
-    /// When the buffer can be used again: at once where the message goes eagerly (up to 32 KiB), for a copy is kept for resending. What becomes of it
-    /// later is not reported.
+    /// When the buffer can be used again. A message that goes eagerly (up to 32 KiB) need not be acknowledged for that: of a short one a copy is kept for
+    /// resending at once, of others when somebody asks for the end and little is left to be done but to wait. What becomes of it later is not reported.
     WhenBuffered,
     /// When the receiving endpoint has it.
     WhenDelivered,
@@ -89,29 +93,88 @@ impl Endpoint {
         buffer: B,
         outgoing: Outgoing,
     ) -> Result<RequestId> {
+        let memory = buffer.into_memory();
+        let len = message_len(memory.len())?;
+        let mut core = self.shared.enter();
+        let region = core.regions.add(memory);
+        Ok(self.post_known(core, to, (region, len), outgoing))
+    }
+
+    /// As [`post_send`](Self::post_send), for up to [`INLINE`] bytes, which `fill` writes.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for more.
+    pub fn post_short(
+        &self,
+        to: &Peer,
+        len: usize,
+        fill: impl FnOnce(&mut [u8]),
+        outgoing: Outgoing,
+    ) -> Result<RequestId> {
+        let mut bytes = [0; INLINE];
+        let Some(payload) = bytes.get_mut(..len) else {
+            let why = format!("{len} bytes are more than the {INLINE} of a short payload");
+            return Err(Error::Invalid(why));
+        };
+        fill(payload);
+        let mut core = self.shared.enter();
+        let size = message_len(len)?;
+        if outgoing.completes == Completes::WhenBuffered
+            && core.regions.shorts.sends() < AHEAD
+            && core.engine.address_of(to.partner) == Some(to.address)
+        {
+            let cover = Cover::tagged(to, outgoing.bits);
+            if core.send_short(self.shared.recent(), &cover, payload) {
+                let ended = (Status::Success, size);
+                let key = core.add_ended_send(to.partner, size, outgoing, ended);
+                core.ended |= core.leader || core.waiters > 0;
+                self.shared.leave(core);
+                return Ok(RequestId::new(key));
+            }
+        }
+        let region = core.regions.add(Memory::Vec(payload.to_vec()));
+        Ok(self.post_known(core, to, (region, size), outgoing))
+    }
+
+    /// Sends memory that has a name, if the peer is one of this endpoint's.
+    fn post_known(
+        &self,
+        mut core: MutexGuard<'_, Guarded>,
+        to: &Peer,
+        (region, len): (RegionId, u32),
+        outgoing: Outgoing,
+    ) -> RequestId {
         let mode = match outgoing.completes {
             Completes::WhenMatched => SendMode::Synchronous,
             Completes::WhenBuffered | Completes::WhenDelivered => SendMode::Standard,
         };
-        let memory = buffer.into_memory();
-        let len = message_len(memory.len())?;
-        let mut core = self.shared.enter();
         let known = core.engine.address_of(to.partner) == Some(to.address);
-        let posted = match known {
-            true => self.post(&mut core, to, outgoing.bits, memory, mode),
-            false => Err(Status::NotConnected),
+        let posted = if known {
+            self.post_region(
+                &mut core,
+                &Cover::tagged(to, outgoing.bits),
+                (region, len),
+                mode,
+            )
+        } else {
+            drop(core.reclaim(region));
+            Err(Status::NotConnected)
         };
         let key = match posted {
-            Ok(key) if outgoing.completes == Completes::WhenBuffered => {
-                core.end_now(key, outgoing).unwrap_or(key)
+            Ok(key) => {
+                core.requests.enqueue(key, outgoing.context);
+                if outgoing.completes == Completes::WhenBuffered {
+                    core.offer_early(key);
+                    // Whoever waits for any end may have this one.
+                    core.ended |= core.leader || core.waiters > 0;
+                }
+                key
             }
-            Ok(key) => key,
             // Over before it began.
-            Err(status) => core.add_ended_send(Some(to.partner), len, outgoing, (status, 0)),
+            Err(status) => core.add_ended_send(to.partner, len, outgoing, (status, 0)),
         };
-        core.requests.enqueue(key, outgoing.context);
         self.shared.leave(core);
-        Ok(RequestId::new(key))
+        RequestId::new(key)
     }
 
     /// Posts a receive.
@@ -150,7 +213,24 @@ impl Endpoint {
     /// # Errors
     /// [`Error::UnknownRequest`].
     pub fn test(&self, id: RequestId) -> Result<Option<Completion>> {
-        self.shared.poll(|core| core.take_ended(id)).transpose()
+        let mut memory = Memory::Empty;
+        let ended = self
+            .shared
+            .poll(|core, hurried| core.take_ended(id, hurried, &mut memory));
+        let end = ended.transpose()?;
+        Ok(end.map(|end| Completion::new(end, memory)))
+    }
+
+    /// As [`test`](Self::test), for programs that do not want the buffer back.
+    ///
+    /// # Errors
+    /// As for [`test`](Self::test).
+    pub fn test_end(&self, id: RequestId) -> Result<Option<End>> {
+        let mut memory = Memory::Empty;
+        let ended = self
+            .shared
+            .poll(|core, hurried| core.take_ended(id, hurried, &mut memory));
+        ended.transpose()
     }
 
     /// Waits for the end of a request. `None` when the time is over, or at a [`wakeup`](Self::wakeup).
@@ -158,19 +238,37 @@ impl Endpoint {
     /// # Errors
     /// [`Error::UnknownRequest`], also when somebody else has taken its end meanwhile.
     pub fn wait(&self, id: RequestId, timeout: Option<Duration>) -> Result<Option<Completion>> {
-        let ended = self.drive_until_woken(timeout, |core| core.take_ended(id));
+        let mut memory = Memory::Empty;
+        let ended = self.drive_until_woken(timeout, |core, hurried| {
+            core.take_ended(id, hurried, &mut memory)
+        });
+        let end = ended.transpose()?;
+        Ok(end.map(|end| Completion::new(end, memory)))
+    }
+
+    /// As [`wait`](Self::wait), for programs that do not want the buffer back.
+    ///
+    /// # Errors
+    /// As for [`wait`](Self::wait).
+    pub fn wait_end(&self, id: RequestId, timeout: Option<Duration>) -> Result<Option<End>> {
+        let mut memory = Memory::Empty;
+        let ended = self.drive_until_woken(timeout, |core, hurried| {
+            core.take_ended(id, hurried, &mut memory)
+        });
         ended.transpose()
     }
 
-    /// Waits for the end of a request, and leaves it in the queue. False when the time is over, or at a [`wakeup`](Self::wakeup).
+    /// Waits for the end of a request, and leaves it in the queue; a send's buffer is not waited for longer than it takes to copy it. False when the time is
+    /// over, or at a [`wakeup`](Self::wakeup).
     ///
     /// # Errors
     /// [`Error::UnknownRequest`].
     pub fn await_end(&self, id: RequestId, timeout: Option<Duration>) -> Result<bool> {
-        let ended = self.drive_until_woken(timeout, |core| {
+        let ended = self.drive_until_woken(timeout, |core, _| {
             if core.requests.queued(id.key()).is_none() {
                 return Some(Err(Error::UnknownRequest));
             }
+            core.hurry(id.key());
             core.requests.is_done(id.key()).then_some(Ok(true))
         });
         ended.unwrap_or(Ok(false))
@@ -215,6 +313,8 @@ impl Endpoint {
         core.requests
             .queued(id.key())
             .ok_or(Error::UnknownRequest)?;
+        // The program may think that it has its buffer back.
+        core.hurry(id.key());
         if let Some(region) = core.requests.abandon(id.key()) {
             drop(core.reclaim(region));
         }
@@ -232,7 +332,8 @@ impl Endpoint {
         core.requests
             .queued(id.key())
             .ok_or(Error::UnknownRequest)?;
-        if let Some(request) = core.requests.engine_id(id.key()) {
+        let pending = !core.requests.is_done(id.key());
+        if let Some(request) = core.requests.engine_id(id.key()).filter(|_| pending) {
             let deadline = timeout.map(|timeout| self.shared.now() + timeout);
             core.engine.set_deadline(request, deadline);
         }
@@ -245,7 +346,9 @@ impl Endpoint {
     pub fn break_off(&self, peer: &Peer) {
         let lingers = |core: &mut Core, _| {
             let gone = !core.engine.is_connected(peer.partner);
-            (gone || !core.requests.lingers_to(peer.partner)).then_some(())
+            let under_way = core.requests.lingers_to(peer.partner)
+                || core.regions.shorts.linger_to(peer.partner);
+            (gone || !under_way).then_some(())
         };
         self.shared.drive(Some(PARTING), lingers);
         let mut core = self.shared.enter();
@@ -261,18 +364,26 @@ impl Endpoint {
 const PARTING: Duration = Duration::from_secs(1);
 
 impl Core {
-    fn take_ended(&mut self, id: RequestId) -> Option<Result<Completion>> {
-        if self.requests.queued(id.key()).is_none() {
-            return Some(Err(Error::UnknownRequest));
+    fn take_ended(
+        &mut self,
+        id: RequestId,
+        hurried: bool,
+        memory: &mut Memory,
+    ) -> Option<Result<End>> {
+        if hurried {
+            self.hurry(id.key());
         }
-        let done = self.requests.take_queued(id.key())?;
-        Some(Ok(self.completion(done)))
+        match self.requests.take_queued(id.key()) {
+            Ok(None) => None,
+            Ok(Some(done)) => Some(Ok(self.end_of(&done, memory))),
+            Err(NotQueued) => Some(Err(Error::UnknownRequest)),
+        }
     }
 
     /// A send that is over for the program, with so much transferred.
     fn add_ended_send(
         &mut self,
-        to: Option<PartnerId>,
+        to: PartnerId,
         len: u32,
         outgoing: Outgoing,
         (status, length): (Status, u32),
@@ -281,7 +392,7 @@ impl Core {
             kind: Kind::Send,
             region: None,
             bits: outgoing.bits,
-            partner: to,
+            partner: Some(to),
             len,
             may_end_early: false,
         };
@@ -289,15 +400,34 @@ impl Core {
         self.requests.add_ended(new, outgoing.context, outcome)
     }
 
-    /// Ends an eager send for the program, which gets another name for that; a copy of the bytes stays behind.
-    fn end_now(&mut self, key: Key, outgoing: Outgoing) -> Option<Key> {
-        let region = self.requests.may_end_early(key, RETAINED_CAP)?;
-        let partner = self.requests.partner(key);
-        let held = self.regions.get_mut(region)?;
-        let length = held.len();
+    /// A send need not be acknowledged to be over for the program.
+    pub(crate) fn offer_early(&mut self, key: Key) {
+        self.requests.offer_early(key);
+        self.patience = 0;
+    }
+
+    /// Ends a send for the program that need not be acknowledged for that; a copy of the bytes stays behind.
+    fn hurry(&mut self, key: Key) {
+        if !self.requests.is_offered(key) {
+            return;
+        }
+        let region = self.requests.may_end_early(key, RETAINED_CAP);
+        let Some(held) = region.and_then(|region| self.regions.get_mut(region)) else {
+            return;
+        };
         held.make_owned();
-        self.requests.ended_early(key, length);
-        let len = u32::try_from(length).unwrap_or(u32::MAX);
-        Some(self.add_ended_send(partner, len, outgoing, (Status::Success, len)))
+        let kept = held.len().max(INLINE);
+        self.requests.queue_early(key, kept);
+        if let Some(id) = self.requests.engine_id(key) {
+            // What is complete does not fail for the program's patience.
+            self.engine.set_deadline(id, None);
+        }
+    }
+
+    /// The same for the oldest one whose match information fits.
+    pub(crate) fn hurry_any(&mut self, fits: impl Fn(u64) -> bool) {
+        if let Some(key) = self.requests.offered(fits) {
+            self.hurry(key);
+        }
     }
 }

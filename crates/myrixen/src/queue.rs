@@ -1,6 +1,7 @@
 //! The completion queue: requests whose end is picked up by match information rather than by
 //! handle, as `mx_test_any`, `mx_wait_any` and `mx_peek` do it.
 
+use std::ops::Deref;
 use std::time::Duration;
 
 use crate::buffer::{Buffer, Memory, RecvBuffer, SendBuffer};
@@ -12,8 +13,9 @@ use crate::message::{Match, Peer, Received};
 use crate::posted::RequestId;
 use crate::request::{Kind, Outcome, Queued};
 
-/// A request that has ended, out of the completion queue.
-pub struct Completion {
+/// How a request has ended.
+#[derive(Clone, Copy, Debug)]
+pub struct End {
     /// Connect, send or receive.
     pub kind: Kind,
     /// The number the program gave with [`SendRequest::queue`], [`RecvRequest::queue`] or when it posted the request.
@@ -28,10 +30,22 @@ pub struct Completion {
     pub message_len: usize,
     /// Bytes of it that were transferred.
     pub len: usize,
+}
+
+/// A request that has ended, out of the completion queue, with its buffer.
+pub struct Completion {
+    end: End,
     memory: Memory,
 }
 
-impl Completion {
+impl Deref for Completion {
+    type Target = End;
+    fn deref(&self) -> &End {
+        &self.end
+    }
+}
+
+impl End {
     /// How it ended: what was received, `None` for a send or connect.
     ///
     /// # Errors
@@ -54,6 +68,12 @@ impl Completion {
             (Kind::Connect | Kind::Send, Status::Success, _) => Ok(None),
             (_, status, _) => Err(Error::Failed { what, status }),
         }
+    }
+}
+
+impl Completion {
+    pub(crate) fn new(end: End, memory: Memory) -> Self {
+        Self { end, memory }
     }
 
     /// The request's buffer, given the type it was started with; `None` for another type.
@@ -96,26 +116,43 @@ impl<B: RecvBuffer> RecvRequest<B> {
 impl Endpoint {
     /// The oldest completion whose match information fits, if there is one.
     pub fn test_any(&self, matching: Match) -> Option<Completion> {
-        self.shared.poll(|core| core.next_completion(matching))
+        let mut memory = Memory::Empty;
+        let end = self
+            .shared
+            .poll(|core, hurried| core.next_end(matching, hurried, &mut memory))?;
+        Some(Completion::new(end, memory))
+    }
+
+    /// As [`test_any`](Self::test_any), for programs that do not want the buffer back.
+    pub fn test_any_end(&self, matching: Match) -> Option<End> {
+        let mut memory = Memory::Empty;
+        self.shared
+            .poll(|core, hurried| core.next_end(matching, hurried, &mut memory))
     }
 
     /// Waits for a completion whose match information fits. `None` when the time is over, or at a [`wakeup`](Self::wakeup).
     pub fn wait_any(&self, matching: Match, timeout: Option<Duration>) -> Option<Completion> {
-        self.drive_until_woken(timeout, |core| core.next_completion(matching))
+        let mut memory = Memory::Empty;
+        let end = self.drive_until_woken(timeout, |core, hurried| {
+            core.next_end(matching, hurried, &mut memory)
+        })?;
+        Some(Completion::new(end, memory))
+    }
+
+    /// As [`wait_any`](Self::wait_any), for programs that do not want the buffer back.
+    pub fn wait_any_end(&self, matching: Match, timeout: Option<Duration>) -> Option<End> {
+        let mut memory = Memory::Empty;
+        self.drive_until_woken(timeout, |core, hurried| {
+            core.next_end(matching, hurried, &mut memory)
+        })
     }
 
     /// Waits until there is a completion, and leaves it in the queue. `None` when the time is over, or at a [`wakeup`](Self::wakeup).
     pub fn peek(&self, timeout: Option<Duration>) -> Option<Peeked> {
-        self.drive_until_woken(timeout, |core| {
-            let (key, bits) = core.requests.peek(|_| true)?;
-            let (kind, context) = core.requests.queued(key)?;
-            Some(Peeked {
-                kind,
-                id: RequestId::new(key),
-                context,
-                bits,
-            })
-        })
+        if timeout == Some(Duration::ZERO) {
+            return self.shared.poll(Core::peek);
+        }
+        self.drive_until_woken(timeout, Core::peek)
     }
 
     /// Has every wait of another thread for completions, posted requests or probes end now, with nothing.
@@ -129,12 +166,12 @@ impl Endpoint {
     pub(crate) fn drive_until_woken<T>(
         &self,
         timeout: Option<Duration>,
-        mut done: impl FnMut(&mut Core) -> Option<T>,
+        mut done: impl FnMut(&mut Core, bool) -> Option<T>,
     ) -> Option<T> {
         let mut before = None;
-        let found = self.shared.drive(timeout, |core, _| {
+        let found = self.shared.drive(timeout, |core, hurried| {
             let before = *before.get_or_insert(core.wakeups);
-            match done(core) {
+            match done(core, hurried) {
                 Some(found) => Some(Some(found)),
                 None => (core.wakeups != before).then_some(None),
             }
@@ -144,15 +181,33 @@ impl Endpoint {
 }
 
 impl Core {
-    fn next_completion(&mut self, matching: Match) -> Option<Completion> {
+    fn next_end(&mut self, matching: Match, hurried: bool, memory: &mut Memory) -> Option<End> {
+        if hurried && self.requests.peek(|bits| matching.fits(bits)).is_none() {
+            self.hurry_any(|bits| matching.fits(bits));
+        }
         let done = self.requests.next_completion(|bits| matching.fits(bits))?;
-        Some(self.completion(done))
+        Some(self.end_of(&done, memory))
     }
 
-    pub(crate) fn completion(&mut self, done: Queued) -> Completion {
-        let memory = done
-            .region
-            .map_or(Memory::Empty, |region| self.reclaim(region));
+    fn peek(&mut self, hurried: bool) -> Option<Peeked> {
+        if hurried && self.requests.peek(|_| true).is_none() {
+            self.hurry_any(|_| true);
+        }
+        let (key, bits) = self.requests.peek(|_| true)?;
+        let (kind, context) = self.requests.queued(key)?;
+        Some(Peeked {
+            kind,
+            id: RequestId::new(key),
+            context,
+            bits,
+        })
+    }
+
+    /// What became of a request that is out of the queue. Its buffer goes to `memory`: buffers are large, and many moves cost more than a look at them.
+    pub(crate) fn end_of(&mut self, done: &Queued, memory: &mut Memory) -> End {
+        if let Some(region) = done.region {
+            *memory = self.reclaim(region);
+        }
         let (status, partner, message_len, len) = match done.outcome {
             Outcome::Connected(partner) => (Status::Success, Some(partner), 0, 0),
             Outcome::NotConnected(status) => (status, None, 0, 0),
@@ -168,7 +223,7 @@ impl Core {
             let address = self.engine.address_of(partner)?;
             Some(Peer { partner, address })
         });
-        Completion {
+        End {
             kind: done.kind,
             context: done.context,
             bits: done.bits,
@@ -176,7 +231,6 @@ impl Core {
             peer,
             message_len: message_len as usize,
             len: len as usize,
-            memory,
         }
     }
 }

@@ -1,19 +1,58 @@
 //! The memory behind the engine's names: regions of the program, entries of the unexpected store.
 
-use mxoe::engine::{RegionId, StoreId};
+use mxoe::engine::{RegionId, Slice, StoreId};
 use slab::Slab;
 
 use crate::buffer::Memory;
+use crate::shorts::Shorts;
 
 /// Buffers in flight, by the number the engine knows them under.
 #[derive(Default)]
 pub(crate) struct Regions {
     slots: Slab<Memory>,
+    /// Those of short messages.
+    pub(crate) shorts: Shorts,
 }
 
 impl Regions {
     pub(crate) fn add(&mut self, memory: Memory) -> RegionId {
         RegionId(index(self.slots.insert(memory)))
+    }
+
+    /// Whether there is such a region.
+    pub(crate) fn holds(&self, id: RegionId) -> bool {
+        self.shorts.bytes(id).is_some() || self.get(id).is_some()
+    }
+
+    /// Shows a part of a region, piece by piece.
+    #[inline]
+    pub(crate) fn read(&self, part: &Slice, mut show: impl FnMut(&[u8])) {
+        let (offset, len) = (part.offset as usize, part.len as usize);
+        if let Some(bytes) = self.shorts.bytes(part.region) {
+            if let Some(bytes) = bytes.get(offset..offset.saturating_add(len)) {
+                show(bytes);
+            }
+        } else if let Some(memory) = self.get(part.region) {
+            memory.read(offset, len, show);
+        }
+    }
+
+    /// Has `len` bytes of a region written, piece by piece; `fill` is told how far into the range each piece lies.
+    #[inline]
+    pub(crate) fn write(
+        &mut self,
+        region: RegionId,
+        offset: usize,
+        len: usize,
+        mut fill: impl FnMut(usize, &mut [u8]),
+    ) {
+        if let Some(bytes) = self.shorts.bytes_mut(region) {
+            if let Some(bytes) = bytes.get_mut(offset..offset.saturating_add(len)) {
+                fill(0, bytes);
+            }
+        } else if let Some(memory) = self.get_mut(region) {
+            memory.write(offset, len, fill);
+        }
     }
 
     pub(crate) fn get(&self, id: RegionId) -> Option<&Memory> {

@@ -63,7 +63,20 @@ enum Interest {
     /// The endpoint's completion queue, under the program's number.
     Queue(u64),
     /// Nobody: the handle was dropped, or the send was reported complete early.
-    Nobody { retained: usize },
+    Nobody,
+}
+
+/// How a send that goes eagerly may end for the program before it is acknowledged.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Early {
+    /// It may not: it is something else.
+    No,
+    /// When its buffer is given back, for a copy of it.
+    Asked,
+    /// The same, and whoever asks for any end may have it: it is in the list of those.
+    Offered,
+    /// It has; so many bytes are kept until it is acknowledged.
+    Ended { kept: usize },
 }
 
 struct Slot {
@@ -77,20 +90,48 @@ struct Slot {
     partner: Option<PartnerId>,
     /// Length of what is sent, in bytes.
     len: u32,
+    early: Early,
     /// What a binding calls it beside.
     label: u32,
-    /// Early completion may give the buffer back: a standard send that goes eagerly.
-    may_end_early: bool,
     interest: Interest,
     outcome: Option<Outcome>,
-    /// Its neighbours in the completion queue, where it is from its end on if that is its interest.
+    /// Its neighbours in the list that it is in.
     before: Option<u32>,
     after: Option<u32>,
 }
 
+/// A list of requests, linked through their slots, since they are taken out of its middle too.
+#[derive(Clone, Copy)]
+enum List {
+    /// The completion queue: what has ended, oldest first.
+    Ended,
+    /// Sends that the completion queue may have before they end ([`Early::Offered`]), oldest first.
+    Offered,
+}
+
+/// The first and the last of a list.
+#[derive(Clone, Copy, Default)]
+struct Ends {
+    first: Option<u32>,
+    last: Option<u32>,
+}
+
 impl Slot {
-    fn is_queued(&self) -> bool {
-        matches!(self.interest, Interest::Queue(_)) && self.outcome.is_some()
+    /// The list that it is in.
+    fn list(&self) -> Option<List> {
+        match (&self.interest, &self.outcome, self.early) {
+            (Interest::Queue(_), Some(_), _) => Some(List::Ended),
+            (Interest::Queue(_), None, Early::Offered) => Some(List::Offered),
+            _ => None,
+        }
+    }
+
+    /// Bytes that are kept until it is acknowledged, though it is over for the program.
+    fn kept(&self) -> Option<usize> {
+        match self.early {
+            Early::Ended { kept } => Some(kept),
+            _ => None,
+        }
     }
 }
 
@@ -105,6 +146,9 @@ pub(crate) struct Queued {
     pub(crate) region: Option<RegionId>,
     pub(crate) outcome: Outcome,
 }
+
+/// There is no such request in the completion queue, nor will it come there.
+pub(crate) struct NotQueued;
 
 /// What the core has to do after a request has ended.
 pub(crate) enum Ended {
@@ -135,9 +179,7 @@ pub(crate) struct New {
 pub(crate) struct Requests {
     slots: Slab<Slot>,
     next_generation: u32,
-    /// The ends of the completion queue: requests that have ended, oldest first. A list through the slots, since they are taken out of its middle too.
-    first: Option<u32>,
-    last: Option<u32>,
+    lists: [Ends; 2],
     /// Bytes copied for sends that were reported complete before they were acknowledged.
     retained: usize,
 }
@@ -155,8 +197,12 @@ impl Requests {
             bits: new.bits,
             partner: new.partner,
             len: new.len,
+            early: if new.may_end_early {
+                Early::Asked
+            } else {
+                Early::No
+            },
             label: 0,
-            may_end_early: new.may_end_early,
             interest: Interest::Handle(None),
             outcome: None,
             before: None,
@@ -187,7 +233,7 @@ impl Requests {
             slot.interest = Interest::Queue(context);
             slot.outcome = Some(outcome);
         }
-        self.link(key.slot);
+        self.link(List::Ended, key.slot);
         key
     }
 
@@ -212,11 +258,6 @@ impl Requests {
         self.slot(key)?.region
     }
 
-    /// To whom a send is.
-    pub(crate) fn partner(&self, key: Key) -> Option<PartnerId> {
-        self.slot(key)?.partner
-    }
-
     pub(crate) fn is_done(&self, key: Key) -> bool {
         self.slot(key).is_none_or(|slot| slot.outcome.is_some())
     }
@@ -224,29 +265,50 @@ impl Requests {
     /// Records how a request ended.
     pub(crate) fn end(&mut self, token: u64, outcome: Outcome) -> Ended {
         let key = Key::from_token(token);
+        if let Some(kept) = self.slot(key).and_then(Slot::kept) {
+            self.retained -= kept;
+            return self.end_of_kept(key);
+        }
         let Some(slot) = self.slot_mut(key) else {
             return Ended::Unknown;
         };
-        match std::mem::replace(&mut slot.interest, Interest::Handle(None)) {
+        match &mut slot.interest {
             Interest::Handle(waker) => {
+                let waker = waker.take();
                 slot.outcome = Some(outcome);
                 waker.map_or(Ended::Waiting, Ended::Wake)
             }
-            Interest::Queue(context) => {
-                slot.interest = Interest::Queue(context);
-                if let Outcome::Received { envelope, .. } = &outcome {
-                    slot.bits = envelope.match_info;
-                }
-                slot.outcome = Some(outcome);
-                self.link(key.slot);
+            Interest::Queue(_) => {
+                self.unlink(key.slot);
+                self.finish_queued(key.slot, outcome);
                 Ended::Waiting
             }
-            Interest::Nobody { retained } => {
-                self.retained -= retained;
+            Interest::Nobody => {
                 let slot = self.slots.remove(key.slot as usize);
                 Ended::Drop(slot.region)
             }
         }
+    }
+
+    /// What was kept of a send that was over for the program before is not needed any more.
+    fn end_of_kept(&mut self, key: Key) -> Ended {
+        let slot = &mut self.slots[key.slot as usize];
+        slot.early = Early::No;
+        let region = slot.region.take();
+        if matches!(slot.interest, Interest::Nobody) {
+            self.slots.remove(key.slot as usize);
+        }
+        Ended::Drop(region)
+    }
+
+    /// Puts a request of the completion queue's there.
+    fn finish_queued(&mut self, at: u32, outcome: Outcome) {
+        let slot = &mut self.slots[at as usize];
+        if let Outcome::Received { envelope, .. } = &outcome {
+            slot.bits = envelope.match_info;
+        }
+        slot.outcome = Some(outcome);
+        self.link(List::Ended, at);
     }
 
     /// Takes a finished request out, with its region.
@@ -275,56 +337,37 @@ impl Requests {
         let Some(slot) = self.slot_mut(key) else {
             return;
         };
-        if slot.is_queued() {
+        if matches!(slot.interest, Interest::Queue(_)) {
             return;
         }
         slot.interest = Interest::Queue(context);
         if let Some(outcome) = slot.outcome.take() {
-            self.end(key.token(), outcome);
+            self.finish_queued(key.slot, outcome);
         }
     }
 
     /// Nobody asks for the request any more. Returns its region if it was over already.
     pub(crate) fn abandon(&mut self, key: Key) -> Option<RegionId> {
-        let slot = self.slot_mut(key)?;
-        if slot.outcome.is_some() {
+        let slot = self.slot(key)?;
+        if slot.outcome.is_some() && slot.kept().is_none() {
             return self.remove(key.slot).region;
         }
-        slot.interest = Interest::Nobody { retained: 0 };
+        self.disown(key.slot);
         None
+    }
+
+    /// Nobody asks for the request any more, which the engine still knows.
+    fn disown(&mut self, at: u32) {
+        self.unlink(at);
+        let slot = &mut self.slots[at as usize];
+        slot.interest = Interest::Nobody;
+        slot.outcome = None;
     }
 
     /// As [`add_ended`](Self::add_ended), with another name beside its number.
     pub(crate) fn add_ended_as(&mut self, new: New, context: u64, label: u32, outcome: Outcome) {
         let key = self.add_ended(new, context, outcome);
         self.set_label(key, label);
-    }
-
-    /// Length of what is sent, in bytes.
-    pub(crate) fn len_of(&self, key: Key) -> u32 {
-        self.slot(key).map_or(0, |slot| slot.len)
-    }
-
-    /// A send of the completion queue is over for the program, with success, and goes on for itself; `retained` bytes stay behind.
-    pub(crate) fn end_twice(&mut self, key: Key, retained: usize) {
-        let Some(slot) = self.slot_mut(key) else {
-            return;
-        };
-        let Interest::Queue(context) = slot.interest else {
-            return;
-        };
-        let new = New {
-            kind: slot.kind,
-            region: None,
-            bits: slot.bits,
-            partner: slot.partner,
-            len: slot.len,
-            may_end_early: false,
-        };
-        let (label, length) = (slot.label, slot.len);
-        self.ended_early(key, retained);
-        let status = Status::Success;
-        self.add_ended_as(new, context, label, Outcome::Sent { status, length });
     }
 
     /// Gives a request another name beside its number, which comes back with its end. Made before it has begun, or it may be over already.
@@ -370,9 +413,8 @@ impl Requests {
 
     /// The oldest completion, out of the queue.
     pub(crate) fn pop(&mut self) -> Option<Queued> {
-        let slot = self.first?;
-        let generation = self.slots[slot as usize].generation;
-        self.take_queued(Key { slot, generation })
+        let (key, _) = self.peek(|_| true)?;
+        self.take_queued(key).ok().flatten()
     }
 
     /// Bytes kept of sends that were reported complete.
@@ -388,52 +430,99 @@ impl Requests {
         }
     }
 
-    /// The region of a send that may be reported complete now, given that a copy of `len` bytes
-    /// stays behind for resending.
+    /// The region of a send that may be reported complete now, given that a copy stays behind for resending, and that so many bytes may.
     pub(crate) fn may_end_early(&self, key: Key, cap: usize) -> Option<RegionId> {
         let slot = self.slot(key)?;
-        let fits = self.retained < cap;
-        (slot.may_end_early && slot.outcome.is_none() && fits)
+        let may = matches!(slot.early, Early::Asked | Early::Offered);
+        (may && slot.outcome.is_none() && self.retained < cap)
             .then_some(slot.region)
             .flatten()
     }
 
-    /// A send was reported complete; `retained` bytes stay behind until it really is.
-    pub(crate) fn ended_early(&mut self, key: Key, retained: usize) {
+    /// A send was reported complete; `kept` bytes stay behind until it really is.
+    pub(crate) fn ended_early(&mut self, key: Key, kept: usize) {
         if let Some(slot) = self.slot_mut(key) {
-            slot.interest = Interest::Nobody { retained };
-            self.retained += retained;
+            slot.interest = Interest::Nobody;
+            slot.early = Early::Ended { kept };
+            self.retained += kept;
         }
+    }
+
+    /// The same for a send of the completion queue's, which goes there.
+    pub(crate) fn queue_early(&mut self, key: Key, kept: usize) {
+        self.unlink(key.slot);
+        if let Some(slot) = self.slot_mut(key) {
+            slot.early = Early::Ended { kept };
+            let (status, length) = (Status::Success, slot.len);
+            self.retained += kept;
+            self.finish_queued(key.slot, Outcome::Sent { status, length });
+        }
+    }
+
+    /// Whoever asks for any end of the completion queue's may have this send's before it is acknowledged.
+    pub(crate) fn offer_early(&mut self, key: Key) {
+        let slot = self.slot_mut(key);
+        if let Some(slot) = slot.filter(|slot| slot.early == Early::Asked) {
+            slot.early = Early::Offered;
+            if slot
+                .list()
+                .is_some_and(|list| matches!(list, List::Offered))
+            {
+                self.link(List::Offered, key.slot);
+            }
+        }
+    }
+
+    /// Whether this send's end may be had before it is acknowledged.
+    pub(crate) fn is_offered(&self, key: Key) -> bool {
+        let list = self.slot(key).and_then(Slot::list);
+        list.is_some_and(|list| matches!(list, List::Offered))
+    }
+
+    /// The oldest send whose end may be had before it is acknowledged, and whose match information fits.
+    pub(crate) fn offered(&self, fits: impl Fn(u64) -> bool) -> Option<Key> {
+        self.find(List::Offered, fits).map(|(key, _)| key)
     }
 
     /// The oldest completion whose match information fits, without taking it.
     pub(crate) fn peek(&self, fits: impl Fn(u64) -> bool) -> Option<(Key, u64)> {
-        let mut next = self.first;
+        self.find(List::Ended, fits)
+    }
+
+    fn find(&self, list: List, fits: impl Fn(u64) -> bool) -> Option<(Key, u64)> {
+        let mut next = self.lists[list as usize].first;
         while let Some(at) = next {
             let slot = &self.slots[at as usize];
             if fits(slot.bits) {
                 let generation = slot.generation;
-                return Some((
-                    Key {
-                        slot: at,
-                        generation,
-                    },
-                    slot.bits,
-                ));
+                let key = Key {
+                    slot: at,
+                    generation,
+                };
+                return Some((key, slot.bits));
             }
             next = slot.after;
         }
         None
     }
 
-    /// Takes a completion out of the queue.
-    pub(crate) fn take_queued(&mut self, key: Key) -> Option<Queued> {
-        let slot = self.slot(key)?;
+    /// Takes a completion out of the queue. `Err`: it is none of the queue's requests.
+    pub(crate) fn take_queued(&mut self, key: Key) -> Result<Option<Queued>, NotQueued> {
+        let slot = self.slot(key).ok_or(NotQueued)?;
         let Interest::Queue(context) = slot.interest else {
-            return None;
+            return Err(NotQueued);
         };
-        slot.outcome.as_ref()?;
-        let slot = self.remove(key.slot);
+        if slot.outcome.is_none() {
+            return Ok(None);
+        }
+        if slot.kept().is_some() {
+            return Ok(self.take_kept(key.slot, context));
+        }
+        Ok(self.take_whole(key.slot, context))
+    }
+
+    fn take_whole(&mut self, at: u32, context: u64) -> Option<Queued> {
+        let slot = self.remove(at);
         Some(Queued {
             kind: slot.kind,
             context,
@@ -446,48 +535,82 @@ impl Requests {
         })
     }
 
+    /// Takes a send out of the queue that the engine still knows: its slot stays.
+    fn take_kept(&mut self, at: u32, context: u64) -> Option<Queued> {
+        let slot = &mut self.slots[at as usize];
+        let (kind, bits, partner, len) = (slot.kind, slot.bits, slot.partner, slot.len);
+        let label = slot.label;
+        let outcome = slot.outcome.clone()?;
+        self.disown(at);
+        Some(Queued {
+            kind,
+            context,
+            bits,
+            partner,
+            len,
+            label,
+            region: None,
+            outcome,
+        })
+    }
+
     /// Takes the oldest completion whose match information fits.
     pub(crate) fn next_completion(&mut self, fits: impl Fn(u64) -> bool) -> Option<Queued> {
         let (key, _) = self.peek(fits)?;
-        self.take_queued(key)
+        self.take_queued(key).ok().flatten()
     }
 
-    /// Puts a request at the end of the completion queue.
-    fn link(&mut self, at: u32) {
-        let last = self.last.replace(at);
-        self.slots[at as usize].before = last;
+    /// Puts a request at the end of a list.
+    fn link(&mut self, list: List, at: u32) {
+        let last = self.lists[list as usize].last.replace(at);
+        let slot = &mut self.slots[at as usize];
+        (slot.before, slot.after) = (last, None);
         match last {
             Some(last) => self.slots[last as usize].after = Some(at),
-            None => self.first = Some(at),
+            None => self.lists[list as usize].first = Some(at),
         }
     }
 
-    /// Takes a request out, of the completion queue as well.
+    /// Takes a request out of the list that it is in.
+    fn unlink(&mut self, at: u32) {
+        let Some(slot) = self.slots.get(at as usize) else {
+            return;
+        };
+        let Some(list) = slot.list() else { return };
+        let (before, after) = (slot.before, slot.after);
+        match before {
+            Some(before) => self.slots[before as usize].after = after,
+            None => self.lists[list as usize].first = after,
+        }
+        match after {
+            Some(after) => self.slots[after as usize].before = before,
+            None => self.lists[list as usize].last = before,
+        }
+    }
+
+    /// Takes a request out, of its list as well.
     fn remove(&mut self, at: u32) -> Slot {
-        let slot = self.slots.remove(at as usize);
-        if slot.is_queued() {
-            match slot.before {
-                Some(before) => self.slots[before as usize].after = slot.after,
-                None => self.first = slot.after,
-            }
-            match slot.after {
-                Some(after) => self.slots[after as usize].before = slot.before,
-                None => self.last = slot.before,
-            }
-        }
-        slot
+        self.unlink(at);
+        self.slots.remove(at as usize)
     }
 
-    /// Sends to this partner that were reported complete and are not acknowledged.
+    /// Sends to this partner that are not acknowledged, and that the program has been told, or may think, are complete.
     pub(crate) fn lingers_to(&self, partner: PartnerId) -> bool {
-        self.slots.iter().any(|(_, slot)| {
-            slot.partner == Some(partner) && matches!(slot.interest, Interest::Nobody { .. })
-        })
+        let lingers = |slot: &Slot| match (&slot.interest, slot.early) {
+            (Interest::Nobody, _) | (_, Early::Ended { .. }) => true,
+            (_, Early::Offered) => slot.outcome.is_none(),
+            _ => false,
+        };
+        self.slots
+            .iter()
+            .any(|(_, slot)| slot.partner == Some(partner) && lingers(slot))
     }
 
     /// Sends whose message may not have arrived yet, those reported complete early included.
     pub(crate) fn unfinished_sends(&self) -> usize {
-        let open = |slot: &Slot| slot.kind == Kind::Send && slot.outcome.is_none();
+        let open = |slot: &Slot| {
+            slot.kind == Kind::Send && (slot.outcome.is_none() || slot.kept().is_some())
+        };
         self.slots.iter().filter(|(_, slot)| open(slot)).count()
     }
 

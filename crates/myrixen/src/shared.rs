@@ -230,6 +230,10 @@ impl Shared {
         if std::mem::take(&mut guarded.core.sent) {
             self.turn_back_end(&mut guarded.core);
         }
+        if !guarded.leader && guarded.core.waiters == 0 {
+            // Who ended it knows.
+            guarded.core.ended = false;
+        }
         if guarded.is_quiet() {
             return;
         }
@@ -281,16 +285,25 @@ impl Shared {
         self.lock()
     }
 
-    /// One turn, and one look.
-    pub(crate) fn poll<T>(&self, mut done: impl FnMut(&mut Core) -> Option<T>) -> Option<T> {
+    /// One turn, and one look. `done` is told, as by [`drive`](Self::drive), whether there is nothing more to be done that could help: when looks have found
+    /// nothing so many times, since who looks once without waiting will look again, as a rule.
+    pub(crate) fn poll<T>(&self, mut done: impl FnMut(&mut Core, bool) -> Option<T>) -> Option<T> {
         let mut guarded = self.enter();
-        let mut found = done(&mut guarded);
+        let mut found = done(&mut guarded, false);
         if found.is_none() {
-            self.turn_back_end(&mut guarded.core);
-            // Who looks once without waiting will look again, as a rule.
-            guarded.turn(self.recent(), true);
+            let busy = self.turn_back_end(&mut guarded.core) | guarded.turn(self.recent(), true);
+            if busy {
+                guarded.core.look_on();
+            }
             guarded = self.let_handler_look(guarded);
-            found = done(&mut guarded);
+            let spent = if busy {
+                1
+            } else {
+                MANY_TURNS / FRUITLESS_TURNS
+            };
+            guarded.patience = guarded.patience.saturating_add(spent);
+            let hurried = guarded.patience >= MANY_TURNS;
+            found = done(&mut guarded, hurried);
         }
         self.leave(guarded);
         found
@@ -298,8 +311,11 @@ impl Shared {
 
     /// As `poll`, for a task that goes to sleep: the progress thread takes over at once, unless somebody sleeps on
     /// the doorbells already.
-    pub(crate) fn poll_with_waker<T>(&self, done: impl FnMut(&mut Core) -> Option<T>) -> Option<T> {
-        let found = self.poll(done);
+    pub(crate) fn poll_with_waker<T>(
+        &self,
+        mut done: impl FnMut(&mut Core) -> Option<T>,
+    ) -> Option<T> {
+        let found = self.poll(|core, _| done(core));
         if found.is_none() && !self.lock().leader {
             self.fabric.adopt(self.slot);
         }
@@ -336,6 +352,7 @@ impl Shared {
         let (mut turns, mut fruitless) = (0_u32, 0_u32);
         let deadline = timeout.map(|timeout| self.fabric.clock.deadline(timeout));
         let (mut idle_since, mut idle) = (now, false);
+        let mut slept = false;
         loop {
             if guarded.is_halted() {
                 if let Some(found) = done(&mut guarded, true) {
@@ -361,6 +378,9 @@ impl Shared {
             let over = deadline.is_some_and(|deadline| deadline <= now);
             let helpless = !busy && (over || !looks_on || fruitless >= FRUITLESS_TURNS);
             if let Some(found) = done(&mut guarded, helpless || turns >= MANY_TURNS) {
+                if looks_on && !slept {
+                    guarded.core.look_on();
+                }
                 self.leave(guarded);
                 return Some(found);
             }
@@ -385,6 +405,7 @@ impl Shared {
                 }
             } else if !busy {
                 guarded = self.sleep(guarded, deadline);
+                slept = true;
                 if learns {
                     now = self.now();
                     guarded.polling.came_after(now.since(idle_since));
@@ -620,7 +641,7 @@ impl Shared {
     /// Waits, for a while, for sends that were reported complete.
     pub(crate) fn linger(&self) {
         self.drive(Some(LINGER), |core, _| {
-            (core.requests.unfinished_sends() == 0).then_some(())
+            (core.requests.unfinished_sends() + core.regions.shorts.sends() == 0).then_some(())
         });
     }
 

@@ -163,7 +163,7 @@ impl Endpoint {
     /// [`Endpoint::receive`] or [`Endpoint::discard`].
     pub fn claim(&self, matching: Match) -> Option<Unexpected> {
         let filter = matching.filter();
-        self.shared.poll(|core| {
+        self.shared.poll(|core, _| {
             core.engine.claim(&filter).map(|(id, envelope)| Unexpected {
                 message: Pending::from(&envelope),
                 id,

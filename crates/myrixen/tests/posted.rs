@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use myrixen::{
     Completes, Connecting, Endpoint, EndpointOptions, Error, Fabric, Kind, Match, Outgoing, Peer,
-    RequestId, Short, Status, Verdict,
+    RequestId, Status, Verdict,
 };
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -47,9 +47,10 @@ fn outgoing(bits: u64, completes: Completes, context: u64) -> Outgoing {
 #[test]
 fn a_buffered_send_is_over_at_once_and_others_when_they_arrive() {
     let pair = pair();
-    let short = Short::new(b"short").expect("fits");
     let buffered = outgoing(1, Completes::WhenBuffered, 11);
-    let id = pair.a.post_send(&pair.to_b, short, buffered).expect("sent");
+    let fill = |bytes: &mut [u8]| bytes.copy_from_slice(b"short");
+    let id = pair.a.post_short(&pair.to_b, 5, fill, buffered);
+    let id = id.expect("sent");
     assert_eq!(pair.a.look_at(id).expect("known"), (Kind::Send, 11, true));
     let done = pair.a.test(id).expect("known").expect("over");
     assert_eq!((done.status, done.context), (Status::Success, 11));
@@ -73,6 +74,89 @@ fn a_buffered_send_is_over_at_once_and_others_when_they_arrive() {
     assert_eq!(got.status, Status::Truncated);
     assert_eq!((got.len, got.message_len), (1000, 3000));
     assert!(pair.a.wait(id, None).expect("known").is_some());
+}
+
+/// Sends `len` bytes of `fill` from a pair whose receiver does nothing from now on, and cannot acknowledge.
+fn unanswered(pair: &Pair, len: usize, fill: u8) -> RequestId {
+    pair.b.pause();
+    let buffered = outgoing(3, Completes::WhenBuffered, 13);
+    let id = pair.a.post_send(&pair.to_b, vec![fill; len], buffered);
+    id.expect("sent")
+}
+
+/// The receiver goes on, and gets what was sent.
+fn arrives(pair: &Pair, len: usize, fill: u8) {
+    pair.b.resume();
+    let receive = pair.b.post_recv(Match::exact(3), vec![0; len], 1);
+    let got = pair.b.wait(receive.expect("posted"), Some(PATIENCE));
+    let got = got.expect("known").expect("over");
+    let bytes: Vec<u8> = got.into_buffer().expect("the buffer that was given");
+    assert_eq!(bytes, vec![fill; len]);
+}
+
+#[test]
+fn an_eager_send_ends_for_whoever_asks_though_nobody_acknowledges() {
+    let pair = pair();
+    for len in [129, 4096, 32 << 10] {
+        let id = unanswered(&pair, len, 1);
+        assert!(
+            !pair.a.look_at(id).expect("known").2,
+            "not copied before it has to be"
+        );
+        let done = pair.a.wait(id, None).expect("known").expect("over");
+        assert_eq!(
+            (done.status, done.len, done.context),
+            (Status::Success, len, 13)
+        );
+        assert!(matches!(pair.a.test(id), Err(Error::UnknownRequest)));
+        arrives(&pair, len, 1);
+
+        unanswered(&pair, len, 2);
+        let done = pair.a.wait_any(Match::exact(3), None).expect("over");
+        assert_eq!((done.status, done.len), (Status::Success, len));
+        arrives(&pair, len, 2);
+
+        let id = unanswered(&pair, len, 3);
+        let tests = (0..100).position(|_| pair.a.test(id).expect("known").is_some());
+        assert!(tests.is_some(), "a test ends it after some vain ones");
+        arrives(&pair, len, 3);
+
+        let id = unanswered(&pair, len, 4);
+        assert_eq!(pair.a.peek(None).expect("there").id, id);
+        assert!(pair.a.test(id).expect("known").is_some());
+        arrives(&pair, len, 4);
+
+        let id = unanswered(&pair, len, 5);
+        assert!(pair.a.await_end(id, Some(Duration::ZERO)).expect("known"));
+        pair.a.forget(id).expect("known");
+        arrives(&pair, len, 5);
+
+        let id = unanswered(&pair, len, 6);
+        pair.a.forget(id).expect("known");
+        assert!(pair.a.test_any(Match::any()).is_none());
+        arrives(&pair, len, 6);
+    }
+    let until = std::time::Instant::now() + PATIENCE;
+    while pair.a.pending_requests() > 0 {
+        assert!(std::time::Instant::now() < until, "something is kept");
+        pair.a.progress();
+    }
+}
+
+#[test]
+fn what_is_complete_early_does_not_time_out() {
+    let pair = pair();
+    let id = unanswered(&pair, 4096, 1);
+    pair.a.set_timeout(id, SOON).expect("known");
+    let done = pair.a.wait(id, None).expect("known").expect("over");
+    assert_eq!(done.status, Status::Success);
+    // Long after its time is over, with nothing more from us, it is still resent.
+    assert!(
+        pair.a
+            .wait_any(Match::any(), SOON.map(|soon| 3 * soon))
+            .is_none()
+    );
+    arrives(&pair, 4096, 1);
 }
 
 #[test]

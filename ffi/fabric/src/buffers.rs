@@ -2,21 +2,21 @@
 //!
 //! The application keeps it valid, and does not touch what is received into, until the operation is complete: that is libfabric's contract.
 
-use myrixen::{Bare, Foreign, Short};
+use myrixen::{Foreign, Handed};
 
 use crate::edge::{Answer, list};
 use crate::errno::Errno;
 
 /// The memory of one operation.
 pub(crate) enum Buffers {
-    One(Bare),
+    One(Handed),
     Many(Box<dyn Foreign>),
 }
 
 /// Several pieces that are one message.
 struct Pieces {
     /// Where each ends in the message, and the pieces; none is empty.
-    pieces: Vec<(usize, Bare)>,
+    pieces: Vec<(usize, Handed)>,
     len: usize,
 }
 
@@ -31,7 +31,7 @@ impl Buffers {
             return Err(Errno::INVAL);
         }
         // SAFETY: the caller's promise.
-        Ok(Self::One(unsafe { Bare::new(at.cast_mut().cast(), len) }))
+        Ok(Self::One(unsafe { Handed::new(at.cast_mut().cast(), len) }))
     }
 
     /// As many as the application lists.
@@ -61,8 +61,8 @@ impl Buffers {
             }
             len = len.checked_add(piece.iov_len).ok_or(Errno::MSGSIZE)?;
             // SAFETY: the caller's promise.
-            let bare = unsafe { Bare::new(piece.iov_base.cast(), piece.iov_len) };
-            pieces.push((len, bare));
+            let handed = unsafe { Handed::new(piece.iov_base.cast(), piece.iov_len) };
+            pieces.push((len, handed));
         }
         Ok(Self::Many(Box::new(Pieces { pieces, len })))
     }
@@ -76,15 +76,18 @@ impl Buffers {
     #[inline]
     pub(crate) fn len(&self) -> usize {
         match self {
-            Self::One(bare) => bare.len(),
+            Self::One(handed) => handed.len(),
             Self::Many(many) => many.len(),
         }
     }
 
-    /// A copy that needs nobody to keep anything, if it is short.
+    /// Shows the bytes in one piece.
     #[inline]
-    pub(crate) fn short(&self) -> Option<Short> {
-        Short::filled(self.len(), |to| self.copy_to(to))
+    pub(crate) fn with_bytes<R>(&self, show: impl FnOnce(&[u8]) -> R) -> R {
+        match self {
+            Self::One(handed) => show(handed.bytes()),
+            Self::Many(_) => show(&self.to_vec()),
+        }
     }
 
     /// A copy of any length.
@@ -100,7 +103,7 @@ impl Buffers {
         let mut done = 0;
         while done < len {
             let piece = match self {
-                Self::One(bare) => bare.bytes(done, bare.len() - done).unwrap_or_default(),
+                Self::One(handed) => handed.bytes().get(done..).unwrap_or_default(),
                 Self::Many(many) => many.piece(done),
             };
             let take = piece.len().min(len - done);
@@ -128,19 +131,16 @@ impl Foreign for Pieces {
     }
 
     fn piece(&self, offset: usize) -> &[u8] {
-        let found = self.find(offset).and_then(|(at, from)| {
-            let bare = &self.pieces[at].1;
-            bare.bytes(from, bare.len() - from)
-        });
+        let found = self
+            .find(offset)
+            .and_then(|(at, from)| self.pieces[at].1.bytes().get(from..));
         found.unwrap_or_default()
     }
 
     fn piece_mut(&mut self, offset: usize) -> &mut [u8] {
-        let found = self.find(offset).and_then(|(at, from)| {
-            let bare = &mut self.pieces[at].1;
-            let rest = bare.len() - from;
-            bare.bytes_mut(from, rest)
-        });
+        let found = self
+            .find(offset)
+            .and_then(|(at, from)| self.pieces[at].1.bytes_mut().get_mut(from..));
         found.unwrap_or_default()
     }
 }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use myrixen::Bare;
+use myrixen::Handed;
 
 use crate::abi::{Fid, FidMr, MrAttr, OpsFid, OpsMr, class, flag};
 use crate::domain::Domain;
@@ -57,9 +57,9 @@ unsafe impl Send for InUse {}
 
 impl InUse {
     /// The memory. Not to outlive this.
-    pub(crate) fn bare(&self) -> Bare {
+    pub(crate) fn handed(&self) -> Handed {
         // SAFETY: it lies within what was registered, and stays registered while this lives.
-        unsafe { Bare::new(self.at, self.len) }
+        unsafe { Handed::new(self.at, self.len) }
     }
 
     /// How many bytes.

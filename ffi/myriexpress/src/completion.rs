@@ -2,12 +2,13 @@
 
 use std::ffi::c_void;
 
-use myrixen::{Completion, Error, Kind, Pending, RequestId};
+use myrixen::{End, Error, Kind, Pending, RequestId};
 
 use crate::codes::{ReturnCode, StatusCode};
 use crate::data::{matching, not_posted};
 use crate::edge::{Answer, Fault, put, with_endpoint, with_library};
-use crate::endpoint::{self, Ep};
+use crate::endpoint::Ep;
+use crate::table;
 use crate::types::{mx_endpoint_addr_t, mx_endpoint_t, mx_request_t, mx_return_t, mx_status_t};
 
 /// Where the end of a request goes; each may be null.
@@ -29,7 +30,7 @@ impl Report {
 
     /// Says how a request ended, or that none has.
     #[inline]
-    fn fill(self, ep: &Ep, ended: Result<Option<Completion>, Error>) -> Answer {
+    fn fill(self, ep: &Ep, ended: Result<Option<End>, Error>) -> Answer {
         let ended = ended.map_err(|error| not_posted(&error))?;
         // SAFETY: the program points to a place for a number, or nowhere.
         unsafe { put(self.result, u32::from(ended.is_some())) };
@@ -43,7 +44,7 @@ impl Report {
 }
 
 #[inline]
-fn status(ep: &Ep, done: &Completion) -> mx_status_t {
+fn status(ep: &Ep, done: &End) -> mx_status_t {
     mx_status_t {
         code: StatusCode::from(done.status) as u32,
         source: done
@@ -84,7 +85,7 @@ pub unsafe extern "C" fn mx_test(
     result: *mut u32,
 ) -> mx_return_t {
     with_endpoint("mx_test", ep, |ep| {
-        let ended = ep.endpoint.test(request(ep, req)?);
+        let ended = ep.endpoint.test_end(request(ep, req)?);
         Report::new(req, status, result).fill(ep, ended)
     })
 }
@@ -102,7 +103,9 @@ pub unsafe extern "C" fn mx_wait(
     result: *mut u32,
 ) -> mx_return_t {
     with_endpoint("mx_wait", ep, |ep| {
-        let ended = ep.endpoint.wait(request(ep, req)?, ep.patience(timeout));
+        let ended = ep
+            .endpoint
+            .wait_end(request(ep, req)?, ep.patience(timeout));
         Report::new(req, status, result).fill(ep, ended)
     })
 }
@@ -120,7 +123,7 @@ pub unsafe extern "C" fn mx_test_any(
     result: *mut u32,
 ) -> mx_return_t {
     with_endpoint("mx_test_any", ep, |ep| {
-        let ended = ep.endpoint.test_any(matching(match_info, match_mask)?);
+        let ended = ep.endpoint.test_any_end(matching(match_info, match_mask)?);
         Report::new(std::ptr::null_mut(), status, result).fill(ep, Ok(ended))
     })
 }
@@ -140,7 +143,7 @@ pub unsafe extern "C" fn mx_wait_any(
 ) -> mx_return_t {
     with_endpoint("mx_wait_any", ep, |ep| {
         let matching = matching(match_info, match_mask)?;
-        let ended = ep.endpoint.wait_any(matching, ep.patience(timeout));
+        let ended = ep.endpoint.wait_any_end(matching, ep.patience(timeout));
         Report::new(std::ptr::null_mut(), status, result).fill(ep, Ok(ended))
     })
 }
@@ -262,8 +265,8 @@ pub unsafe extern "C" fn mx_ibuffered(
     with_endpoint("mx_ibuffered", ep, |ep| {
         let id = request(ep, req)?;
         send_only(ep, id)?;
-        let look = ep.endpoint.look_at(id);
-        let (_, _, over) = look.map_err(|error| not_posted(&error))?;
+        let over = ep.endpoint.await_end(id, Some(std::time::Duration::ZERO));
+        let over = over.map_err(|error| not_posted(&error))?;
         // SAFETY: the program points to a place for a number, or nowhere.
         unsafe { put(result, u32::from(over)) };
         Ok(())
@@ -358,7 +361,7 @@ pub unsafe extern "C" fn mx_context(
 ) -> mx_return_t {
     with_library("mx_context", |_| {
         // No endpoint is said: whichever knows the handle. Those of different endpoints differ.
-        let held = endpoint::all().find_map(|ep| {
+        let held = table::all().find_map(|ep| {
             let id = request(&ep, req).ok()?;
             let look: Result<_, Error> = ep.endpoint.look_at(id);
             look.ok().map(|(_, context, _)| context)

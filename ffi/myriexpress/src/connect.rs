@@ -11,6 +11,7 @@ use crate::codes::ReturnCode;
 use crate::data::not_posted;
 use crate::edge::{Answer, Fault, needed, put, with_endpoint, with_library};
 use crate::endpoint::{self, Ep};
+use crate::table::{self, InUse};
 use crate::types::{mx_endpoint_addr_t, mx_endpoint_t, mx_request_t, mx_return_t};
 
 /// Where a connect goes.
@@ -238,10 +239,8 @@ unsafe fn decompose(addr: mx_endpoint_addr_t, nic_id: *mut u64, number: *mut u32
 }
 
 /// The endpoint of this process that an address was obtained from.
-fn knower(addr: mx_endpoint_addr_t) -> Result<std::sync::Arc<Ep>, Fault> {
-    let place = addr.place()?;
-    let found = endpoint::all().find(|ep| ep.place == place);
-    found.ok_or(ReturnCode::BadEndpoint.into())
+fn knower(addr: mx_endpoint_addr_t) -> Result<InUse, Fault> {
+    table::at(addr.place()?.into()).ok_or(ReturnCode::BadEndpoint.into())
 }
 
 /// Keeps a pointer of the program's with a peer.

@@ -2,7 +2,7 @@
 
 use myrixen::Counters;
 
-use crate::endpoint;
+use crate::table;
 
 /// A counter's label, and where it is.
 type Counter = (&'static str, fn(&Counters) -> u64);
@@ -31,7 +31,7 @@ pub(crate) const COUNTERS: [Counter; 17] = [
 /// The values for a board. They wrap, as MX's do.
 pub(crate) fn values(board: u32) -> [u32; COUNTERS.len()] {
     let mut sums = [0_u64; COUNTERS.len()];
-    for ep in endpoint::all().filter(|ep| ep.board == board) {
+    for ep in table::all().filter(|ep| ep.board == board) {
         let counters = ep.endpoint.counters();
         for (sum, (_, value)) in sums.iter_mut().zip(COUNTERS) {
             *sum = sum.wrapping_add(value(&counters));

@@ -4,7 +4,7 @@ use std::ffi::c_void;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use myrixen::{Completes, Error, Foreign, Match, Outgoing, RequestId, Short};
+use myrixen::{Completes, Error, Foreign, INLINE, Match, Outgoing, RequestId};
 
 use crate::codes::ReturnCode;
 use crate::edge::{Answer, Fault, needed, with_endpoint};
@@ -68,6 +68,7 @@ pub unsafe extern "C" fn mx_issend(
     })
 }
 
+#[inline]
 fn send(
     ep: &Ep,
     segments: Segments,
@@ -77,13 +78,16 @@ fn send(
 ) -> Answer {
     let request = needed(request)?;
     let peer = dest.peer(ep)?;
-    // Copied where it is posted, if it is short.
-    let copied = Short::filled(segments.len(), |bytes| segments.copy_to(bytes));
-    let posted = match copied {
-        Some(short) => ep.endpoint.post_send(&peer, short, outgoing),
-        None => {
-            let memory: Box<dyn Foreign> = Box::new(segments);
-            ep.endpoint.post_send(&peer, memory, outgoing)
+    let len = segments.len();
+    let posted = match segments {
+        segments if len <= INLINE => {
+            let fill = |bytes: &mut [u8]| segments.copy_to(bytes);
+            ep.endpoint.post_short(&peer, len, fill, outgoing)
+        }
+        Segments::One(piece) => ep.endpoint.post_send(&peer, piece, outgoing),
+        Segments::Many(many) => {
+            let many: Box<dyn Foreign> = Box::new(many);
+            ep.endpoint.post_send(&peer, many, outgoing)
         }
     };
     let id = posted.map_err(|error| not_posted(&error))?;
@@ -94,6 +98,7 @@ fn send(
 }
 
 /// Gives a new request the endpoint's timeout.
+#[inline]
 pub(crate) fn limit(ep: &Ep, id: RequestId) -> Answer {
     let ms = ep.timeout_ms.load(Ordering::Relaxed);
     if ms > 0 {
@@ -139,11 +144,12 @@ pub unsafe extern "C" fn mx_irecv(
             return Err(ReturnCode::BadMatchingForContextIdMask.into());
         }
         let context = context as u64;
-        let posted = if segments.is_empty() {
-            ep.endpoint.post_recv(matching, Vec::<u8>::new(), context)
-        } else {
-            let memory: Box<dyn Foreign> = Box::new(segments);
-            ep.endpoint.post_recv(matching, memory, context)
+        let posted = match segments {
+            Segments::One(piece) => ep.endpoint.post_recv(matching, piece, context),
+            Segments::Many(many) => {
+                let many: Box<dyn Foreign> = Box::new(many);
+                ep.endpoint.post_recv(matching, many, context)
+            }
         };
         let id = posted.map_err(|error| not_posted(&error))?;
         // SAFETY: the program points to a place for a handle.

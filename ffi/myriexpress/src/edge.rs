@@ -44,22 +44,29 @@ pub(crate) fn with_library(name: &str, body: impl FnOnce(&Arc<Library>) -> Answe
 }
 
 /// Runs the body of a call on an endpoint, whose own error handler hears of errors.
+#[inline]
 pub(crate) fn with_endpoint(
     name: &str,
     handle: mx_endpoint_t,
     body: impl FnOnce(&Ep) -> Answer,
 ) -> mx_return_t {
     let found = endpoint::find(handle);
-    let Some(ep) = found.as_ref() else {
-        return call(name, || {
-            Library::get()?;
-            Err(ReturnCode::BadEndpoint.into())
-        });
+    let Some(ep) = found.as_deref() else {
+        return without_endpoint(name);
     };
     let answer = guarded(|| body(ep));
     finish(name, Some(ep), answer)
 }
 
+#[cold]
+fn without_endpoint(name: &str) -> mx_return_t {
+    call(name, || {
+        Library::get()?;
+        Err(ReturnCode::BadEndpoint.into())
+    })
+}
+
+#[inline]
 fn guarded(body: impl FnOnce() -> Answer) -> Answer {
     // What a panic may have left half done is behind locks that are taken again all the same (see `Shared::lock`).
     catch_unwind(AssertUnwindSafe(body)).unwrap_or_else(|_| {
@@ -69,7 +76,7 @@ fn guarded(body: impl FnOnce() -> Answer) -> Answer {
 }
 
 #[inline]
-fn finish(name: &str, ep: Option<&Arc<Ep>>, answer: Answer) -> mx_return_t {
+fn finish(name: &str, ep: Option<&Ep>, answer: Answer) -> mx_return_t {
     match answer {
         Ok(()) => ReturnCode::Success as mx_return_t,
         Err(fault) => report(name, &fault, ep.and_then(|ep| ep.error_handler)),

@@ -5,23 +5,17 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use arc_swap::{ArcSwapOption, Guard};
 use myrixen::{Endpoint, RequestId};
 
 use crate::codes::ReturnCode;
 use crate::edge::Fault;
 use crate::library::Library;
+use crate::table::{self, InUse, MOST, Reserved};
 use crate::types::{mx_endpoint_t, mx_error_handler_t, mx_request_t};
 
-/// Endpoints of one process at a time: an address names its endpoint in one byte.
-pub(crate) const MOST: usize = 255;
-
-static TABLE: [ArcSwapOption<Ep>; MOST] = [const { ArcSwapOption::const_empty() }; MOST];
-/// Held while a place in the table is looked for.
-static OPENING: Mutex<()> = Mutex::new(());
 /// Endpoints opened so far: tells a handle from an earlier one of the same place.
 static OPENED: AtomicU64 = AtomicU64::new(0);
 
@@ -64,42 +58,26 @@ pub(crate) struct New {
 
 /// Finds an endpoint by its handle. What is given keeps it from being closed.
 #[inline]
-pub(crate) fn find(handle: mx_endpoint_t) -> Guard<Option<Arc<Ep>>> {
+pub(crate) fn find(handle: mx_endpoint_t) -> Option<InUse> {
     let place = (handle >> 4) & 0xff;
-    let Some(entry) = place.checked_sub(1).and_then(|place| TABLE.get(place)) else {
-        return Guard::from_inner(None);
-    };
-    let found = entry.load();
-    if found.as_ref().is_some_and(|ep| ep.handle == handle) {
-        found
-    } else {
-        Guard::from_inner(None)
-    }
-}
-
-/// Every open endpoint.
-pub(crate) fn all() -> impl Iterator<Item = Arc<Ep>> {
-    TABLE.iter().filter_map(ArcSwapOption::load_full)
+    table::at(place).filter(|ep| ep.handle == handle)
 }
 
 pub(crate) fn any_open() -> bool {
-    all().next().is_some()
+    table::all().next().is_some()
 }
 
 /// Gives an endpoint a handle.
 pub(crate) fn insert(new: New) -> Result<mx_endpoint_t, Fault> {
-    let _opening = OPENING.lock().unwrap_or_else(PoisonError::into_inner);
-    let free = (1..=u8::MAX)
-        .zip(&TABLE)
-        .find(|(_, entry)| entry.load().is_none());
-    let Some((place, entry)) = free else {
+    let reserved = Reserved::new().ok_or_else(|| {
         let why = format!("{MOST} endpoints are open in this process");
-        return Err(Fault::new(ReturnCode::NoResources, why));
-    };
+        Fault::new(ReturnCode::NoResources, why)
+    })?;
+    let place = reserved.number();
     let opened = OPENED.fetch_add(1, Ordering::Relaxed) + 1;
     let word = (opened << 12) | (u64::from(place) << 4) | MARK;
     let handle = usize::try_from(word).map_err(|_| Fault::from(ReturnCode::NoResources))?;
-    entry.store(Some(Arc::new(Ep {
+    reserved.open(Ep {
         handle,
         place,
         endpoint: new.endpoint,
@@ -112,7 +90,7 @@ pub(crate) fn insert(new: New) -> Result<mx_endpoint_t, Fault> {
         contexts: Mutex::default(),
         closing: AtomicBool::new(false),
         handled: AtomicBool::new(false),
-    })));
+    });
     Ok(handle)
 }
 
@@ -121,25 +99,17 @@ const PAUSE: Duration = Duration::from_micros(200);
 
 /// Takes an endpoint away from its handle, and closes it when the last call on it has returned. Blocking calls of other threads end.
 pub(crate) fn remove(handle: mx_endpoint_t) -> Result<(), Fault> {
-    let place = usize::from(find(handle).as_ref().ok_or(ReturnCode::BadEndpoint)?.place);
-    let mut taken = {
-        let _opening = OPENING.lock().unwrap_or_else(PoisonError::into_inner);
-        // Another thread may have closed it meanwhile.
-        find(handle).as_ref().ok_or(ReturnCode::BadEndpoint)?;
-        TABLE[place - 1].swap(None).ok_or(ReturnCode::BadEndpoint)?
-    };
-    taken.closing.store(true, Ordering::SeqCst);
-    taken.endpoint.resume();
-    loop {
-        taken = match Arc::try_unwrap(taken) {
-            Ok(ep) => {
-                drop(ep);
-                return Ok(());
-            }
-            Err(taken) => taken,
-        };
-        taken.endpoint.wakeup();
+    let found = find(handle).ok_or(ReturnCode::BadEndpoint)?;
+    let closed = table::close(found, |ep| {
+        if !ep.closing.swap(true, Ordering::SeqCst) {
+            ep.endpoint.resume();
+        }
+        ep.endpoint.wakeup();
         std::thread::sleep(PAUSE);
+    });
+    match closed {
+        true => Ok(()),
+        false => Err(ReturnCode::BadEndpoint.into()),
     }
 }
 

@@ -30,6 +30,7 @@ mod naming;
 mod open;
 mod segments;
 mod settings;
+mod table;
 mod types;
 
 pub use codes::{ReturnCode, StatusCode, mx_strerror, mx_strstatus};

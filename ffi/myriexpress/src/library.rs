@@ -30,7 +30,7 @@ impl Library {
     }
 
     fn start() -> Result<Self, Fault> {
-        let settings = Settings::from_env();
+        let settings = Settings::from_env()?;
         let wishes = match settings.boards.as_slice() {
             [] => &[crate::settings::Wish::default()],
             wishes => wishes,

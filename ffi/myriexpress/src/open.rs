@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use myrixen::{Endpoint, EndpointOptions, Error, Fabric, FailReason, Wait};
+use myrixen::{Endpoint, EndpointOptions, Error, Fabric, FailReason};
 
 use crate::codes::ReturnCode;
 use crate::edge::{Answer, Fault, call, needed, with_endpoint, with_library};
@@ -116,7 +116,10 @@ fn options(
         options = options.give_up(after);
     }
     if settings.monothread {
-        options = options.taken_over(false).wait(Wait::Spin);
+        options = options.taken_over(false);
+    }
+    if let Some(wait) = settings.wait {
+        options = options.wait(wait);
     }
     Ok(options)
 }

@@ -3,55 +3,26 @@
 //! The program keeps it valid, and does not touch what is received into, until the request is over: that is MX's contract, and what `unsafe` in this file
 //! rests on.
 
-use myrixen::Foreign;
+use myrixen::{Foreign, Handed};
 
 use crate::codes::ReturnCode;
 use crate::edge::Fault;
 use crate::types::{MAX_SEGMENTS, mx_segment_t};
 
-/// A piece of memory that is not empty.
-#[derive(Clone, Copy, Debug)]
-struct Piece {
-    at: *mut u8,
-    len: usize,
-}
-
-impl Piece {
-    /// Its bytes from `from` on.
-    fn bytes(&self, from: usize) -> &[u8] {
-        let len = self.len.saturating_sub(from);
-        // It stays within the piece, or is one past its end and empty.
-        let at = self.at.wrapping_add(from.min(self.len));
-        // SAFETY: see the module.
-        unsafe { std::slice::from_raw_parts(at, len) }
-    }
-
-    fn bytes_mut(&mut self, from: usize) -> &mut [u8] {
-        let len = self.len.saturating_sub(from);
-        // It stays within the piece, or is one past its end and empty.
-        let at = self.at.wrapping_add(from.min(self.len));
-        // SAFETY: see the module.
-        unsafe { std::slice::from_raw_parts_mut(at, len) }
-    }
-}
-
 /// The memory of a message.
 #[derive(Debug)]
-pub(crate) struct Segments {
-    len: u32,
-    pieces: Pieces,
+pub(crate) enum Segments {
+    One(Handed),
+    Many(Many),
 }
 
+/// Several pieces, none of them empty.
 #[derive(Debug)]
-enum Pieces {
-    None,
-    One(Piece),
+pub(crate) struct Many {
+    len: u32,
     /// Where each ends in the message, and the pieces.
-    Many(Vec<(usize, Piece)>),
+    pieces: Vec<(usize, Handed)>,
 }
-
-// SAFETY: it is memory that the program has handed over until the request is over, on whatever thread that is worked on.
-unsafe impl Send for Segments {}
 
 impl Segments {
     /// Reads a list of segments.
@@ -61,8 +32,9 @@ impl Segments {
     #[inline]
     pub(crate) unsafe fn read(list: *const mx_segment_t, count: u32) -> Result<Self, Fault> {
         if count == 0 {
-            let pieces = Pieces::None;
-            return Ok(Self { len: 0, pieces });
+            // SAFETY: there are no bytes.
+            let nothing = unsafe { Handed::new(std::ptr::null_mut(), 0) };
+            return Ok(Self::One(nothing));
         }
         if list.is_null() {
             return Err(ReturnCode::BadSegList.into());
@@ -73,9 +45,8 @@ impl Segments {
         if count == 1 {
             // SAFETY: the caller's promise.
             let segment = unsafe { list.read() };
-            let len = segment.segment_length;
-            let pieces = piece(segment)?.map_or(Pieces::None, Pieces::One);
-            return Ok(Self { len, pieces });
+            // SAFETY: the caller's promise.
+            return Ok(Self::One(unsafe { piece(segment) }?));
         }
         // SAFETY: the caller's promise.
         unsafe { Self::read_many(list, count) }
@@ -89,66 +60,82 @@ impl Segments {
         for at in 0..count as usize {
             // SAFETY: the caller's promise.
             let segment = unsafe { list.wrapping_add(at).read() };
-            if let Some(piece) = piece(segment)? {
-                end += piece.len;
+            // SAFETY: the caller's promise.
+            let piece = unsafe { piece(segment) }?;
+            if !piece.is_empty() {
+                end += piece.len();
                 pieces.push((end, piece));
             }
         }
         let len = u32::try_from(end)
             .map_err(|_| Fault::new(ReturnCode::BadSegList, "a message is shorter than 4 GiB"))?;
-        let pieces = Pieces::Many(pieces);
-        Ok(Self { len, pieces })
+        Ok(Self::Many(Many { len, pieces }))
     }
 
-    /// Copies all of it to the beginning of `to`, which has room.
+    /// Bytes in it.
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Self::One(piece) => piece.len(),
+            Self::Many(many) => many.len(),
+        }
+    }
+
+    /// Copies all of it to `to`, which is as long.
     pub(crate) fn copy_to(&self, to: &mut [u8]) {
-        let mut done = 0;
-        while done < self.len() {
-            let piece = self.piece(done);
-            to[done..done + piece.len()].copy_from_slice(piece);
-            done += piece.len();
+        match self {
+            Self::One(piece) => to.copy_from_slice(piece.bytes()),
+            Self::Many(many) => many.copy_to(to),
         }
     }
 }
 
-fn piece(segment: mx_segment_t) -> Result<Option<Piece>, Fault> {
-    let (at, len) = (segment.segment_ptr.cast(), segment.segment_length as usize);
-    match (len, segment.segment_ptr.is_null()) {
-        (0, _) => Ok(None),
-        (_, true) => Err(ReturnCode::BadSegMem.into()),
-        _ => Ok(Some(Piece { at, len })),
+/// # Safety
+/// The segment's memory is valid until the request is over.
+#[inline]
+unsafe fn piece(segment: mx_segment_t) -> Result<Handed, Fault> {
+    let (at, len) = (
+        segment.segment_ptr.cast::<u8>(),
+        segment.segment_length as usize,
+    );
+    if at.is_null() && len > 0 {
+        return Err(ReturnCode::BadSegMem.into());
+    }
+    // SAFETY: the caller's promise; see the module.
+    Ok(unsafe { Handed::new(at, len) })
+}
+
+impl Many {
+    fn copy_to(&self, to: &mut [u8]) {
+        let mut begin = 0;
+        for (end, piece) in &self.pieces {
+            to[begin..*end].copy_from_slice(piece.bytes());
+            begin = *end;
+        }
+    }
+
+    /// The piece that holds this byte of the message, if there is one, and where in it the byte is.
+    fn at(&self, offset: usize) -> (usize, usize) {
+        let at = self.pieces.partition_point(|(end, _)| *end <= offset);
+        let begin = at.checked_sub(1).map_or(0, |before| self.pieces[before].0);
+        (at, offset - begin)
     }
 }
 
-impl Foreign for Segments {
+impl Foreign for Many {
     fn len(&self) -> usize {
         self.len as usize
     }
 
     fn piece(&self, offset: usize) -> &[u8] {
-        match &self.pieces {
-            Pieces::None => &[],
-            Pieces::One(piece) => piece.bytes(offset),
-            Pieces::Many(pieces) => {
-                let at = pieces.partition_point(|(end, _)| *end <= offset);
-                let begin = at.checked_sub(1).map_or(0, |before| pieces[before].0);
-                let piece = pieces.get(at);
-                piece.map_or(&[], |(_, piece)| piece.bytes(offset - begin))
-            }
-        }
+        let (at, from) = self.at(offset);
+        let piece = self.pieces.get(at);
+        piece.map_or(&[], |(_, piece)| &piece.bytes()[from..])
     }
 
     fn piece_mut(&mut self, offset: usize) -> &mut [u8] {
-        match &mut self.pieces {
-            Pieces::None => &mut [],
-            Pieces::One(piece) => piece.bytes_mut(offset),
-            Pieces::Many(pieces) => {
-                let at = pieces.partition_point(|(end, _)| *end <= offset);
-                let begin = at.checked_sub(1).map_or(0, |before| pieces[before].0);
-                let piece = pieces.get_mut(at);
-                piece.map_or(&mut [], |(_, piece)| piece.bytes_mut(offset - begin))
-            }
-        }
+        let (at, from) = self.at(offset);
+        let piece = self.pieces.get_mut(at);
+        piece.map_or(&mut [], |(_, piece)| &mut piece.bytes_mut()[from..])
     }
 }
 
@@ -172,11 +159,14 @@ mod tests {
         };
         let list = [null, segment(&mut a), null, segment(&mut b), null];
         // SAFETY: the list is as long as is said, and what it names outlives it.
-        let mut read = unsafe { Segments::read(list.as_ptr(), 5) }.unwrap();
+        let read = unsafe { Segments::read(list.as_ptr(), 5) }.unwrap();
+        let Segments::Many(mut read) = read else {
+            panic!("there are two");
+        };
         assert_eq!(read.len(), 5);
-        let mut copy = [0; 6];
+        let mut copy = [0; 5];
         read.copy_to(&mut copy);
-        assert_eq!(copy, [1, 2, 3, 4, 5, 0]);
+        assert_eq!(copy, [1, 2, 3, 4, 5]);
         assert_eq!(read.piece(1), [2, 3]);
         assert_eq!(read.piece(3), [4, 5]);
         assert!(read.piece(5).is_empty());

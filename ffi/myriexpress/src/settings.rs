@@ -2,6 +2,11 @@
 
 use std::time::Duration;
 
+use myrixen::Wait;
+
+use crate::codes::ReturnCode;
+use crate::edge::Fault;
+
 /// MX resends after about so long: `MX_MAX_RETRIES` times it are the patience with a silent partner.
 const RETRY: Duration = Duration::from_millis(500);
 
@@ -16,6 +21,8 @@ pub(crate) struct Settings {
     pub(crate) direct: bool,
     /// How long a silent partner is waited for.
     pub(crate) give_up: Option<Duration>,
+    /// How blocking calls wait, where it is not for us to say.
+    pub(crate) wait: Option<Wait>,
     pub(crate) verbose: bool,
     /// The boards wanted; empty for the one that the back end gives.
     pub(crate) boards: Vec<Wish>,
@@ -29,17 +36,23 @@ pub(crate) struct Wish {
 }
 
 impl Settings {
-    pub(crate) fn from_env() -> Self {
+    pub(crate) fn from_env() -> Result<Self, Fault> {
         Self::read(|name| std::env::var(name).ok())
     }
 
-    fn read(variable: impl Fn(&str) -> Option<String>) -> Self {
+    fn read(variable: impl Fn(&str) -> Option<String>) -> Result<Self, Fault> {
         let flag = |name: &str, default: bool| flag(variable(name).as_deref(), default);
         let retries = variable("MX_MAX_RETRIES").and_then(|text| text.trim().parse::<u32>().ok());
         let boards = variable("MYRIXEN_BOARDS").unwrap_or_default();
         let boards = boards.split(',').map(str::trim);
-        Self {
-            monothread: flag("MX_MONOTHREAD", false),
+        let monothread = flag("MX_MONOTHREAD", false);
+        let wait = match variable("MYRIXEN_WAIT").as_deref().map(str::trim) {
+            None | Some("") => monothread.then_some(Wait::Spin),
+            Some(text) => Some(wait(text)?),
+        };
+        Ok(Self {
+            monothread,
+            wait,
             zombie_send: flag("MX_ZOMBIE_SEND", flag("MX_ZOMBIE", true)),
             direct: !flag("MX_DISABLE_SHMEM", false) && !flag("MX_DISABLE_SHARED", false),
             give_up: retries.filter(|&n| n > 0).map(|n| RETRY.saturating_mul(n)),
@@ -48,6 +61,21 @@ impl Settings {
                 .filter(|wish| !wish.is_empty())
                 .map(Wish::parse)
                 .collect(),
+        })
+    }
+}
+
+/// `spin`, `sleep`, or for how many microseconds to spin before a sleep.
+fn wait(text: &str) -> Result<Wait, Fault> {
+    match (text, text.parse::<u32>()) {
+        ("spin", _) => Ok(Wait::Spin),
+        ("sleep", _) => Ok(Wait::Sleep),
+        (_, Ok(micros)) => Ok(Wait::Adaptive(Duration::from_micros(micros.into()))),
+        _ => {
+            let why = format!(
+                "MYRIXEN_WAIT={text}: it is `spin`, `sleep`, or for how many microseconds to spin before a sleep"
+            );
+            Err(Fault::new(ReturnCode::BadParamVal, why))
         }
     }
 }
@@ -86,10 +114,11 @@ mod tests {
             .iter()
             .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
             .collect();
-        Settings::read(move |name| {
+        let read = Settings::read(move |name| {
             let found = pairs.iter().find(|(held, _)| held == name);
             found.map(|(_, value)| value.clone())
-        })
+        });
+        read.expect("settings that make sense")
     }
 
     #[test]
@@ -107,6 +136,12 @@ mod tests {
         assert!(!with(&[("MX_DISABLE_SHMEM", "1")]).direct);
         assert!(!with(&[("MX_DISABLE_SHARED", "1")]).direct);
         assert!(with(&[("MX_VERBOSE", "1")]).verbose);
+        assert_eq!(with(&[("MX_MONOTHREAD", "1")]).wait, Some(Wait::Spin));
+        let wait = |text| with(&[("MYRIXEN_WAIT", text), ("MX_MONOTHREAD", "1")]).wait;
+        assert_eq!(wait("sleep"), Some(Wait::Sleep));
+        assert_eq!(wait("30"), Some(Wait::Adaptive(Duration::from_micros(30))));
+        assert_eq!(wait(""), Some(Wait::Spin));
+        assert!(super::wait("-1").is_err() && super::wait("often").is_err());
         let retries = with(&[("MX_MAX_RETRIES", "10")]);
         assert_eq!(retries.give_up, Some(Duration::from_secs(5)));
     }

@@ -133,6 +133,26 @@ fn an_exchange_between_guests_leaks_nothing() {
     pair([&site, &site], &program, &[], Check::Valgrind);
 }
 
+#[test]
+fn a_guest_has_a_board_in_each_of_two_partitions() {
+    if !have(&["cc"]) {
+        return;
+    }
+    let work = tempfile::tempdir().expect("a folder");
+    let program = compile("boards", Check::Sanitizers, work.path());
+    let site = Site::parted();
+    let guest = |boards: &str, args: &[&str]| {
+        site.run(site.guest(boards, &program, Check::None).args(args))
+    };
+    // Whichever comes first, both of its boards are of this process.
+    let both = guest("x1@red,x2@blue", &["x1", "x2", "y", "z"]);
+    let (red, blue) = (guest("y@red", &["y", "x1"]), guest("z@blue", &["z", "x2"]));
+    for guest in [both, red, blue] {
+        let text = guest.succeed();
+        assert!(text.contains("all as it should be"), "{text}");
+    }
+}
+
 /// `MYRIXEN_CHURN` is how many requests there are to be: 10,000,000 takes minutes.
 #[test]
 fn two_endpoints_that_come_and_go_leave_memory_as_it_was() {

@@ -46,6 +46,42 @@ fn value<'a>(text: &'a str, label: &str) -> Option<&'a str> {
 }
 
 #[test]
+fn a_tool_whose_partner_dies_ends_with_an_error() {
+    if !have(&["cc"]) {
+        return;
+    }
+    let work = tempfile::tempdir().expect("a folder");
+    let site = Site::alone();
+    // Who asks dies, or who answers; while the other waits, or looks again and again.
+    let left = [
+        ("mx_pingpong", &["-w"][..], &[][..], true),
+        ("mx_pingpong", &[], &[], false),
+        ("mx_stream", &[], &[], true),
+        ("mx_msg_loop", &["-w"], &["-L"], true),
+    ]
+    .into_iter()
+    .enumerate()
+    .map(|(number, (name, wait, answering, asker_dies))| {
+        let program = compile_in("tools", name, Check::Sanitizers, work.path());
+        let [answerer, asker] = ["a", "b"].map(|end| format!("{end}{number}"));
+        let guest = |board: &str, args: &[&str]| {
+            let guest = site.guest(board, &program, Check::None);
+            site.run(guest.args(wait).args(args))
+        };
+        let answers = guest(&answerer, answering);
+        let lengths = ["-d", &answerer, "-S", "1", "-E", "1000000", "-I", "1"];
+        let asks = guest(&asker, &lengths);
+        // They are in the middle of it.
+        asks.wait_for_lines(4);
+        (name, if asker_dies { answers } else { asks })
+    });
+    for (name, left) in left.collect::<Vec<_>>() {
+        let text = left.end_with(1);
+        assert!(text.contains(&format!("{name}: ")), "{text}");
+    }
+}
+
+#[test]
 fn mx_pingpong_prints_a_line_for_each_size_and_verifies_what_comes_back() {
     if !have(&["cc"]) {
         return;

@@ -80,13 +80,17 @@ static void send_back(void) {
     mx_request_t request;
     unsigned char *at;
     uint32_t result = 0, length;
-    while (!result) {
+    struct patience patience = {0, 0};
+    for (;;) {
       if (options.ends.blocking) {
-        mx_probe(ep, MX_INFINITE, 0, 0, &status, &result);
+        mx_probe(ep, TOOL_SILENCE_MS, 0, 0, &status, &result);
       } else {
         mx_iprobe(ep, 0, 0, &status, &result);
       }
+      if (result) break;
+      if (options.ends.blocking || is_over(&patience)) look_after_partner(ep);
     }
+    talk_to(status.source, options.ends.key);
     length = status.msg_length;
     at = room(length);
     request = post_receive(ep, status.match_info, at, length);

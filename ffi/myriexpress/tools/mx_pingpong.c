@@ -7,7 +7,7 @@
 #define USAGE \
   "usage: mx_pingpong [-b BOARD] [-e LOCAL] [-f KEY] [-w] [-V]           answers\n" \
   "       mx_pingpong -d HOST [-r REMOTE] [-S FIRST] [-E LAST] [-M FACTOR | -I STEP]\n" \
-  "                   [-N ROUNDS] [-W ROUNDS] [-b BOARD] [-e LOCAL] [-f KEY] [-w] [-V]   asks\n"
+  "                   [-N ROUNDS] [-W ROUNDS] [-m] [-b BOARD] [-e LOCAL] [-f KEY] [-w] [-V]   asks\n"
 #include "mx_tool.h"
 
 enum { QUESTION = 1, ANSWER = 2 };
@@ -17,7 +17,7 @@ struct options {
   struct ends ends;
   struct lengths lengths;
   uint32_t count, warmup;
-  int verify;
+  int verify, median;
 };
 
 /* What is measured next; a count of 0 ends it. */
@@ -31,11 +31,12 @@ static mx_endpoint_t ep;
 
 static void read_options(int argc, char **argv) {
   int option;
-  while ((option = getopt(argc, argv, "b:d:e:f:r:S:E:I:M:N:W:wVh")) != -1) {
+  while ((option = getopt(argc, argv, "b:d:e:f:r:S:E:I:M:N:W:mwVh")) != -1) {
     if (read_ends(&options.ends, option, optarg) || read_lengths(&options.lengths, option, optarg)) continue;
     switch (option) {
       case 'N': options.count = number(option, optarg); break;
       case 'W': options.warmup = number(option, optarg); break;
+      case 'm': options.median = 1; break;
       case 'V': options.verify = 1; break;
       default: usage();
     }
@@ -64,6 +65,7 @@ static void answer(void) {
     mx_status_t status = get(0, &order, sizeof order);
     if (status.xfer_length != sizeof order) fail("the partner is no mx_pingpong");
     if (order.count == 0) return;
+    talk_to(status.source, options.ends.key);
     at = room(order.length);
     put(status.source, 0, &order, sizeof order);
     for (i = 0; i < order.count; i++) {
@@ -74,28 +76,46 @@ static void answer(void) {
   }
 }
 
+static int by_size(const void *one, const void *other) {
+  double a = *(const double *)one, b = *(const double *)other;
+  return (a > b) - (a < b);
+}
+
+/* The middle one of what the rounds took, which those few do not change in which somebody else had the processor. */
+static double median_of(double *rounds, uint32_t count) {
+  qsort(rounds, count, sizeof *rounds, by_size);
+  return rounds[count / 2];
+}
+
 /* One size. */
 static void measure(mx_endpoint_addr_t to, uint32_t length) {
   struct order order;
   unsigned char *out = room(length), *in = room(length);
-  double began = 0, half;
+  double *rounds = (double *)room(options.median ? options.count * sizeof *rounds : 0);
+  double began = 0, last = 0, half;
   uint32_t i;
   order.length = length;
   order.count = options.count + options.warmup;
   put(to, 0, &order, sizeof order);
   get(0, &order, sizeof order);
   for (i = 0; i < order.count; i++) {
-    if (i == options.warmup) began = seconds();
+    if (i == options.warmup) began = last = seconds();
     if (options.verify) memset(out, (int)(i & 0xff), length);
     put(to, QUESTION, out, length);
     get(ANSWER, in, length);
     if (options.verify && memcmp(out, in, length) != 0) fail("a message came back changed");
+    if (options.median && i >= options.warmup) {
+      double now = seconds();
+      rounds[i - options.warmup] = now - last;
+      last = now;
+    }
   }
-  half = (seconds() - began) / options.count / 2;
+  half = (options.median ? median_of(rounds, options.count) : (seconds() - began) / options.count) / 2;
   printf("%10u %12.3f %14.3f\n", length, half * 1e6, half > 0 ? length / half / 1e6 : 0);
   fflush(stdout);
   free(out);
   free(in);
+  free(rounds);
 }
 
 static void ask(void) {

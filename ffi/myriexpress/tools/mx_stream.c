@@ -114,6 +114,7 @@ static uint32_t serve(void) {
     uint32_t bad;
     if (order.count == 0) return all;
     if (order.at_once == 0 || order.at_once > MOST_AT_ONCE) fail("the partner is no mx_stream");
+    talk_to(status.source, options.ends.key);
     bad = receive(status.source, &order);
     put(status.source, REPORT, &bad, sizeof bad);
     all = bad > 0xffffffffU - all ? 0xffffffffU : all + bad;

@@ -11,12 +11,15 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "mx_extensions.h"
 #include "myriexpress.h"
 
 /* The key of tools that talk to each other, unless -f says another. */
 enum { TOOL_KEY = 0x12345 };
 /* How often, and after how many microseconds, a partner is looked for that may have been started a moment ago only. */
 enum { TOOL_TRIES = 500, TOOL_PAUSE_US = 10000 };
+/* How long nothing may come, in milliseconds, before a partner is asked whether it is still there; and how long it may take to answer. */
+enum { TOOL_SILENCE_MS = 2000, TOOL_ANSWER_MS = 5000 };
 
 static inline void fail(const char *what) {
   fprintf(stderr, TOOL ": %s\n", what);
@@ -96,6 +99,63 @@ static inline uint64_t find_host(const char *host) {
   return nic;
 }
 
+static inline double seconds(void) {
+  struct timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
+}
+
+/* Whom the tool talks to, once it knows. A receive of MX is from anybody, and does not end with its partner. */
+static struct {
+  int known;
+  mx_endpoint_addr_t address;
+  uint32_t key;
+} tool_partner;
+
+static inline void talk_to(mx_endpoint_addr_t address, uint32_t key) {
+  tool_partner.known = 1;
+  tool_partner.address = address;
+  tool_partner.key = key;
+}
+
+static inline void partner_has_gone(void) { fail("the partner has gone in the middle of it"); }
+
+/* Ends the program if the partner is not there any more. */
+static inline void look_after_partner(mx_endpoint_t ep) {
+  uint64_t nic;
+  uint32_t number, before, after = 0, result = 0;
+  mx_request_t request;
+  mx_status_t status;
+  if (!tool_partner.known) return;
+  mx_decompose_endpoint_addr2(tool_partner.address, &nic, &number, &before);
+  /* It has closed, or its host has said so. */
+  if (before == 0) partner_has_gone();
+  mx_iconnect(ep, nic, number, tool_partner.key, 0, NULL, &request);
+  mx_set_request_timeout(ep, request, TOOL_ANSWER_MS);
+  while (!result) mx_wait(ep, &request, MX_INFINITE, &status, &result);
+  if (status.code == MX_STATUS_SUCCESS) mx_decompose_endpoint_addr2(status.source, &nic, &number, &after);
+  /* There may be another one in its place. */
+  if (after != before) partner_has_gone();
+}
+
+/* For loops that look again and again: whether they have done so for long, and are to look after the partner. */
+struct patience {
+  uint32_t looks;
+  double since;
+};
+static inline int is_over(struct patience *patience) {
+  double now;
+  if (++patience->looks % 16384 != 0) return 0;
+  now = seconds();
+  if (patience->since > 0 && now - patience->since < TOOL_SILENCE_MS / 1e3) return 0;
+  if (patience->since == 0) {
+    patience->since = now;
+    return 0;
+  }
+  patience->since = now;
+  return 1;
+}
+
 /* One's own endpoint; where `any`, one without a number of its own may have any. */
 static inline mx_endpoint_t open_own(const struct ends *ends, int any) {
   mx_endpoint_t ep;
@@ -115,6 +175,7 @@ static inline mx_endpoint_addr_t reach(mx_endpoint_t ep, const struct ends *ends
   }
   mx_set_error_handler(MX_ERRORS_ARE_FATAL);
   mx_connect(ep, nic, ends->remote, ends->key, MX_INFINITE, &to);
+  talk_to(to, ends->key);
   return to;
 }
 
@@ -133,14 +194,16 @@ static inline mx_endpoint_addr_t reach_self(mx_endpoint_t ep, uint32_t key) {
 static inline mx_status_t end_of(mx_endpoint_t ep, mx_request_t *request, int blocking) {
   mx_status_t status;
   uint32_t result = 0;
-  while (!result) {
+  struct patience patience = {0, 0};
+  for (;;) {
     if (blocking) {
-      mx_wait(ep, request, MX_INFINITE, &status, &result);
+      mx_wait(ep, request, TOOL_SILENCE_MS, &status, &result);
     } else {
       mx_test(ep, request, &status, &result);
     }
+    if (result) return status;
+    if (blocking || is_over(&patience)) look_after_partner(ep);
   }
-  return status;
 }
 
 /* The end of a request that has to succeed. */
@@ -190,12 +253,6 @@ static inline uint32_t first_wrong(const unsigned char *at, uint32_t length, uin
     if (at[i] != (unsigned char)(seed * 31 + i * 7 + (i >> 8))) return i;
   }
   return length;
-}
-
-static inline double seconds(void) {
-  struct timespec now;
-  clock_gettime(CLOCK_MONOTONIC, &now);
-  return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
 }
 
 /* Lengths from first to last: a step apart or, where that is 0, each a factor longer. */

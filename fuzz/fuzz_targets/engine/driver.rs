@@ -263,6 +263,17 @@ impl Driver {
         });
         self.offers.extend(offer);
         let head = &flight.head[..flight.head.len().min(flight.len)];
+        let taken = match offer {
+            None => self.endpoint.take_now(now, path, from, head, flight.len),
+            Some(_) => None,
+        };
+        if let Some(taken) = taken {
+            if let Some(placement) = taken.placement() {
+                self.place(&placement, flight.len);
+            }
+            self.handle_event(taken.event());
+            return self.after();
+        }
         let arrival = Arrival {
             path,
             from,

@@ -31,6 +31,11 @@ enum Kind {
         source: &'static str,
         libraries: &'static [&'static str],
     },
+    /// Files in C, compiled as their test compiles them, on `libmyriexpress.a`.
+    Mx {
+        sources: &'static [&'static str],
+        flags: &'static [&'static str],
+    },
 }
 
 /// All of them. Add a line here, and name it in `programs` of a `lab.toml`.
@@ -66,6 +71,37 @@ const PROGRAMS: &[Program] = &[
         features: &[],
     },
     Program {
+        name: "mx-calls",
+        package: "",
+        kind: Kind::Mx {
+            sources: &["ffi/myriexpress/tests/c/calls.c"],
+            flags: OURS,
+        },
+        features: &[],
+    },
+    Program {
+        name: "mx-pair",
+        package: "",
+        kind: Kind::Mx {
+            sources: &["ffi/myriexpress/tests/c/pair.c"],
+            flags: OURS,
+        },
+        features: &[],
+    },
+    Program {
+        name: "NPmx",
+        package: "",
+        kind: Kind::Mx {
+            sources: &[
+                "target/netpipe/source/src/netpipe.c",
+                "target/netpipe/source/src/mx.c",
+            ],
+            // Of its time: it calls functions that it does not declare.
+            flags: &["-std=gnu89", "-w", "-DMX"],
+        },
+        features: &[],
+    },
+    Program {
         name: "vchan",
         package: "",
         kind: Kind::C {
@@ -83,6 +119,16 @@ const PROGRAMS: &[Program] = &[
         },
         features: &[],
     },
+];
+
+/// How C programs of ours on MX are compiled.
+const OURS: &[&str] = &[
+    "-std=c11",
+    "-D_DEFAULT_SOURCE",
+    "-Wall",
+    "-Wextra",
+    "-Werror",
+    "-pedantic",
 ];
 
 /// The program called `name`.
@@ -108,7 +154,7 @@ impl Program {
         match self.kind {
             Kind::Bin => release.join(self.name),
             Kind::Example => release.join("examples").join(self.name),
-            Kind::C { .. } => folder(root).join("c").join(self.name),
+            Kind::C { .. } | Kind::Mx { .. } => folder(root).join("c").join(self.name),
         }
     }
 }
@@ -146,21 +192,45 @@ pub(crate) fn build(root: &Path, names: &BTreeSet<String>, sdk: &Path) -> anyhow
             names.iter().cloned().collect::<Vec<_>>().join(", ")
         );
     }
-    let is_rust = |program: &&&Program| !matches!(program.kind, Kind::C { .. });
+    let is_rust = |program: &&&Program| matches!(program.kind, Kind::Bin | Kind::Example);
+    if programs
+        .iter()
+        .any(|program| matches!(program.kind, Kind::Mx { .. }))
+    {
+        make_mx(root)?;
+    }
     let rust: Vec<&Program> = programs.iter().filter(is_rust).copied().collect();
     if !rust.is_empty() {
         run_cargo(root, &rust)?;
     }
     programs
         .iter()
-        .try_for_each(|program| compile_c(root, program, sdk))
+        .try_for_each(|program| compile(root, program, sdk))
+}
+
+/// Builds the static library of MX, and fetches what is compiled on it and is not ours.
+fn make_mx(root: &Path) -> anyhow::Result<()> {
+    let package = ["--package", "myriexpress", "--lib"];
+    let mut arguments = vec!["rustc", "--locked", "--release", "--target", TARGET];
+    arguments.extend(package);
+    arguments.extend(["--crate-type", "staticlib"]);
+    cargo(root, &arguments)?;
+    let mut fetch = Command::new("ffi/myriexpress/tests/netpipe.sh");
+    fetch.current_dir(root).arg("--fetch-only");
+    output(&mut fetch)
+        .map(drop)
+        .context("cannot fetch NetPIPE's source package")
 }
 
 fn run_cargo(root: &Path, programs: &[&Program]) -> anyhow::Result<()> {
+    cargo(root, &arguments(programs))
+}
+
+fn cargo(root: &Path, arguments: &[&str]) -> anyhow::Result<()> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let status = Command::new(cargo)
         .current_dir(root)
-        .args(arguments(programs))
+        .args(arguments)
         .env("CARGO_TARGET_DIR", folder(root))
         .env("RUSTFLAGS", "-Ctarget-feature=+crt-static")
         // It would go before the other.
@@ -178,36 +248,35 @@ fn run_cargo(root: &Path, programs: &[&Program]) -> anyhow::Result<()> {
 }
 
 /// Compiles a program in C; does nothing for others.
-fn compile_c(root: &Path, program: &Program, sdk: &Path) -> anyhow::Result<()> {
-    let Kind::C { source, libraries } = program.kind else {
-        return Ok(());
-    };
+fn compile(root: &Path, program: &Program, sdk: &Path) -> anyhow::Result<()> {
     let out = program.path(root);
     let parent = out.parent().context("it lies in a folder")?;
     std::fs::create_dir_all(parent)
         .with_context(|| format!("cannot create {}", parent.display()))?;
     let compiler = std::env::var_os("CC").unwrap_or_else(|| "cc".into());
     let mut command = Command::new(compiler);
-    command
-        .current_dir(root)
-        .args([
-            "-std=c99",
-            "-D_POSIX_C_SOURCE=200809L",
-            "-O2",
-            "-s",
-            "-static",
-        ])
-        .args(["-Wall", "-Wextra", "-Werror", "-isystem"])
-        .arg(sdk.join("include"))
-        .arg(source)
-        .arg("-L")
-        .arg(sdk.join("lib"))
-        .args(libraries.iter().map(|library| format!("-l{library}")))
-        .arg("-o")
-        .arg(out);
+    command.current_dir(root).args(["-O2", "-s", "-static"]);
+    match program.kind {
+        Kind::Bin | Kind::Example => return Ok(()),
+        Kind::C { source, libraries } => command
+            .args(["-std=c99", "-D_POSIX_C_SOURCE=200809L"])
+            .args(["-Wall", "-Wextra", "-Werror", "-isystem"])
+            .arg(sdk.join("include"))
+            .arg(source)
+            .arg("-L")
+            .arg(sdk.join("lib"))
+            .args(libraries.iter().map(|library| format!("-l{library}"))),
+        Kind::Mx { sources, flags } => command
+            .args(flags)
+            .args(["-I", "ffi/myriexpress/include"])
+            .args(sources)
+            .arg(folder(root).join(TARGET).join("release/libmyriexpress.a"))
+            .args(["-lpthread", "-ldl", "-lm"]),
+    };
+    command.arg("-o").arg(out);
     output(&mut command)
         .map(drop)
-        .with_context(|| format!("cannot compile {source}"))
+        .with_context(|| format!("cannot compile {}", program.name))
 }
 
 fn arguments(programs: &[&Program]) -> Vec<&'static str> {
@@ -216,7 +285,7 @@ fn arguments(programs: &[&Program]) -> Vec<&'static str> {
         let kind = match program.kind {
             Kind::Bin => "--bin",
             Kind::Example => "--example",
-            Kind::C { .. } => continue,
+            Kind::C { .. } | Kind::Mx { .. } => continue,
         };
         arguments.extend(["--package", program.package, kind, program.name]);
         for feature in program.features {

@@ -21,6 +21,10 @@ const BARS: &[&str] = &[
     "direct/peer:ucx-posix mb_per_s 16k >=1.2 spin",
     "direct/peer:fi-shm mb_per_s 64k >=1.2 spin",
     "direct/peer:ucx-posix mb_per_s 64k >=1.2 spin",
+    // MX's interface against the Rust one.
+    "peer:mx-direct/direct half_rtt 8 <=1.1 spin",
+    "peer:mx-switched/switched half_rtt 8 <=1.1 sleep",
+    "peer:mx-ethernet/wire:ethernet half_rtt 8 <=1.1",
     // Through the back end of a host.
     "switched/direct half_rtt 8 <=2 spin",
     // Between hosts.

@@ -52,6 +52,8 @@ pub(super) enum Contestant {
     Program(Program),
     /// Measured by a program of ours that is built apart.
     Iceoryx2,
+    /// A path of ours as programs of MX see it, measured by MX's tool.
+    Mx(Ours),
     /// Measured by an MPI program of ours, in the manner of others.
     Mpi(Mpi),
 }
@@ -77,6 +79,7 @@ impl Leg {
             Contestant::Peer(kind) => kind.path().to_string(),
             Contestant::Program(program) => format!("peer:{}", program.name()),
             Contestant::Iceoryx2 => "peer:iceoryx2".to_owned(),
+            Contestant::Mx(ours) => super::mx::path(ours).to_string(),
             Contestant::Mpi(mpi) => mpi.path().to_string(),
         };
         format!("{path}, {}", self.wait.manner())
@@ -139,6 +142,28 @@ pub(super) fn all(cores: usize, only: &[String]) -> anyhow::Result<Vec<Leg>> {
         (Contestant::Peer(Kind::Tcp), 2, &BOTH),
     ];
     contestants.push((Contestant::Iceoryx2, 2, &[Wait::Spin]));
+    // The same ends as ours. Sleepers on a direct channel are left out: they are woken in one of two times, by the cores that they happen to be on.
+    let mx = |path, link, on, guests| {
+        Contestant::Mx(Ours {
+            path,
+            link,
+            on,
+            guests,
+        })
+    };
+    contestants.extend([
+        (
+            mx(Path::Direct, None, main, (0, 1)),
+            2,
+            [Wait::Spin].as_slice(),
+        ),
+        (
+            mx(Path::Switched, None, switched, (0, 1)),
+            3,
+            &[Wait::Sleep],
+        ),
+        (mx(Path::Wire, Some("ethernet"), main, (0, 2)), 4, &BOTH),
+    ]);
     contestants.extend(Program::ALL.into_iter().map(|program| {
         let waits = program.waits();
         (Contestant::Program(program), 2, waits)

@@ -7,6 +7,7 @@ mod iceoryx2;
 mod legs;
 pub(crate) mod matching;
 mod mpi;
+mod mx;
 pub(crate) mod part;
 mod programs;
 mod stage;

@@ -364,7 +364,7 @@ pub(super) struct Ended(pub(super) Child);
 
 impl Ended {
     /// Waits for its end, until then at most.
-    fn end(&mut self, until: Instant) -> anyhow::Result<ExitStatus> {
+    pub(super) fn end(&mut self, until: Instant) -> anyhow::Result<ExitStatus> {
         loop {
             if let Some(status) = self.0.try_wait()? {
                 return Ok(status);

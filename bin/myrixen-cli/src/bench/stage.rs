@@ -12,6 +12,7 @@ use myrixen_netlab::Lab;
 use super::Extent;
 use super::iceoryx2;
 use super::legs::{Contestant, Cost, GUESTS, Home, Leg, Ours};
+use super::mx;
 use crate::demo::crew::{Crew, Member};
 use crate::demo::dialogue::PATIENCE;
 use crate::demo::hosts::{Post, Site};
@@ -171,6 +172,7 @@ impl Stage {
             Contestant::Peer(kind) => self.peer(*kind, leg.wait, plan),
             Contestant::Program(program) => program.measure(self, extent),
             Contestant::Iceoryx2 => iceoryx2::measure(self, extent),
+            Contestant::Mx(ours) => mx::measure(self, ours, leg.wait, extent),
             Contestant::Mpi(mpi) => mpi.measure(self, extent),
         }
     }
@@ -283,6 +285,14 @@ impl Stage {
     /// Starts a process in a host.
     pub(super) fn spawn(&self, host: usize, command: &mut Process) -> anyhow::Result<Child> {
         self.site.spawn(Some(host), command)
+    }
+
+    /// The socket of the back end that a guest is at; none for one with a back end of its own.
+    pub(super) fn socket(&self, guest: usize) -> Option<PathBuf> {
+        match GUESTS[guest].1 {
+            Home::Post(post) => Some(self.site.socket(post)),
+            Home::Native(_) => None,
+        }
     }
 
     /// The hosts as MPI is to see them: the first one, or both, whose programs attach to the back ends on Ethernet.

@@ -119,7 +119,7 @@ fn take_in(
     while posted < order.count
         && let Some(buffer) = spare.pop()
     {
-        endpoint.irecv(data, buffer)?.queue(posted);
+        endpoint.post_recv(data, buffer, posted)?;
         posted += 1;
     }
     answer(endpoint, client, order, &Answer::Ready)?;
@@ -140,7 +140,7 @@ fn take_in(
             .into_buffer::<Vec<u8>>()
             .unwrap_or_else(|| vec![0; size]);
         if posted < order.count {
-            endpoint.irecv(data, buffer)?.queue(posted);
+            endpoint.post_recv(data, buffer, posted)?;
             posted += 1;
         } else {
             spare.push(buffer);

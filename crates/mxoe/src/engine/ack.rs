@@ -29,6 +29,7 @@ impl Receiving {
 
 impl Endpoint {
     /// The oldest number not completely received may have moved.
+    #[inline]
     pub(super) fn update_complete(&mut self, key: Key) {
         let receiving = &mut self.partners[key].receiving;
         let complete = match receiving.open.first() {
@@ -42,6 +43,7 @@ impl Endpoint {
     }
 
     /// Messages of a partner have arrived, `bytes` of payload: an acknowledgement may be owed now.
+    #[inline]
     pub(super) fn owe(&mut self, now: Time, key: Key, bytes: u32) {
         self.update_complete(key);
         let partner = &mut self.partners[key];
@@ -64,7 +66,7 @@ impl Endpoint {
         if owed >= timers.ack_messages || receiving.bytes >= timers.ack_bytes {
             self.liback_now(key);
         } else if first {
-            self.arm(key);
+            self.arm_ack(now, key);
         }
     }
 

@@ -75,6 +75,28 @@ impl Queued for Outgoing {
 }
 
 impl Outgoing {
+    /// A message of the program's, queued.
+    #[inline]
+    pub(super) fn message(now: Time, partner: Key, send: &Send) -> Self {
+        Self {
+            partner,
+            links: Links::NONE,
+            stage: Stage::Queued,
+            kind: Kind::Message { mode: send.mode },
+            seq: SeqNo::FIRST,
+            sent: now,
+            resent: false,
+            fragment: 0,
+            space: send.space,
+            match_info: send.match_info,
+            data: send.data,
+            region: send.region,
+            len: send.len,
+            token: send.token,
+            deadline: None,
+        }
+    }
+
     /// Payload bytes that count against the partner's limit.
     fn eager_bytes(&self) -> u32 {
         match self.kind {
@@ -118,13 +140,17 @@ impl Sending {
     }
 }
 
-/// What a partner must know of to be sent this, beside the plain space.
+/// What a partner must know of to be sent this.
 #[cold]
-fn wanted(send: &Send) -> Features {
-    match (send.space, send.data) {
-        (Space::Service, _) => Features::SERVICE.union(Features::DATA),
-        (_, Some(_)) => Features::DATA,
-        (_, None) => Features::NONE,
+pub(super) fn wanted(send: &Send) -> Features {
+    let space = match send.space {
+        Space::Tagged => Features::NONE,
+        Space::Plain => Features::SPACES,
+        Space::Service => Features::SERVICE.union(Features::DATA),
+    };
+    match send.data {
+        Some(_) => space.union(Features::DATA),
+        None => space,
     }
 }
 
@@ -151,23 +177,7 @@ impl Endpoint {
         if more && !partner.features.contains(wanted(&send)) {
             return Err(Status::NoSuchFeature);
         }
-        let outgoing = self.outgoing.insert(Outgoing {
-            partner: key,
-            links: Links::NONE,
-            stage: Stage::Queued,
-            kind: Kind::Message { mode: send.mode },
-            seq: SeqNo::FIRST,
-            sent: now,
-            resent: false,
-            fragment: 0,
-            space: send.space,
-            match_info: send.match_info,
-            data: send.data,
-            region: send.region,
-            len: send.len,
-            token: send.token,
-            deadline: None,
-        });
+        let outgoing = self.outgoing.insert(Outgoing::message(now, key, &send));
         let queued = &mut self.partners[key].sending.queued;
         queued.push(&mut self.outgoing, outgoing);
         self.wake_data(key, Flow::Messages);
@@ -278,7 +288,12 @@ impl Endpoint {
             };
             let outgoing = &self.outgoing[first];
             sent = (!outgoing.resent).then_some(outgoing.sent);
-            self.acknowledged(first);
+            match outgoing.kind {
+                Kind::Message { .. } if outgoing.deadline.is_none() => {
+                    self.acknowledged_message(key, first);
+                }
+                _ => self.acknowledged(first),
+            }
         }
         let largest = self.largest_window();
         let sending = &mut self.partners[key].sending;
@@ -300,6 +315,24 @@ impl Endpoint {
             self.wake_control(key);
         }
         true
+    }
+
+    /// An eager message, the first of its partner's, has been acknowledged. As [`acknowledged`](Self::acknowledged), for the many.
+    #[inline]
+    fn acknowledged_message(&mut self, key: Key, first: Key) {
+        let Outgoing { len, token, .. } = self.outgoing[first];
+        let request = RequestId::new(RequestKind::Send, &self.outgoing, first);
+        let sending = &mut self.partners[key].sending;
+        sending.uncut(&self.outgoing, first);
+        sending.bytes = sending.bytes.saturating_sub(len);
+        sending.unacked.pop(&mut self.outgoing);
+        self.outgoing.discard(first);
+        self.emit(Event::Sent {
+            token,
+            request,
+            status: Status::Success,
+            length: len,
+        });
     }
 
     /// One message has been acknowledged.

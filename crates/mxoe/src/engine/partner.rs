@@ -476,6 +476,15 @@ impl Endpoint {
         }
     }
 
+    /// The same for an acknowledgement that is owed since now.
+    #[inline]
+    pub(super) fn arm_ack(&mut self, now: Time, key: Key) {
+        let due = after(now, self.config.timers.ack_delay);
+        if self.partners[key].armed.is_none_or(|armed| armed > due) {
+            self.arm(key);
+        }
+    }
+
     /// When something is due for a partner.
     fn due(&self, key: Key) -> Option<Time> {
         let partner = &self.partners[key];

@@ -175,7 +175,8 @@ impl Endpoint {
     }
 
     /// Forgets a receive; gives its token.
-    fn take_receiver(&mut self, key: Key) -> Option<u64> {
+    #[inline]
+    pub(super) fn take_receiver(&mut self, key: Key) -> Option<u64> {
         let receiver = self.receivers.peek(key)?;
         let (token, deadline) = (receiver.token, receiver.deadline);
         self.receivers.discard(key);

@@ -7,6 +7,7 @@ mod net;
 mod partners;
 mod probes;
 mod requests;
+mod short;
 
 use crate::frame::{Dialect, Mtu};
 

@@ -152,6 +152,7 @@ impl Endpoint {
     }
 
     /// Whether there may be a frame for a path: false spares looking for room.
+    #[inline]
     pub fn may_transmit(&self, path: PathId) -> bool {
         self.path(path)
             .is_some_and(|path| path.is_urgent() || !path.data.is_empty())
@@ -491,7 +492,7 @@ pub(super) fn transmit(dialect: Dialect, eth: &EthHead, frame: &Frame) -> Transm
 
 /// Byte 3 of a message: the matching space, towards those who look at it, and whether it brings data.
 #[inline]
-fn generation(features: Features, space: Space, data: bool) -> u8 {
+pub(super) fn generation(features: Features, space: Space, data: bool) -> u8 {
     let space = match space {
         Space::Plain if features.contains(Features::SPACES) => 1,
         Space::Service => 2,

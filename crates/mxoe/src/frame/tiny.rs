@@ -39,7 +39,7 @@ impl Tiny {
     }
 
     #[inline]
-    pub(super) fn emit(&self, eth: &EthHead, out: &mut Head) {
+    pub(crate) fn emit(&self, eth: &EthHead, out: &mut Head) {
         debug_assert!(self.length <= Self::MAX);
         out.put(
             eth,

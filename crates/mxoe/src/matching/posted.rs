@@ -55,8 +55,85 @@ pub(super) struct PostedQueue<R, S> {
     /// They are in `lists`. Then `all` is empty.
     sorted: bool,
     classes: Vec<ClassInUse>,
-    lists: HashMap<(usize, Value<S>), Ends, Keyed>,
+    lists: Lists<S>,
     next_stamp: u64,
+}
+
+/// Receives by class and value, oldest first. Programs post receives of one kind in runs: what is asked for twice in a row is kept where no hash is needed
+/// to find it.
+#[derive(Debug)]
+struct Lists<S> {
+    by_value: HashMap<(usize, Value<S>), Ends, Keyed>,
+    /// One that is not in the map.
+    handy: Option<((usize, Value<S>), Ends)>,
+    /// What was last asked for in the map.
+    last: Option<(usize, Value<S>)>,
+}
+
+impl<S: Copy + Eq + Hash> Lists<S> {
+    fn new(keyed: Keyed) -> Self {
+        Self {
+            by_value: HashMap::with_hasher(keyed),
+            handy: None,
+            last: None,
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.handy.is_none() && self.by_value.is_empty()
+    }
+
+    #[inline]
+    fn get(&self, at: &(usize, Value<S>)) -> Option<Ends> {
+        match &self.handy {
+            Some((handy, ends)) if handy == at => Some(*ends),
+            _ => self.by_value.get(at).copied(),
+        }
+    }
+
+    /// Changes a list; `None` stands for one that is empty, which is not kept.
+    #[inline]
+    fn change(&mut self, at: (usize, Value<S>), change: impl FnOnce(Option<Ends>) -> Option<Ends>) {
+        if let Some((handy, ends)) = &mut self.handy
+            && *handy == at
+        {
+            match change(Some(*ends)) {
+                Some(changed) => *ends = changed,
+                None => self.handy = None,
+            }
+            return;
+        }
+        self.change_in_map(at, change);
+    }
+
+    fn change_in_map(
+        &mut self,
+        at: (usize, Value<S>),
+        change: impl FnOnce(Option<Ends>) -> Option<Ends>,
+    ) {
+        if self.last.replace(at) == Some(at) {
+            let changed = change(self.by_value.remove(&at));
+            if let Some(changed) = changed
+                && let Some((other, ends)) = self.handy.replace((at, changed))
+            {
+                self.by_value.insert(other, ends);
+            }
+            return;
+        }
+        match self.by_value.entry(at) {
+            Entry::Occupied(mut list) => match change(Some(*list.get())) {
+                Some(changed) => *list.get_mut() = changed,
+                None => {
+                    list.remove();
+                }
+            },
+            Entry::Vacant(place) => {
+                if let Some(ends) = change(None) {
+                    place.insert(ends);
+                }
+            }
+        }
+    }
 }
 
 impl<R: Copy, S: Copy + Eq + Hash> PostedQueue<R, S> {
@@ -66,7 +143,7 @@ impl<R: Copy, S: Copy + Eq + Hash> PostedQueue<R, S> {
             all: None,
             sorted: false,
             classes: Vec::new(),
-            lists: HashMap::with_hasher(keyed),
+            lists: Lists::new(keyed),
             next_stamp: 0,
         }
     }
@@ -121,12 +198,14 @@ impl<R: Copy, S: Copy + Eq + Hash> PostedQueue<R, S> {
     /// Puts a receive behind those of its class and value.
     #[inline]
     fn enter(&mut self, class: usize, value: Value<S>, key: Key) {
-        match self.lists.entry((class, value)) {
-            Entry::Occupied(mut list) => list.get_mut().push(&mut self.nodes, key),
-            Entry::Vacant(place) => {
-                place.insert(Ends::of(key));
+        let nodes = &mut self.nodes;
+        self.lists.change((class, value), |list| match list {
+            Some(mut list) => {
+                list.push(nodes, key);
+                Some(list)
             }
-        }
+            None => Some(Ends::of(key)),
+        });
     }
 
     /// Counts one more receive of the class and gives its place.
@@ -196,16 +275,14 @@ impl<R: Copy, S: Copy + Eq + Hash> PostedQueue<R, S> {
             return self.unlink(key);
         }
         // With one class in use the only candidate is found and taken in one lookup.
-        let Entry::Occupied(mut list) = self.lists.entry((place, class.value_of(tag))) else {
-            return None;
-        };
-        let key = list.get().first;
-        match list.get().without(&mut self.nodes, key) {
-            Some(rest) => *list.get_mut() = rest,
-            None => {
-                list.remove();
-            }
-        }
+        let nodes = &mut self.nodes;
+        let mut found = None;
+        self.lists.change((place, class.value_of(tag)), |list| {
+            let list = list?;
+            found = Some(list.first);
+            list.without(nodes, list.first)
+        });
+        let key = found?;
         self.leave_class(place);
         let receive = self.nodes.0[key].receive;
         self.nodes.0.discard(key);
@@ -231,14 +308,9 @@ impl<R: Copy, S: Copy + Eq + Hash> PostedQueue<R, S> {
 
     fn unlink_sorted(&mut self, key: Key) {
         let Node { class, pattern, .. } = self.nodes.0[key];
-        if let Entry::Occupied(mut list) = self.lists.entry((class, pattern.value())) {
-            match list.get().without(&mut self.nodes, key) {
-                Some(rest) => *list.get_mut() = rest,
-                None => {
-                    list.remove();
-                }
-            }
-        }
+        let nodes = &mut self.nodes;
+        self.lists
+            .change((class, pattern.value()), |list| list?.without(nodes, key));
         self.leave_class(class);
     }
 

@@ -63,15 +63,8 @@ impl World<'_> {
         if self.nodes[index].as_ref().is_some_and(|node| node.switched) {
             frames += self.transmit(index, PathId::SWITCH, None)?;
         }
-        for channel in 0..self.channels.len() {
-            let plan = &self.scenario.channels[channel];
-            let other = match index {
-                _ if !self.channels[channel].up => continue,
-                _ if plan.a == index => plan.b,
-                _ if plan.b == index => plan.a,
-                _ => continue,
-            };
-            frames += self.transmit(index, channel_path(channel), Some((channel, other)))?;
+        for (path, channel, other) in self.ways(index) {
+            frames += self.transmit(index, path, Some((channel, other)))?;
         }
         if frames > MOST_FRAMES {
             return Err(Violation::Flood {
@@ -103,18 +96,74 @@ impl World<'_> {
             let Some(transmit) = node.endpoint.poll_transmit(now, path) else {
                 break;
             };
-            let bytes = self.gather(index, &transmit)?;
-            let takes = self.scenario.speed.occupancy(bytes.len());
-            if let Some(node) = &mut self.nodes[index] {
-                node.paths_free[place] = free + takes;
-            }
-            self.launch(index, &transmit, bytes, channel)?;
+            self.put(index, path, &transmit, channel)?;
             frames += 1;
             if frames > MOST_FRAMES {
                 break;
             }
         }
         Ok(frames)
+    }
+
+    /// Puts a frame into a path's ring.
+    fn put(
+        &mut self,
+        index: usize,
+        path: PathId,
+        transmit: &Transmit,
+        channel: Option<(usize, usize)>,
+    ) -> Result<(), Violation> {
+        let bytes = self.gather(index, transmit)?;
+        let takes = self.scenario.speed.occupancy(bytes.len());
+        let now = self.now;
+        if let Some(node) = &mut self.nodes[index] {
+            let free = &mut node.paths_free[usize::from(path.get())];
+            *free = (*free).max(now) + takes;
+        }
+        self.launch(index, transmit, bytes, channel)
+    }
+
+    /// Sends a short message at once, as drivers do that can: if its ring has room.
+    pub(super) fn send_now(
+        &mut self,
+        index: usize,
+        send: &mxoe::engine::Send,
+    ) -> Result<Option<mxoe::engine::RequestId>, Violation> {
+        let now = self.now;
+        let depth = self.scenario.speed.occupancy(RING_BYTES);
+        let ways = self.ways(index);
+        let Some(node) = &mut self.nodes[index] else {
+            return Ok(None);
+        };
+        let (switched, free) = (node.switched, &node.paths_free);
+        let open = |path: PathId| {
+            (path == PathId::SWITCH && switched) || ways.iter().any(|(way, ..)| *way == path)
+        };
+        let has_room =
+            |path: PathId| open(path) && free[usize::from(path.get())].since(now) <= depth;
+        let Some(sent) = node.endpoint.send_now(now, send, has_room) else {
+            return Ok(None);
+        };
+        let way = ways.iter().find(|(way, ..)| *way == sent.path);
+        let channel = way.map(|(_, channel, other)| (*channel, *other));
+        self.put(index, sent.path, &sent.transmit, channel)?;
+        Ok(Some(sent.request))
+    }
+
+    /// The channels of a node that are up: the path, which channel it is, and who is at the other end.
+    fn ways(&self, index: usize) -> Vec<(PathId, usize, usize)> {
+        let up = |channel: &usize| self.channels[*channel].up;
+        let end = |channel: usize| {
+            let plan = &self.scenario.channels[channel];
+            let other = match index {
+                _ if plan.a == index => plan.b,
+                _ if plan.b == index => plan.a,
+                _ => return None,
+            };
+            Some((channel_path(channel), channel, other))
+        };
+        let all = 0..self.channels.len();
+        all.filter(up).filter_map(end).collect()
     }
 
     /// Has a node's program called at this time at the latest.
@@ -291,6 +340,19 @@ impl World<'_> {
         let offer = flight.offer.map(|offer| node.keep_offer(offer));
         let len = flight.bytes.len();
         let head = &flight.bytes[..len.min(HEAD_BYTES)];
+        let taken = match offer {
+            None => node.endpoint.take_now(now, path, flight.from, head, len),
+            Some(_) => None,
+        };
+        if let Some(taken) = taken {
+            if let Some(placement) = taken.placement() {
+                node.memory.place(&flight.bytes, &placement)?;
+            }
+            self.handle_event(index, taken.event())?;
+            self.spare.push(flight.bytes);
+            self.wake(index, now + self.scenario.nodes[index].lag);
+            return Ok(());
+        }
         let arrival = Arrival {
             path,
             from: flight.from,

@@ -4,7 +4,7 @@ use std::ffi::c_void;
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use myrixen::{Bare, Ended, Match};
+use myrixen::{Ended, Handed, Match};
 use slab::Slab;
 
 use super::core::EpCore;
@@ -122,7 +122,7 @@ impl EpCore {
         let left = buffer.len - buffer.used;
         let from = buffer.at.wrapping_add(buffer.used);
         // SAFETY: it is the rest of what was handed over, and was not given back.
-        let rest = unsafe { Bare::new(from, left.min(u32::MAX as usize)) };
+        let rest = unsafe { Handed::new(from, left.min(u32::MAX as usize)) };
         let label = Label::new(What::ReceiveMany).reported(buffer.reported);
         let posted = self
             .endpoint

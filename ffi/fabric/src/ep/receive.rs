@@ -39,7 +39,7 @@ impl EpCore {
         let label = self.label(wanted);
         let context = wanted.context as u64;
         let posted = match buffers {
-            Buffers::One(bare) => self.endpoint.accept(matching, bare, context, label),
+            Buffers::One(one) => self.endpoint.accept(matching, one, context, label),
             Buffers::Many(many) => self.endpoint.accept(matching, many, context, label),
         };
         posted.map_err(|error| not_posted(&error))
@@ -73,8 +73,8 @@ impl EpCore {
             return self.receive_claimed(buffers, wanted);
         }
         match buffers {
-            Buffers::One(bare) if has(flag::MULTI_RECV) && wanted.what == What::Receive => {
-                let (at, len) = bare.parts();
+            Buffers::One(one) if has(flag::MULTI_RECV) && wanted.what == What::Receive => {
+                let (at, len) = one.parts();
                 let piece = (at.cast(), len);
                 let matching = self.matching(wanted)?;
                 let reported = reports(self.rx.get(), wanted.flags);
@@ -147,7 +147,7 @@ impl EpCore {
         }
         let (context, label) = (wanted.context as u64, self.label(wanted));
         let posted = match buffers {
-            Buffers::One(bare) => self.endpoint.accept_claimed(&message, bare, context, label),
+            Buffers::One(one) => self.endpoint.accept_claimed(&message, one, context, label),
             Buffers::Many(many) => self.endpoint.accept_claimed(&message, many, context, label),
         };
         posted.map_err(|error| not_posted(&error))

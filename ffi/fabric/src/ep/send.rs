@@ -3,7 +3,7 @@
 use std::ffi::c_void;
 use std::time::{Duration, Instant};
 
-use myrixen::{Completes, Connecting, Error, Launch, Space, Status};
+use myrixen::{Completes, Connecting, Error, INLINE, Launch, Space, Status};
 
 use super::core::{EpCore, Event};
 use super::labels::{Label, What};
@@ -47,13 +47,12 @@ impl EpCore {
         launch.completes = completes(message.flags);
         let reported = reports(self.tx.get(), message.flags);
         launch.label = Label::new(message.what).reported(reported).get();
-        let launched = match buffers.short() {
-            Some(short) => self.endpoint.launch(short, &launch),
-            None if inject => self.endpoint.launch(buffers.to_vec(), &launch),
-            None => match buffers {
-                Buffers::One(bare) => self.endpoint.launch(bare, &launch),
-                Buffers::Many(many) => self.endpoint.launch(many, &launch),
-            },
+        let launched = match buffers {
+            short if inject || short.len() <= INLINE => {
+                short.with_bytes(|bytes| self.endpoint.launch_short(bytes, &launch))
+            }
+            Buffers::One(handed) => self.endpoint.launch(handed, &launch),
+            Buffers::Many(many) => self.endpoint.launch(many, &launch),
         };
         launched.map_err(|status| self.not_sent(message.to, status))
     }
@@ -65,10 +64,7 @@ impl EpCore {
             return Err(Errno::MSGSIZE);
         }
         let launch = self.launch(message)?;
-        let launched = match buffers.short() {
-            Some(short) => self.endpoint.inject(short, &launch),
-            None => self.endpoint.inject(buffers.to_vec(), &launch),
-        };
+        let launched = buffers.with_bytes(|bytes| self.endpoint.inject(bytes, &launch));
         match launched {
             Ok(true) => {
                 self.count(Event::Send, true);

@@ -130,14 +130,14 @@ impl EpCore {
                 .from_id(peer);
             let posted = match operation.result {
                 None => self.endpoint.accept(reply, Vec::<u8>::new(), number, label),
-                Some(Buffers::One(bare)) => self.endpoint.accept(reply, bare, number, label),
+                Some(Buffers::One(one)) => self.endpoint.accept(reply, one, number, label),
                 Some(Buffers::Many(many)) => self.endpoint.accept(reply, many, number, label),
             };
             posted.map_err(|_| Errno::OPBADSTATE)?;
         }
         let mut bytes = operation.request.to_bytes().to_vec();
         bytes.extend_from_slice(&operation.operand.to_vec());
-        let sent = match self.endpoint.inject(bytes, &launch) {
+        let sent = match self.endpoint.inject(&bytes, &launch) {
             Ok(true) => Ok(()),
             Ok(false) => Err(Errno::AGAIN),
             Err(status) => Err(self.not_sent(operation.to, status)),
@@ -150,7 +150,7 @@ impl EpCore {
         let Some(bulk) = bulk else { return Ok(()) };
         launch.bits = Kind::Bulk.bits(number);
         let sent = match bulk {
-            Buffers::One(bare) => self.endpoint.launch(bare, &launch),
+            Buffers::One(one) => self.endpoint.launch(one, &launch),
             Buffers::Many(many) => self.endpoint.launch(many, &launch),
         };
         sent.map_err(|status| self.not_sent(operation.to, status))

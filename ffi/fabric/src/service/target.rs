@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, MutexGuard, PoisonError, Weak};
 
-use myrixen::{Completes, Ended, Launch, Match, Short, Space, Status, Unexpected};
+use myrixen::{Completes, Ended, Launch, Match, Space, Status, Unexpected};
 use slab::Slab;
 
 use super::{Action, Kind, Request};
@@ -71,10 +71,7 @@ impl EpCore {
     /// Answers with a few bytes. A peer to whom nothing can be sent any more is gone.
     fn reply(&self, peer: u64, number: u64, status: u64, bytes: &[u8]) {
         let launch = self.answer(peer, number, status, 0);
-        let _ = match Short::new(bytes) {
-            Some(short) => self.endpoint.inject(short, &launch),
-            None => self.endpoint.inject(bytes.to_vec(), &launch),
-        };
+        let _ = self.endpoint.inject(bytes, &launch);
     }
 
     fn answer(&self, peer: u64, number: u64, status: u64, work: u64) -> Launch {
@@ -106,18 +103,15 @@ impl EpCore {
                 if rest.len() != memory.len() {
                     return Err(Errno::INVAL);
                 }
-                let mut bare = memory.bare();
-                if let Some(bytes) = bare.bytes_mut(0, rest.len()) {
-                    bytes.copy_from_slice(rest);
-                }
+                memory.handed().bytes_mut().copy_from_slice(rest);
                 self.reply(peer, number, 0, &[]);
             }
             Action::Atomic | Action::Fetch | Action::Compare => {
                 let mut former = vec![0; memory.len()];
                 {
                     let _alone = self.domain.atomics();
-                    let mut bare = memory.bare();
-                    let bytes = bare.bytes_mut(0, memory.len()).unwrap_or_default();
+                    let mut handed = memory.handed();
+                    let bytes = handed.bytes_mut();
                     former.copy_from_slice(bytes);
                     let compares = request.action == Action::Compare;
                     apply::apply(request.datatype, request.op, compares, bytes, rest)?;
@@ -139,13 +133,13 @@ impl EpCore {
     /// A peer reads. Few bytes are copied now, so that later writes do not show.
     fn give(&self, peer: u64, number: u64, memory: InUse) -> Answer {
         let len = memory.len();
-        let bare = memory.bare();
+        let handed = memory.handed();
         if len <= self.short() {
-            self.reply(peer, number, 0, bare.bytes(0, len).unwrap_or_default());
+            self.reply(peer, number, 0, handed.bytes());
         } else {
             let work = self.begin_work(memory, Moves::Out)?;
             let launch = self.answer(peer, number, 0, work);
-            if self.endpoint.launch(bare, &launch).is_err() {
+            if self.endpoint.launch(handed, &launch).is_err() {
                 self.end_work(work);
             }
         }
@@ -155,11 +149,13 @@ impl EpCore {
 
     /// A peer writes much: it goes straight to where it belongs.
     fn take(&self, peer: u64, number: u64, request: &Request, memory: InUse) -> Answer {
-        let bare = memory.bare();
+        let handed = memory.handed();
         let work = self.begin_work(memory, Moves::In(request.data))?;
         let bulk = Match::exact(Kind::Bulk.bits(number)).service();
         let label = Label::new(What::Served).get();
-        let posted = self.endpoint.accept(bulk.from_id(peer), bare, work, label);
+        let posted = self
+            .endpoint
+            .accept(bulk.from_id(peer), handed, work, label);
         if posted.is_err() {
             self.end_work(work);
         }

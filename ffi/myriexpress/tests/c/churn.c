@@ -82,15 +82,17 @@ static void one_batch(void) {
   }
 }
 
-/* Does it so often, a tenth of it before the first look at the memory. */
+/* Does it so often, and looks at the memory after each tenth: after the first it is to stay as it is. */
 static void often(const char *what, long times, void (*once)(void)) {
-  long i, before = 0, after;
-  for (i = 0; i < times; i++) {
-    if (i == times / 10) before = memory();
-    once();
+  long i, tenth, before = 0, after = 0;
+  printf("%s, %ld times: KiB after each tenth", what, times);
+  for (tenth = 0; tenth < 10; tenth++) {
+    for (i = times * tenth / 10; i < times * (tenth + 1) / 10; i++) once();
+    after = memory();
+    if (tenth == 0) before = after;
+    printf(" %ld", after / 1024);
   }
-  after = memory();
-  printf("%s: %ld times, %+ld KiB\n", what, times, (after - before) / 1024);
+  printf("\n");
   CLAIM(after - before < ALLOWED);
 }
 

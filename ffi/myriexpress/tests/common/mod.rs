@@ -89,6 +89,12 @@ impl<'a> Site<'a> {
         Site::start("a", None, "")
     }
 
+    /// A back end with two partitions, `red` and `blue`.
+    pub(crate) fn parted() -> Site<'static> {
+        let part = |name| format!("[[partition]]\nname = '{name}'\n");
+        Site::start("a", None, &(part("red") + &part("blue")))
+    }
+
     /// Two back ends, joined by an Ethernet cable.
     pub(crate) fn cabled(lab: &Lab, hosts: &'a [Host; 2]) -> [Site<'a>; 2] {
         let interfaces = lab.cable([&hosts[0], &hosts[1]], 9000).expect("a cable");
@@ -230,6 +236,19 @@ impl Running {
     /// Waits for its end; gives what it has printed. Panics with that unless it succeeded.
     pub(crate) fn succeed(self) -> String {
         self.end_with(0)
+    }
+
+    /// Waits until it has printed so many lines.
+    pub(crate) fn wait_for_lines(&self, lines: usize) {
+        let until = Instant::now() + self.patience;
+        loop {
+            let text = std::fs::read_to_string(&self.log).unwrap_or_default();
+            if text.lines().count() >= lines {
+                return;
+            }
+            assert!(Instant::now() < until, "{} said only:\n{text}", self.name);
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
 
     /// As [`succeed`](Self::succeed), for another exit code.

@@ -1,0 +1,141 @@
+//! The short way and the long way are the same: what one does not do, the other does, and nobody can tell which it was.
+
+use super::net::{Net, pattern};
+use crate::addr::NicAddr;
+use crate::engine::{Event, PartnerId, PathId, RegionId, Send, SendMode, SentNow, Space, Status};
+use crate::frame::{Dialect, HEAD_BYTES};
+
+const INFO: u64 = 0xfeed;
+
+/// Two hosts, the first connected to the second.
+fn connected() -> (Net, PartnerId) {
+    let mut net = Net::new(2, Dialect::DEFAULT, 77);
+    let partner = net.connect(0, 1);
+    net.run(std::time::Duration::from_secs(1));
+    (net, partner)
+}
+
+fn short(partner: PartnerId, region: RegionId, len: u32) -> Send {
+    Send {
+        to: partner,
+        space: Space::Tagged,
+        match_info: INFO,
+        data: None,
+        region,
+        len,
+        mode: SendMode::Standard,
+        token: 5,
+    }
+}
+
+/// Sends from the first host; `None` where the short way is closed.
+fn send_now(net: &mut Net, partner: PartnerId, bytes: &[u8], has_room: bool) -> Option<SentNow> {
+    let region = net.hosts[0].region(bytes.to_vec());
+    let send = short(partner, region, u32::try_from(bytes.len()).unwrap());
+    let now = net.now;
+    net.hosts[0].endpoint.send_now(now, &send, |_| has_room)
+}
+
+fn frame(sent: &SentNow, bytes: &[u8]) -> Vec<u8> {
+    let mut frame = sent.transmit.head.as_bytes().to_vec();
+    frame.extend_from_slice(bytes);
+    frame
+}
+
+fn take_now(net: &mut Net, frame: &[u8]) -> Option<crate::engine::Taken> {
+    let (now, from) = (net.now, net.hosts[0].address.nic);
+    let head = &frame[..frame.len().min(HEAD_BYTES)];
+    let endpoint = &mut net.hosts[1].endpoint;
+    endpoint.take_now(now, PathId::SWITCH, from, head, frame.len())
+}
+
+#[test]
+fn a_message_goes_and_is_taken_by_the_short_way_and_is_acknowledged() {
+    for len in [0, 1, 8, 32, 33, 128] {
+        let (mut net, partner) = connected();
+        // A first one the long way: the receiver has seen who comes by this path.
+        net.receive(1, INFO, 200);
+        net.send(0, 1, INFO, vec![1]);
+        net.run(std::time::Duration::from_secs(1));
+        let bytes = pattern(len, 3);
+        let (request, region) = net.receive(1, INFO, 100);
+        let sent = send_now(&mut net, partner, &bytes, true).expect("nothing waits");
+        let frame = frame(&sent, &bytes);
+        let taken = take_now(&mut net, &frame).expect("its turn, and wanted");
+        let fits = len.min(100);
+        assert_eq!((taken.request, taken.region), (request, region));
+        assert_eq!(frame[taken.payload()], bytes[..fits]);
+        let status = if len > 100 {
+            Status::Truncated
+        } else {
+            Status::Success
+        };
+        assert_eq!(
+            (taken.status, taken.envelope.length as usize),
+            (status, len)
+        );
+        assert!(matches!(taken.event(), Event::Received { token, .. } if token == taken.token));
+        assert_eq!(taken.placement().is_some(), fits > 0);
+        let now = net.now;
+        net.hosts[1].endpoint.flush_acks(now);
+        net.run(std::time::Duration::from_secs(1));
+        let sent = net.hosts[0].status_of(sent.request);
+        assert_eq!(sent, Some(Status::Success), "{len} bytes");
+        assert!(net.hosts[0].endpoint.is_idle() && net.hosts[1].endpoint.is_idle());
+    }
+}
+
+#[test]
+fn what_has_to_wait_goes_the_long_way_and_nothing_passes_it() {
+    let (mut net, partner) = connected();
+    let long = pattern(129, 1);
+    assert!(
+        send_now(&mut net, partner, &long, true).is_none(),
+        "too long"
+    );
+    assert!(
+        send_now(&mut net, partner, &[1], false).is_none(),
+        "no room"
+    );
+    // Queued, and not sent yet.
+    let first = net.send(0, 1, INFO, vec![1]);
+    assert!(
+        send_now(&mut net, partner, &[2], true).is_none(),
+        "one waits"
+    );
+    net.run(std::time::Duration::from_secs(1));
+    assert_eq!(net.hosts[0].status_of(first), Some(Status::Success));
+    assert!(send_now(&mut net, partner, &[3], true).is_some());
+    let strange = PartnerId::from_u64(u64::MAX);
+    assert!(
+        send_now(&mut net, strange, &[3], true).is_none(),
+        "to nobody"
+    );
+}
+
+#[test]
+fn what_nobody_waits_for_or_whose_turn_has_not_come_is_not_taken() {
+    let (mut net, partner) = connected();
+    net.receive(1, INFO, 8);
+    net.send(0, 1, INFO, vec![1]);
+    net.run(std::time::Duration::from_secs(1));
+    let first = send_now(&mut net, partner, &[1], true).unwrap();
+    let second = send_now(&mut net, partner, &[2], true).unwrap();
+    let (first, second) = (frame(&first, &[1]), frame(&second, &[2]));
+    assert!(take_now(&mut net, &first).is_none(), "nobody waits");
+    net.receive(1, INFO, 8);
+    net.receive(1, INFO, 8);
+    assert!(take_now(&mut net, &second).is_none(), "not its turn");
+    assert!(
+        take_now(&mut net, &first[..first.len() - 1]).is_none(),
+        "cut off"
+    );
+    let strange = NicAddr::new([2, 0, 0, 0, 0, 99]);
+    let now = net.now;
+    let endpoint = &mut net.hosts[1].endpoint;
+    let from_elsewhere = endpoint.take_now(now, PathId::SWITCH, strange, &first, first.len());
+    assert!(from_elsewhere.is_none(), "from a stranger");
+    assert!(take_now(&mut net, &first).is_some());
+    assert!(take_now(&mut net, &first).is_none(), "a duplicate");
+    assert!(take_now(&mut net, &second).is_some());
+}

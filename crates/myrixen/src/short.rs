@@ -1,0 +1,223 @@
+//! Short messages in one step each: see `mxoe::engine`, `send_now` and `take_now`. What either does not do goes the long way.
+
+use std::time::Duration;
+
+use mxoe::engine::{PathId, Receive, RegionId, RequestId, Send, SendMode};
+use mxoe::time::Time;
+use myrixen_ring::Record;
+
+use crate::core::{Core, RETAINED_CAP};
+use crate::endpoint::{Cover, Endpoint};
+use crate::error::{Error, Result};
+use crate::message::{Match, Peer, Received};
+use crate::request::Outcome;
+use crate::shorts::{self, INLINE};
+
+/// How many short messages a sender that does not wait may be ahead of their acknowledgements: what is kept of them stays in the processor's
+/// caches.
+pub(crate) const AHEAD: usize = 512;
+
+/// How many it may be ahead where waiting does not help: their receiver does not look.
+const FAR_AHEAD: usize = RETAINED_CAP / INLINE;
+
+/// For how long a receiver that looks on, and has more to do than we, is waited for.
+const PATIENCE: Duration = Duration::from_micros(20);
+
+/// A short message that is waited for.
+struct Awaited {
+    slot: RegionId,
+    request: RequestId,
+}
+
+impl Endpoint {
+    /// A short message is copied and needs no waiting, unless others wait or too many are under way: then it is not sent.
+    #[inline]
+    pub(crate) fn send_at_once(&self, to: &Peer, bits: u64, payload: &[u8]) -> bool {
+        if payload.len() > INLINE {
+            return false;
+        }
+        let mut core = self.shared.enter();
+        if core.regions.shorts.sends() >= AHEAD {
+            self.shared.leave(core);
+            self.fall_back();
+            core = self.shared.enter();
+        }
+        let sent = core.send_short(self.shared.recent(), &Cover::tagged(to, bits), payload);
+        self.shared.leave(core);
+        sent
+    }
+
+    /// Works until a good part of what is ahead has been acknowledged, as far as that helps.
+    #[cold]
+    fn fall_back(&self) {
+        let since = self.shared.recent();
+        self.shared.drive(None, |core, helpless| {
+            let enough = core.regions.shorts.sends() <= AHEAD - AHEAD / 4;
+            let worth_it = core.looking && self.shared.recent().since(since) < PATIENCE;
+            (enough || helpless && !worth_it).then_some(())
+        });
+    }
+
+    /// Receives into a short buffer; `None` when the time is over, and nothing was received.
+    pub(crate) fn recv_short(
+        &self,
+        matching: &Match,
+        buffer: &mut [u8],
+        timeout: Option<Duration>,
+    ) -> Result<Option<Received>> {
+        let mut awaited = None;
+        let received = self.shared.drive(timeout, |core, _| {
+            let awaited = match &awaited {
+                Some(awaited) => awaited,
+                None => match core.await_short(self.shared.recent(), matching, buffer.len()) {
+                    Ok(begun) => awaited.insert(begun),
+                    Err(error) => return Some(Err(error)),
+                },
+            };
+            core.short_received(awaited.slot, buffer)
+        });
+        match (received, awaited) {
+            (None, Some(awaited)) => self.no_more(&awaited, buffer),
+            (received, _) => received.transpose(),
+        }
+    }
+
+    /// Nobody waits any longer. If a message has begun to arrive, it is received all the same.
+    #[cold]
+    fn no_more(&self, awaited: &Awaited, buffer: &mut [u8]) -> Result<Option<Received>> {
+        let mut core = self.shared.enter();
+        if core.engine.cancel(self.shared.recent(), awaited.request) {
+            // It says so by an event, and then the slot is free.
+            core.events();
+            core.regions.shorts.leave(awaited.slot);
+            self.shared.leave(core);
+            return Ok(None);
+        }
+        self.shared.leave(core);
+        let received = self
+            .shared
+            .drive(None, |core, _| core.short_received(awaited.slot, buffer));
+        received.transpose()
+    }
+}
+
+impl Core {
+    /// Sends a short message if it can go out now. Then it is over for the program: a copy stays behind until it is acknowledged. False: nothing
+    /// was done.
+    #[inline]
+    pub(crate) fn send_short(&mut self, now: Time, cover: &Cover, payload: &[u8]) -> bool {
+        if self.regions.shorts.sends() >= FAR_AHEAD {
+            return false;
+        }
+        let Some(region) = self.regions.shorts.keep(cover.to, payload) else {
+            return false;
+        };
+        let send = Send {
+            to: cover.to,
+            space: cover.space,
+            match_info: cover.bits,
+            data: cover.data,
+            region,
+            // No more than fits in a slot.
+            len: u32::try_from(payload.len()).unwrap_or(u32::MAX),
+            mode: SendMode::Standard,
+            token: shorts::token(region),
+        };
+        let paths = &mut self.paths;
+        let has_room = |path: PathId| {
+            let path = paths.get_mut(usize::from(path.get()));
+            path.is_some_and(|path| !path.dead && path.has_room_for_short())
+        };
+        let Some(sent) = self.engine.send_now(now, &send, has_room) else {
+            self.regions.shorts.unsend(region);
+            return false;
+        };
+        let at = usize::from(sent.path.get());
+        match self.paths[at].send_short(&sent.transmit.head, payload) {
+            Ok(_) => self.after_sending(at),
+            // It counts as lost, and goes by another path.
+            Err(_) => self.lose(at),
+        }
+        true
+    }
+
+    /// Takes a record if it is a short message for which a receive waits and whose turn has come. `head` is its beginning. False: it was not taken.
+    #[inline]
+    pub(crate) fn take_short(
+        &mut self,
+        now: Time,
+        at: usize,
+        record: &Record,
+        head: &[u8],
+    ) -> bool {
+        let path = &self.paths[at];
+        let Some(from) = path.source(head) else {
+            return false;
+        };
+        let taken = self.engine.take_now(now, path.id, from, head, record.len());
+        let Some(taken) = taken else {
+            return false;
+        };
+        let payload = taken.payload();
+        let whole = head.get(payload.clone());
+        self.regions
+            .write(taken.region, 0, payload.len(), |at, piece| {
+                match whole.and_then(|whole| whole.get(at..at + piece.len())) {
+                    Some(bytes) => piece.copy_from_slice(bytes),
+                    None => path.consumer.read(record, payload.start + at, piece),
+                }
+            });
+        let outcome = Outcome::Received {
+            status: taken.status,
+            envelope: taken.envelope,
+            length: taken.length,
+        };
+        self.end(taken.token, outcome);
+        true
+    }
+
+    /// Posts a receive for a short message.
+    fn await_short(&mut self, now: Time, matching: &Match, room: usize) -> Result<Awaited> {
+        let slot = self.regions.shorts.await_one(room);
+        let slot = slot.ok_or_else(|| Error::Invalid("a short buffer is longer".into()))?;
+        let posted = self.engine.receive(
+            now,
+            Receive {
+                space: matching.space,
+                match_info: matching.bits,
+                mask: matching.mask,
+                source: matching.source,
+                region: slot,
+                // No more than fits in a slot.
+                len: u32::try_from(room).unwrap_or(u32::MAX),
+                token: shorts::token(slot),
+            },
+        );
+        match posted {
+            Ok(request) => {
+                // It may be there already, or large where it comes from and to be asked for.
+                self.events();
+                self.transmit(now);
+                Ok(Awaited { slot, request })
+            }
+            Err(status) => {
+                self.regions.shorts.leave(slot);
+                Err(Error::Failed {
+                    what: "receive",
+                    status,
+                })
+            }
+        }
+    }
+
+    /// Takes a message that was waited for out of its slot.
+    #[inline]
+    fn short_received(&mut self, slot: RegionId, buffer: &mut [u8]) -> Option<Result<Received>> {
+        let received = self.received(self.regions.shorts.outcome(slot)?);
+        if let (Ok(received), Some(bytes)) = (&received, self.regions.shorts.bytes(slot)) {
+            buffer[..received.len].copy_from_slice(&bytes[..received.len]);
+        }
+        self.regions.shorts.leave(slot);
+        Some(received)
+    }
+}
