@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use myrixen::{
-    Completes, Connecting, Endpoint, EndpointOptions, Error, Fabric, Kind, Match, Outgoing, Peer,
-    RequestId, Status, Verdict,
+    Completes, Connecting, Endpoint, EndpointOptions, Error, Fabric, Foreign, Kind, Match,
+    Outgoing, Peer, RequestId, Status, Verdict,
 };
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -76,11 +76,27 @@ fn a_buffered_send_is_over_at_once_and_others_when_they_arrive() {
     assert!(pair.a.wait(id, None).expect("known").is_some());
 }
 
+/// A buffer that somebody else keeps, so that a copy is needed of what is to be resent.
+struct Theirs(Vec<u8>);
+
+impl Foreign for Theirs {
+    fn len(&self) -> usize {
+        self.0.len()
+    }
+    fn piece(&self, offset: usize) -> &[u8] {
+        &self.0[offset..]
+    }
+    fn piece_mut(&mut self, _: usize) -> &mut [u8] {
+        &mut []
+    }
+}
+
 /// Sends `len` bytes of `fill` from a pair whose receiver does nothing from now on, and cannot acknowledge.
 fn unanswered(pair: &Pair, len: usize, fill: u8) -> RequestId {
     pair.b.pause();
     let buffered = outgoing(3, Completes::WhenBuffered, 13);
-    let id = pair.a.post_send(&pair.to_b, vec![fill; len], buffered);
+    let theirs: Box<dyn Foreign> = Box::new(Theirs(vec![fill; len]));
+    let id = pair.a.post_send(&pair.to_b, theirs, buffered);
     id.expect("sent")
 }
 

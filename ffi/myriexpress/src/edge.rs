@@ -104,3 +104,31 @@ pub(crate) fn needed<T>(to: *mut T) -> Result<*mut T, Fault> {
         false => Ok(to),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::errors::{MX_ERRORS_RETURN, mx_set_error_handler};
+
+    #[test]
+    fn a_panic_below_is_a_return_code_and_the_next_call_is_as_ever() {
+        mx_set_error_handler(MX_ERRORS_RETURN);
+        // Through the frames that C would see, and with what a body holds while it is unwound.
+        let held = Arc::new(());
+        let body = {
+            let held = held.clone();
+            move || -> Answer {
+                let _held = held;
+                panic!("on purpose, by a test")
+            }
+        };
+        assert_eq!(call("mx_test", body), ReturnCode::Failure as mx_return_t);
+        assert_eq!(Arc::strong_count(&held), 1, "what it held is let go");
+        assert_eq!(
+            call("mx_test", || Ok(())),
+            ReturnCode::Success as mx_return_t
+        );
+        let after = call("mx_test", || Err(ReturnCode::BadRequest.into()));
+        assert_eq!(after, ReturnCode::BadRequest as mx_return_t);
+    }
+}

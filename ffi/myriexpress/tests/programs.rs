@@ -153,6 +153,23 @@ fn a_guest_has_a_board_in_each_of_two_partitions() {
     }
 }
 
+/// One byte less than 4 GiB, over a direct channel and through the back end.
+#[test]
+#[ignore = "takes 9 GiB of memory and some seconds: `cargo test -p myriexpress --test programs longest -- --ignored --nocapture`"]
+fn the_longest_message_arrives_whole() {
+    if !have(&["cc"]) {
+        return;
+    }
+    let work = tempfile::tempdir().expect("a folder");
+    let program = compile("huge", Check::None, work.path());
+    let site = Site::alone();
+    for shared in ["0", "1"] {
+        let guest = site.guest("a1", &program, Check::None);
+        let guest = guest.env("MX_DISABLE_SHMEM", shared).args(&["0xffffffff"]);
+        print!("MX_DISABLE_SHMEM={shared}: {}", site.run(guest).succeed());
+    }
+}
+
 /// `MYRIXEN_CHURN` is how many requests there are to be: 10,000,000 takes minutes.
 #[test]
 fn two_endpoints_that_come_and_go_leave_memory_as_it_was() {

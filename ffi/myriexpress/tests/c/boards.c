@@ -84,6 +84,7 @@ int main(int argc, char **argv) {
   char **names = argv + 1, **partners = argv + 1 + boards;
   mx_endpoint_t eps[2];
   mx_endpoint_addr_t to[2];
+  uint64_t across;
   CLAIM((boards == 1 || boards == 2) && argc == 1 + 2 * boards);
   mx_set_error_handler(note);
   OK(mx_init());
@@ -96,13 +97,14 @@ int main(int argc, char **argv) {
   FAILS(MX_BOARD_UNKNOWN, mx_open_endpoint((uint32_t)boards, NUMBER, KEY, NULL, 0, &eps[0]));
   FAILS(MX_BUSY, mx_open_endpoint(0, NUMBER, KEY, NULL, 0, &eps[0]));
   for (i = 0; i < boards; i++) to[i] = reach(eps[i], partners[i]);
+  /* Partners go when they have what they want. */
+  across = find(partners[boards - 1]);
   for (i = 0; i < boards; i++) exchange(eps[i], to[i]);
   if (boards == 2) {
     /* Nobody is reached across: the partner of one board is not in the other's partition. */
-    uint64_t nic = find(partners[1]);
     mx_return_t code;
     mx_set_error_handler(MX_ERRORS_RETURN);
-    code = mx_connect(eps[0], nic, NUMBER, KEY, 200, &to[0]);
+    code = mx_connect(eps[0], across, NUMBER, KEY, 200, &to[0]);
     mx_set_error_handler(note);
     CLAIM(code == MX_NIC_NOT_FOUND);
     /* An address is its endpoint's alone. */

@@ -1,0 +1,4 @@
+. /lab/lib.sh
+other=a-domU2
+role=a
+. ./guest.sh

@@ -1,0 +1,4 @@
+. /lab/lib.sh
+other=a-domU1
+role=b
+. ./guest.sh
