@@ -30,9 +30,11 @@ fn pair(sites: [&Site<'_>; 2], program: &Path, role: &str, direct: &str) {
     let start = |at: usize| {
         let mut guest = sites[at].guest(program);
         guest.arg(meeting.path()).arg(at.to_string()).arg(role);
-        // A death is to be noticed soon where nobody tells of it.
         guest.env("FI_MYRIXEN_DIRECT", direct);
-        guest.env("FI_MYRIXEN_TIMEOUT", "5000");
+        if role == "die" {
+            // To be noticed soon also where nobody tells of it.
+            guest.env("FI_MYRIXEN_TIMEOUT", "5000");
+        }
         sites[at].run(guest, &format!("{role}{at}"))
     };
     let (first, second) = (start(0), start(1));
