@@ -117,6 +117,16 @@ fn send_tiny(mut pair: Box<Pair>) -> Box<Pair> {
     pair
 }
 
+// The same by the short way.
+#[library_benchmark]
+#[bench::engine(setup = warm)]
+fn send_tiny_now(mut pair: Box<Pair>) -> Box<Pair> {
+    for _ in 0..OPERATIONS {
+        black_box(pair.from.send_now(TINY));
+    }
+    pair
+}
+
 // A sender hears that a message of 8 bytes was received, and its request ends.
 #[library_benchmark]
 #[bench::engine(setup = acknowledged)]
@@ -132,6 +142,22 @@ fn acknowledge_tiny(mut pair: Box<Pair>) -> Box<Pair> {
 #[bench::engine(setup = arrived, args = (TINY, OPERATIONS))]
 fn receive_tiny_matched(mut pair: Box<Pair>) -> Box<Pair> {
     receive_matched(&mut pair);
+    pair
+}
+
+// The same by the short way.
+#[library_benchmark]
+#[bench::engine(setup = arrived, args = (TINY, OPERATIONS))]
+fn receive_tiny_now(mut pair: Box<Pair>) -> Box<Pair> {
+    for burst in pair.frames.chunks(BURST) {
+        for frame in burst {
+            pair.to.post(TINY);
+            pair.to.take_now(black_box(frame));
+        }
+        while let Some(frame) = pair.to.transmit() {
+            black_box(frame);
+        }
+    }
     pair
 }
 
@@ -202,8 +228,10 @@ library_benchmark_group!(
     name = engine,
     benchmarks = [
         send_tiny,
+        send_tiny_now,
         acknowledge_tiny,
         receive_tiny_matched,
+        receive_tiny_now,
         receive_tiny_among_many,
         receive_tiny_unexpected,
         send_medium_fragment,

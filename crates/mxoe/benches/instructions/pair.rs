@@ -6,7 +6,7 @@ use std::time::Duration;
 use mxoe::addr::{Address, EndpointId, NicAddr};
 use mxoe::engine::{
     Arrival, Config, Connect, Endpoint, Event, PartnerId, PathId, PathProfile, Receive, RegionId,
-    Send, SendMode, Space, Transmit,
+    Send, SendMode, SentNow, Space, Transmit,
 };
 use mxoe::frame::{Dialect, HEAD_BYTES};
 use mxoe::time::Time;
@@ -80,7 +80,21 @@ impl Side {
     #[inline(never)]
     fn send(&mut self, len: u32) {
         self.now += TICK;
-        let send = Send {
+        let send = self.message(len);
+        let sent = self.endpoint.send(self.now, black_box(send));
+        black_box(sent).expect("connected");
+    }
+
+    /// The same by the short way.
+    #[inline(never)]
+    pub(crate) fn send_now(&mut self, len: u32) -> Option<SentNow> {
+        self.now += TICK;
+        let send = self.message(len);
+        self.endpoint.send_now(self.now, black_box(&send), |_| true)
+    }
+
+    fn message(&self, len: u32) -> Send {
+        Send {
             to: self.partner,
             space: Space::Tagged,
             match_info: MATCH,
@@ -89,9 +103,7 @@ impl Side {
             len,
             mode: SendMode::Standard,
             token: 7,
-        };
-        let sent = self.endpoint.send(self.now, black_box(send));
-        black_box(sent).expect("connected");
+        }
     }
 
     pub(crate) fn post(&mut self, len: u32) {
@@ -128,6 +140,17 @@ impl Side {
         while let Some(event) = self.endpoint.poll_event() {
             black_box(event);
         }
+    }
+
+    /// A frame arrives whose turn it is and for which a receive waits.
+    #[inline(never)]
+    pub(crate) fn take_now(&mut self, frame: &Frame) {
+        self.now += TICK;
+        let Frame { from, head, len } = frame;
+        let head = &head[..(*len).min(HEAD_BYTES)];
+        let endpoint = &mut self.endpoint;
+        let taken = endpoint.take_now(self.now, PathId::SWITCH, *from, head, *len);
+        black_box(taken).expect("its turn, and wanted");
     }
 
     /// A frame arrives.

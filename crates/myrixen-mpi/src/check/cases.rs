@@ -34,6 +34,8 @@ pub(crate) enum Need {
     Mpi4py,
     /// MPICH with libfabric, of PyPI.
     Mpich,
+    /// mpi4py for that MPICH, and the source with its tests.
+    MpichMpi4py,
 }
 
 /// What all cases of Open MPI need.

@@ -114,6 +114,10 @@ fn lacks(need: &Need, packages: &Packages) -> Option<String> {
                 .then(|| format!("no {file}: apt-get install --no-install-recommends {package}"))
         }
         Need::Mpi4py => packages.mpi4py().err().map(|error| format!("{error:#}")),
+        Need::MpichMpi4py => packages
+            .mpich_mpi4py()
+            .err()
+            .map(|error| format!("{error:#}")),
         Need::Mpich => packages.mpich().err().map(|error| format!("{error:#}")),
     }
 }

@@ -1,9 +1,10 @@
 //! MPICH on libfabric (`ch4:ofi`), as PyPI has it; ranks of one host by the provider too.
 
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::ensure;
-use myrixen_mpi::{Kind, compile};
+use myrixen_mpi::{Job, Kind, compile};
 
 use super::cases::{Bench, Case, Need};
 use super::own;
@@ -34,6 +35,13 @@ pub(super) fn cases() -> Vec<Case> {
     cases
 }
 
+/// A job by the MPICH in `home`, over libfabric also where ranks share a host.
+pub(super) fn by(job: Job, home: &Path) -> Job {
+    let job = job.by(Kind::Hydra(home.join("bin")));
+    job.env("MPIR_CVAR_CH4_NETMOD", "ofi")
+        .env("MPIR_CVAR_NOLOCAL", "1")
+}
+
 fn run(
     bench: &mut Bench<'_, '_>,
     layout: Layout,
@@ -54,14 +62,7 @@ fn run(
         &format!("-Wl,-rpath,{lib}:{lib}/mpich"),
     ];
     let program = compile(name, &compiler, bench.stage.folder())?;
-    let job = bench
-        .stage
-        .job(layout, &program)
-        .by(Kind::Hydra(home.join("bin")))
-        .args(words);
-    let job = job
-        .env("MPIR_CVAR_CH4_NETMOD", "ofi")
-        .env("MPIR_CVAR_NOLOCAL", "1");
+    let job = by(bench.stage.job(layout, &program), home).args(words);
     let outcome = job.run(bench.stage.places(layout), Duration::from_secs(limit))?;
     ensure!(
         outcome.well && outcome.said.contains("PASSED: "),

@@ -13,12 +13,15 @@ use super::cases::{Case, Need};
 const MPI4PY: &str = "3.1.4";
 /// Built for libfabric, which Debian's is not.
 const MPICH: &str = "4.3.2";
+/// Whose wheel finds that MPICH by itself, as older ones do not.
+const MPICH_MPI4PY: &str = "4.1.2";
 
 /// What was fetched, or why not.
 #[derive(Debug)]
 pub(crate) struct Packages {
     mpi4py: Result<PathBuf, String>,
     mpich: Result<PathBuf, String>,
+    mpich_mpi4py: Result<PathBuf, String>,
 }
 
 impl Packages {
@@ -26,19 +29,19 @@ impl Packages {
     pub(crate) fn fetch(args: &Args, cases: &[Case]) -> Self {
         let folder = args.packages();
         let needed = |need| cases.iter().any(|case| case.needs.contains(&need));
-        let none = || Err("not asked for".to_owned());
-        let text = |error: anyhow::Error| format!("{error:#}");
+        let get = |need, fetch: &dyn Fn(&Path) -> anyhow::Result<PathBuf>| {
+            if needed(need) {
+                fetch(&folder).map_err(|error| format!("{error:#}"))
+            } else {
+                Err("not asked for".to_owned())
+            }
+        };
         Self {
-            mpi4py: if needed(Need::Mpi4py) {
-                mpi4py(&folder).map_err(text)
-            } else {
-                none()
-            },
-            mpich: if needed(Need::Mpich) {
-                mpich(&folder).map_err(text)
-            } else {
-                none()
-            },
+            mpi4py: get(Need::Mpi4py, &|folder| {
+                source(folder, MPI4PY, "test/runtests.py")
+            }),
+            mpich: get(Need::Mpich, &mpich),
+            mpich_mpi4py: get(Need::MpichMpi4py, &mpich_mpi4py),
         }
     }
 
@@ -47,6 +50,13 @@ impl Packages {
         let path = self.mpi4py.as_ref();
         path.map(PathBuf::as_path)
             .map_err(|why| anyhow!("no tests of mpi4py: {why}"))
+    }
+
+    /// The folder of the source of the mpi4py that is installed beside MPICH.
+    pub(crate) fn mpich_mpi4py(&self) -> anyhow::Result<&Path> {
+        let path = self.mpich_mpi4py.as_ref();
+        path.map(PathBuf::as_path)
+            .map_err(|why| anyhow!("no mpi4py for MPICH: {why}"))
     }
 
     /// The folder that has MPICH's `bin`, `include` and `lib`.
@@ -76,25 +86,23 @@ fn pip(home: &Path) -> Command {
     pip
 }
 
-fn mpi4py(folder: &Path) -> anyhow::Result<PathBuf> {
-    let source = folder.join(format!("mpi4py-{MPI4PY}"));
-    if !source.join("test/runtests.py").exists() {
+/// The source of a version of mpi4py, which has `file` in it.
+fn source(folder: &Path, version: &str, file: &str) -> anyhow::Result<PathBuf> {
+    let source = folder.join(format!("mpi4py-{version}"));
+    if !source.join(file).exists() {
         let home = python(folder)?;
-        let what = format!("mpi4py=={MPI4PY}");
-        // Whatever pip asks the source about itself is asked by Debian's setuptools, or by those it fetches.
-        succeed(
-            pip(&home)
-                .args([
-                    "download",
-                    "--no-binary",
-                    ":all:",
-                    "--no-deps",
-                    &what,
-                    "--dest",
-                ])
-                .arg(folder),
-        )?;
-        let archive = folder.join(format!("mpi4py-{MPI4PY}.tar.gz"));
+        let what = format!("mpi4py=={version}");
+        let mut download = pip(&home);
+        download.args([
+            "download",
+            "--no-binary",
+            "mpi4py",
+            "--no-deps",
+            &what,
+            "--dest",
+        ]);
+        succeed(download.arg(folder))?;
+        let archive = folder.join(format!("mpi4py-{version}.tar.gz"));
         succeed(
             Command::new("tar")
                 .arg("-xzf")
@@ -104,6 +112,16 @@ fn mpi4py(folder: &Path) -> anyhow::Result<PathBuf> {
         )?;
     }
     Ok(source)
+}
+
+fn mpich_mpi4py(folder: &Path) -> anyhow::Result<PathBuf> {
+    let home = mpich(folder)?;
+    let mut there = Command::new(home.join("bin/python"));
+    there.args(["-c", "import mpi4py"]);
+    if succeed(&mut there).is_err() {
+        succeed(pip(&home).args(["install", &format!("mpi4py=={MPICH_MPI4PY}")]))?;
+    }
+    source(folder, MPICH_MPI4PY, "test/main.py")
 }
 
 fn mpich(folder: &Path) -> anyhow::Result<PathBuf> {

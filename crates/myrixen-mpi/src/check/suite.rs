@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 
+use myrixen_mpi::Job;
+
 use super::cases::{Bench, Case, Need};
+use super::mpich;
 use super::stage::Layout;
 
 const NEEDS: [Need; 3] = [
@@ -25,38 +28,53 @@ const FILES: [(&str, u32); 8] = [
     ("comm_inter", 12),
 ];
 
+/// Those of a newer mpi4py that pass on MPICH over `ch4:ofi`, one-sided operations too.
+const MPICH_FILES: [(&str, u32); 7] = [
+    ("p2p_buf", 40),
+    ("p2p_buf_matched", 10),
+    ("p2p_obj_matched", 10),
+    ("cco_buf", 60),
+    ("cco_nb_buf", 60),
+    ("rma", 20),
+    ("rma_nb", 10),
+];
+const MPICH_NEEDS: [Need; 2] = [Need::Mpich, Need::MpichMpi4py];
+
 pub(super) fn cases(full: bool) -> Vec<Case> {
     let mut layouts = vec![Layout::One, Layout::Two];
     if full {
         layouts.push(Layout::Four);
     }
     let mut cases = Vec::new();
-    for layout in layouts {
+    for &layout in &layouts {
         for (file, tests) in FILES {
-            cases.push(Case::new(
-                format!("{}/mpi4py/{file}", layout.name()),
-                &NEEDS,
-                move |bench| run(bench, layout, file, tests),
-            ));
+            let name = format!("{}/mpi4py/{file}", layout.name());
+            cases.push(Case::new(name, &NEEDS, move |bench| {
+                let job = bench.stage.job(layout, "/usr/bin/python3");
+                let job = job.args(["test/runtests.py", "--no-builddir", "-i", file]);
+                let job = job.within(bench.packages.mpi4py()?);
+                run(bench, layout, &job, tests)
+            }));
+        }
+    }
+    for layout in layouts {
+        for (file, tests) in MPICH_FILES {
+            let name = format!("mpich/{}/mpi4py/{file}", layout.name());
+            cases.push(Case::new(name, &MPICH_NEEDS, move |bench| {
+                let home = bench.packages.mpich()?;
+                let job = bench.stage.job(layout, home.join("bin/python"));
+                // Its words are patterns of whole names.
+                let job =
+                    mpich::by(job, home).args(["test/main.py", "-i", &format!("test_{file}$")]);
+                let job = job.within(bench.packages.mpich_mpi4py()?);
+                run(bench, layout, &job, tests)
+            }));
         }
     }
     cases
 }
 
-fn run(
-    bench: &mut Bench<'_, '_>,
-    layout: Layout,
-    file: &str,
-    tests: u32,
-) -> anyhow::Result<String> {
-    let source = bench.packages.mpi4py()?;
-    let job = bench.stage.job(layout, "/usr/bin/python3").args([
-        "test/runtests.py",
-        "--no-builddir",
-        "-i",
-        file,
-    ]);
-    let job = job.within(source);
+fn run(bench: &Bench<'_, '_>, layout: Layout, job: &Job, tests: u32) -> anyhow::Result<String> {
     let outcome = job.run(bench.stage.places(layout), Duration::from_secs(90))?;
     ensure!(outcome.well, "{}\n{}", outcome.how, outcome.said);
     let ran = passed(&outcome.said);
@@ -66,10 +84,8 @@ fn run(
         "each of {ranks} ranks has to pass {tests} tests; passed: {ran:?}\n{}",
         outcome.said
     );
-    Ok(format!(
-        "{} tests on each of {ranks} ranks",
-        ran.first().context("no rank")?
-    ))
+    let first = ran.first().context("no rank")?;
+    Ok(format!("{first} tests on each of {ranks} ranks"))
 }
 
 /// How many tests each rank that was satisfied ran: lines "Ran N tests in T", as many as "OK".
