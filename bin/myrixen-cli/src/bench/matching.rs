@@ -108,7 +108,7 @@ impl Pair {
             to,
         };
         let until = Instant::now() + PATIENCE;
-        while !matches!(pair.sender.path(&pair.to), PathKind::Direct { .. }) {
+        while !pair.is_direct() {
             ensure!(
                 Instant::now() < until,
                 "there is no direct channel after {PATIENCE:?}"
@@ -117,6 +117,18 @@ impl Pair {
             pair.receive(0)?;
         }
         Ok(pair)
+    }
+
+    /// Whether both ends have the channel: what comes by one that the receiver does not know yet is seen later.
+    fn is_direct(&self) -> bool {
+        let back = self.receiver.peer(self.sender.address());
+        let [there, back] = [
+            Some(self.sender.path(&self.to)),
+            back.map(|to| self.receiver.path(&to)),
+        ];
+        [there, back]
+            .iter()
+            .all(|way| matches!(way, Some(PathKind::Direct { .. })))
     }
 
     fn send(&self, bits: u64) -> anyhow::Result<()> {
