@@ -100,25 +100,20 @@ impl Endpoint {
         Ok(self.post_known(core, to, (region, len), outgoing))
     }
 
-    /// As [`post_send`](Self::post_send), for up to [`INLINE`] bytes, which `fill` writes.
+    /// As [`post_send`](Self::post_send), for up to [`INLINE`] bytes, which are copied.
     ///
     /// # Errors
     /// [`Error::Invalid`] for more.
-    pub fn post_short(
-        &self,
-        to: &Peer,
-        len: usize,
-        fill: impl FnOnce(&mut [u8]),
-        outgoing: Outgoing,
-    ) -> Result<RequestId> {
-        let mut bytes = [0; INLINE];
-        let Some(payload) = bytes.get_mut(..len) else {
-            let why = format!("{len} bytes are more than the {INLINE} of a short payload");
-            return Err(Error::Invalid(why));
+    pub fn post_short(&self, to: &Peer, payload: &[u8], outgoing: Outgoing) -> Result<RequestId> {
+        let size = match u32::try_from(payload.len()) {
+            Ok(size) if payload.len() <= INLINE => size,
+            _ => {
+                let len = payload.len();
+                let why = format!("{len} bytes are more than the {INLINE} of a short payload");
+                return Err(Error::Invalid(why));
+            }
         };
-        fill(payload);
         let mut core = self.shared.enter();
-        let size = message_len(len)?;
         if outgoing.completes == Completes::WhenBuffered
             && core.regions.shorts.sends() < AHEAD
             && core.engine.address_of(to.partner) == Some(to.address)

@@ -48,8 +48,7 @@ fn outgoing(bits: u64, completes: Completes, context: u64) -> Outgoing {
 fn a_buffered_send_is_over_at_once_and_others_when_they_arrive() {
     let pair = pair();
     let buffered = outgoing(1, Completes::WhenBuffered, 11);
-    let fill = |bytes: &mut [u8]| bytes.copy_from_slice(b"short");
-    let id = pair.a.post_short(&pair.to_b, 5, fill, buffered);
+    let id = pair.a.post_short(&pair.to_b, b"short", buffered);
     let id = id.expect("sent");
     assert_eq!(pair.a.look_at(id).expect("known"), (Kind::Send, 11, true));
     let done = pair.a.test(id).expect("known").expect("over");

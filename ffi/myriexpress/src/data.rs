@@ -78,11 +78,15 @@ fn send(
 ) -> Answer {
     let request = needed(request)?;
     let peer = dest.peer(ep)?;
-    let len = segments.len();
     let posted = match segments {
-        segments if len <= INLINE => {
-            let fill = |bytes: &mut [u8]| segments.copy_to(bytes);
-            ep.endpoint.post_short(&peer, len, fill, outgoing)
+        Segments::One(piece) if piece.len() <= INLINE => {
+            ep.endpoint.post_short(&peer, piece.bytes(), outgoing)
+        }
+        Segments::Many(many) if many.len() <= INLINE => {
+            let mut short = [0; INLINE];
+            let short = &mut short[..many.len()];
+            many.copy_to(short);
+            ep.endpoint.post_short(&peer, short, outgoing)
         }
         Segments::One(piece) => ep.endpoint.post_send(&peer, piece, outgoing),
         Segments::Many(many) => {

@@ -71,22 +71,6 @@ impl Segments {
             .map_err(|_| Fault::new(ReturnCode::BadSegList, "a message is shorter than 4 GiB"))?;
         Ok(Self::Many(Many { len, pieces }))
     }
-
-    /// Bytes in it.
-    pub(crate) fn len(&self) -> usize {
-        match self {
-            Self::One(piece) => piece.len(),
-            Self::Many(many) => many.len(),
-        }
-    }
-
-    /// Copies all of it to `to`, which is as long.
-    pub(crate) fn copy_to(&self, to: &mut [u8]) {
-        match self {
-            Self::One(piece) => to.copy_from_slice(piece.bytes()),
-            Self::Many(many) => many.copy_to(to),
-        }
-    }
 }
 
 /// # Safety
@@ -105,7 +89,8 @@ unsafe fn piece(segment: mx_segment_t) -> Result<Handed, Fault> {
 }
 
 impl Many {
-    fn copy_to(&self, to: &mut [u8]) {
+    /// Copies all of it to `to`, which is as long.
+    pub(crate) fn copy_to(&self, to: &mut [u8]) {
         let mut begin = 0;
         for (end, piece) in &self.pieces {
             to[begin..*end].copy_from_slice(piece.bytes());
