@@ -128,7 +128,9 @@ impl<'a> Stage<'a> {
 
     /// Starts the back end of a host and waits until it answers.
     pub(crate) fn start_daemon(&mut self, at: usize) -> anyhow::Result<()> {
-        let mut command = Command::new(&self.daemon);
+        // Ends with this program, however that ends.
+        let mut command = Command::new("setpriv");
+        command.args(["--pdeathsig", "KILL"]).arg(&self.daemon);
         command.arg("--config").arg(self.file(at, "toml"));
         command.stdin(Stdio::null()).stdout(Stdio::null());
         let log = std::fs::File::options();
