@@ -39,7 +39,7 @@ const MPICH_FILES: [(&str, u32); 7] = [
     ("rma_nb", 14),
 ];
 /// Those that are run between two hosts in the short check too: MPICH's ranks never give way to the back ends, which takes time where cores are few.
-const MPICH_FEW: [&str; 3] = ["p2p_buf", "cco_buf", "rma_nb"];
+const MPICH_FEW: [&str; 2] = ["p2p_buf", "cco_buf"];
 const MPICH_NEEDS: [Need; 2] = [Need::Mpich, Need::MpichMpi4py];
 
 pub(super) fn cases(full: bool) -> Vec<Case> {
