@@ -193,6 +193,8 @@ impl Job {
             command.args(["--mca", name, value]);
         };
         set("plm_rsh_agent", &places.launcher().display().to_string());
+        // Not in a folder of a name that root of another namespace, who is another user, has taken.
+        set("orte_tmpdir_base", &places.folder().display().to_string());
         if let Some(interface) = &self.control {
             set("oob_tcp_if_include", interface);
         }

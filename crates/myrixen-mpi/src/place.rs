@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context as _, ensure};
@@ -87,6 +87,11 @@ impl<'a> Places<'a> {
         self.places.iter().map(Place::name)
     }
 
+    /// A folder for what jobs leave lying about; it goes with this.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
     /// The script that takes the place of `ssh`: `launcher HOST COMMAND...`.
     #[must_use]
     pub fn launcher(&self) -> PathBuf {
@@ -131,7 +136,7 @@ impl<'a> Places<'a> {
 
 /// For `sh -c`: takes the name of the host, and becomes the program. UCX looks for interfaces in `/sys`, which has to be the network's own;
 /// where it may not be mounted, UCX finds less, and nobody else misses it.
-const NAMED: &str = "echo \"$0\" >/proc/sys/kernel/hostname && { mount -t sysfs sysfs /sys 2>/dev/null; exec \"$@\"; }";
+const NAMED: &str = "hostname \"$0\" && { mount -t sysfs sysfs /sys 2>/dev/null; exec \"$@\"; }";
 
 /// A word as a shell takes it literally.
 fn quoted(word: &str) -> String {

@@ -86,11 +86,16 @@ impl Running {
 
     /// Waits until it has printed `text`; `false` when it has ended, or `limit` has passed, without that.
     pub fn says(&mut self, text: &str, limit: Duration) -> bool {
+        self.says_all(|said| said.contains(text), limit)
+    }
+
+    /// Waits until what it has printed is what is waited for; `false` when it has ended, or `limit` has passed, without that.
+    pub fn says_all(&mut self, enough: impl Fn(&str) -> bool, limit: Duration) -> bool {
         let until = Instant::now() + limit;
         loop {
             // In this order: what it says before it ends counts.
             let over = !matches!(self.child.try_wait(), Ok(None)) || Instant::now() > until;
-            if self.said().contains(text) {
+            if enough(&self.said()) {
                 return true;
             }
             if over {

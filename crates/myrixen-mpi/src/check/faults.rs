@@ -60,7 +60,10 @@ fn killed_rank(bench: &mut Bench<'_, '_>, layout: Layout) -> anyhow::Result<Stri
     );
     running.kill_one(victim).context("cannot kill a rank")?;
     let survivors = if layout == Layout::Four { 3 } else { 1 };
-    let outcome = running.end(Duration::from_secs(60));
+    // When a rank has died without a word to it, mpirun waits for that word.
+    let told = |said: &str| said.matches("SURVIVED").count() + said.matches("STUCK").count();
+    running.says_all(|said| told(said) >= survivors, Duration::from_secs(60));
+    let outcome = running.end(Duration::ZERO);
     let (well, stuck) = (
         outcome.said.matches("SURVIVED").count(),
         outcome.said.matches("STUCK").count(),

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{bail, ensure};
 use myrixen_control::{Client, Reply, Request, Status};
 use myrixen_mpi::{Job, Outcome, Over, Place, Places, Running};
 use myrixen_netlab::{Host, Lab};
@@ -128,7 +128,9 @@ impl<'a> Stage<'a> {
 
     /// Starts the back end of a host and waits until it answers.
     pub(crate) fn start_daemon(&mut self, at: usize) -> anyhow::Result<()> {
-        let mut command = Command::new(&self.daemon);
+        // Ends with this program, however that ends.
+        let mut command = Command::new("setpriv");
+        command.args(["--pdeathsig", "KILL"]).arg(&self.daemon);
         command.arg("--config").arg(self.file(at, "toml"));
         command.stdin(Stdio::null()).stdout(Stdio::null());
         let log = std::fs::File::options();
@@ -139,9 +141,11 @@ impl<'a> Stage<'a> {
             .open(self.file(at, "log"))?;
         command.stderr(log);
         let program = self.daemon.display();
-        let child = self.hosts[at].spawn(&mut command);
-        let child = child
-            .with_context(|| format!("`cargo build --release -p myrixend` makes {program}"))?;
+        ensure!(
+            self.daemon.exists(),
+            "`cargo build --release -p myrixend` makes {program}"
+        );
+        let child = self.hosts[at].spawn(&mut command)?;
         self.daemons[at] = Some(child);
         let until = Instant::now() + PATIENCE;
         while let Err(error) = self.status(at) {
@@ -170,6 +174,24 @@ impl<'a> Stage<'a> {
             Reply::Status(status) => Ok(status),
             other => bail!("a back end said {other:?} when asked for its status"),
         }
+    }
+
+    /// Bytes that both back ends have sent to each other since they began, but for a little that they say of themselves.
+    pub(crate) fn crossed(&self) -> anyhow::Result<u64> {
+        let mut bytes = 0;
+        for at in 0..2 {
+            let mut client = Client::connect(self.file(at, "control"))?;
+            match client.ask(&Request::Uplinks)? {
+                Reply::Uplinks(uplinks) => {
+                    bytes += uplinks
+                        .iter()
+                        .map(|uplink| uplink.counters.sent_bytes)
+                        .sum::<u64>();
+                }
+                other => bail!("a back end said {other:?} when asked for its uplinks"),
+            }
+        }
+        Ok(bytes)
     }
 
     /// Waits until both back ends have nothing left of any program, and see that they have not detached one for what it did.
