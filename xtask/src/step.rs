@@ -260,6 +260,18 @@ pub(crate) const STEPS: &[Step] = &[
                 ],
                 env: &[],
             },
+            // MPI over ours as well.
+            Run {
+                words: &[
+                    "cargo",
+                    "build",
+                    "--profile",
+                    "ffi",
+                    "--package",
+                    "myrixen-fabric",
+                ],
+                env: &[],
+            },
             // With MX's tool beside ours, which measures what MX's interface costs.
             Run {
                 words: &["packaging/install-mx.sh", "--prefix", "target/mx"],
