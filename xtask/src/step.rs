@@ -46,6 +46,19 @@ pub(crate) struct Run {
     pub(crate) env: &'static [(&'static str, &'static str)],
 }
 
+/// Builds the provider of libfabric.
+const PROVIDER: Run = Run {
+    words: &[
+        "cargo",
+        "build",
+        "--profile",
+        "ffi",
+        "--package",
+        "myrixen-fabric",
+    ],
+    env: &[],
+};
+
 /// What is asked of every step: cheap and telling ones first. Each profile compiles everything anew, so
 /// there are four, one after the other: dev (clippy, tests, documents), release (simulation, demo, bench), static
 /// programs (lab), and the fuzz targets' own. Loom's and that of the benches are small.
@@ -261,17 +274,7 @@ pub(crate) const STEPS: &[Step] = &[
                 env: &[],
             },
             // MPI over ours as well.
-            Run {
-                words: &[
-                    "cargo",
-                    "build",
-                    "--profile",
-                    "ffi",
-                    "--package",
-                    "myrixen-fabric",
-                ],
-                env: &[],
-            },
+            PROVIDER,
             // With MX's tool beside ours, which measures what MX's interface costs.
             Run {
                 words: &["packaging/install-mx.sh", "--prefix", "target/mx"],
@@ -310,17 +313,7 @@ pub(crate) const STEPS: &[Step] = &[
             install: "apt-get install --no-install-recommends openmpi-bin libopenmpi-dev libfabric-bin netpipe-openmpi hpcc lammps lammps-examples python3-mpi4py python3-venv",
         }),
         work: Work::Commands(&[
-            Run {
-                words: &[
-                    "cargo",
-                    "build",
-                    "--profile",
-                    "ffi",
-                    "--package",
-                    "myrixen-fabric",
-                ],
-                env: &[],
-            },
+            PROVIDER,
             Run {
                 words: &[
                     "cargo",
