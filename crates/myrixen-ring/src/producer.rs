@@ -1,6 +1,6 @@
 //! The writing end of a ring. `docs/ring-abi.md`, "Produce".
 
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{Ordering, compiler_fence};
 
 use myrixen_shm::Pages;
 
@@ -179,6 +179,8 @@ impl<M: Memory> Producer<M> {
     /// Whether the consumer looks on, and would have given notice so long before it sleeps that what was published is seen by then.
     #[inline(always)]
     fn is_looked_at(&self) -> bool {
+        // Not to be asked before what was published is on its way: the time in between would count as notice.
+        compiler_fence(Ordering::SeqCst);
         self.features.contains(Features::NOTICE)
             && self.memory.load_u32(self.ring.looking, Ordering::Relaxed) != 0
     }
