@@ -479,7 +479,9 @@ impl Driver {
         // Data that the message brings are in its head, and the first bytes of what is parsed as payload.
         let behind_head = parsed.payload.end.saturating_sub(head.len());
         assert_eq!(behind_head, payload, "{parsed:?}");
-        let data = head.len().saturating_sub(parsed.payload.start.min(head.len()));
+        let data = head
+            .len()
+            .saturating_sub(parsed.payload.start.min(head.len()));
         assert!(payload == 0 || data == 0 || data == 8, "{parsed:?}");
         let way = route(&whole).expect("what is sent can be routed");
         assert_eq!(way.destination, transmit.to);
