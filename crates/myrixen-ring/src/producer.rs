@@ -108,7 +108,8 @@ impl<M: Memory> Producer<M> {
     #[inline]
     pub fn room_for(&mut self, len: usize, hint_len: usize) -> Result<bool, ReserveError> {
         // Enough whatever pad comes first, which is shorter than the record: nearly always.
-        if lines_of(len, hint_len) * 2 <= self.free_lines() as usize && hint_len == 0 {
+        let most = (self.free_lines() as usize / 2 * LINE).checked_sub(HEADER);
+        if hint_len == 0 && most.is_some_and(|most| len <= most) {
             return Ok(true);
         }
         self.room_for_exactly(len, hint_len)
@@ -163,16 +164,20 @@ impl<M: Memory> Producer<M> {
     #[inline]
     #[must_use = "a consumer that is not rung sleeps on"]
     pub fn needs_bell(&mut self) -> bool {
-        if self.is_looked_at() {
-            return false;
+        let due = !self.is_looked_at() && self.is_to_be_rung();
+        if self.last > 1 {
+            self.zero_ahead(self.last.min(ZERO_AHEAD_AFTER_BURST));
         }
+        due
+    }
+
+    /// Whether the consumer sleeps and has not been rung.
+    #[inline(always)]
+    fn is_to_be_rung(&mut self) -> bool {
         self.memory.fence(); // pairs with: fence of prepare_sleep
         let sleep = self.memory.load_u32(self.ring.sleeping, Ordering::Relaxed);
         let due = sleep != 0 && sleep != self.rung_for;
         self.rung_for = sleep;
-        if self.last > 1 {
-            self.zero_ahead(self.last.min(ZERO_AHEAD_AFTER_BURST));
-        }
         due
     }
 
