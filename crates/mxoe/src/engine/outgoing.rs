@@ -228,6 +228,7 @@ impl Endpoint {
     }
 
     /// Whether one more message of `bytes` eager bytes may be under way.
+    #[inline]
     pub(super) fn has_window(&self, key: Key, bytes: u32) -> bool {
         /// How far ahead of a lost message others are kept by the receiver (section 6.2).
         const EARLY: u32 = 255;

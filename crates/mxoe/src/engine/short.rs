@@ -100,7 +100,7 @@ impl Endpoint {
             return None;
         }
         let key = send.to.find(&self.partners)?;
-        let limit = self.config.limits.unacked_bytes;
+        let within = self.has_window(key, send.len);
         let partner = &mut self.partners[key];
         let Link::Up {
             session,
@@ -115,9 +115,6 @@ impl Endpoint {
         }
         let (path, sending) = (partner.path, &mut partner.sending);
         let first = sending.unacked.is_empty();
-        let within = first
-            || (sending.unacked.len() < sending.window
-                && sending.bytes.saturating_add(send.len) <= limit);
         let free = sending.queued.is_empty()
             && sending.cutting.some().is_none()
             && matches!(sending.recovery, Recovery::None);
