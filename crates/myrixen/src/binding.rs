@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 pub use mxoe::engine::Space;
-use mxoe::engine::{Envelope, PartnerId, SendMode};
+use mxoe::engine::{PartnerId, SendMode};
 
 use crate::buffer::{Memory, RecvBuffer, SendBuffer};
 use crate::core::{Core, RETAINED_CAP};
@@ -13,7 +13,7 @@ use crate::error::{Error, Result, Status};
 use crate::message::Match;
 use crate::posted::{Completes, Connecting};
 use crate::region::Regions;
-use crate::request::{Kind, New, Outcome, Queued, Requests};
+use crate::request::{Kind, Queued, Requests};
 use crate::short::AHEAD;
 use crate::shorts::INLINE;
 use crate::unexpected::{Unexpected, UnexpectedHandler, Verdict};
@@ -36,7 +36,7 @@ pub struct Launch {
     pub data: Option<u64>,
     /// When it is complete.
     pub completes: Completes,
-    /// The program's number, which comes back in [`Ended`]; `None`: nobody asks for its end, but for that of a failure.
+    /// The program's number, which comes back in [`Ended`].
     pub context: u64,
     /// Another one.
     pub label: u32,
@@ -73,12 +73,9 @@ impl Endpoint {
     /// # Errors
     /// [`Status::NotConnected`] and the other reasons for which nothing was begun.
     pub fn launch<B: SendBuffer>(&self, buffer: B, launch: &Launch) -> Result<(), Status> {
-        let mode = match launch.completes {
-            Completes::WhenMatched => SendMode::Synchronous,
-            Completes::WhenBuffered | Completes::WhenDelivered => SendMode::Standard,
-        };
         let memory = buffer.into_memory();
         let mut core = self.shared.enter();
+        let mode = launch.completes.mode();
         let posted = self.post_as(&mut core, &launch.cover(), memory, mode);
         if let Ok(key) = posted {
             core.requests.enqueue(key, launch.context);
@@ -97,13 +94,12 @@ impl Endpoint {
     pub fn launch_short(&self, payload: &[u8], launch: &Launch) -> Result<(), Status> {
         if launch.completes == Completes::WhenBuffered && payload.len() <= INLINE {
             let mut core = self.shared.enter();
-            let room = core.regions.shorts.sends() < AHEAD;
-            if room && core.send_short(self.shared.recent(), &launch.cover(), payload) {
-                core.add_launched(launch, payload.len());
-                self.shared.leave(core);
+            let now = self.shared.recent();
+            let sent = core.send_short_ended(now, &launch.cover(), payload, launch.context);
+            self.shared.leave(core);
+            if sent.is_some() {
                 return Ok(());
             }
-            self.shared.leave(core);
         }
         self.launch(payload.to_vec(), launch)
     }
@@ -328,25 +324,6 @@ impl Core {
         }
     }
 
-    /// A short send that is over for the program.
-    fn add_launched(&mut self, launch: &Launch, len: usize) {
-        // Not longer than INLINE.
-        let length = u32::try_from(len).unwrap_or(u32::MAX);
-        let new = New {
-            kind: Kind::Send,
-            region: None,
-            bits: launch.bits,
-            partner: Some(PartnerId::from_u64(launch.to)),
-            len: length,
-            may_end_early: false,
-        };
-        let status = Status::Success;
-        let outcome = Outcome::Sent { status, length };
-        self.requests
-            .add_ended_as(new, launch.context, launch.label, outcome);
-        self.ended = true;
-    }
-
     /// Whether a request has ended, or may be said to have.
     fn has_ends(&self) -> bool {
         self.requests.peek(|_| true).is_some() || self.requests.offered(|_| true).is_some()
@@ -385,40 +362,19 @@ impl Core {
 
 impl Ended {
     fn of(done: &Queued) -> Self {
-        let mut from = None;
-        let none = |status, partner: Option<PartnerId>| (status, partner, None, done.len, 0);
-        let (status, partner, data, message_len, len) = match &done.outcome {
-            Outcome::Connected(partner) => none(Status::Success, Some(*partner)),
-            Outcome::NotConnected(status) => none(*status, None),
-            Outcome::Unmet(status) => none(*status, done.partner),
-            Outcome::Sent { status, length } => (*status, done.partner, None, done.len, *length),
-            Outcome::Received {
-                status,
-                envelope:
-                    Envelope {
-                        source,
-                        address,
-                        data,
-                        length: whole,
-                        ..
-                    },
-                length,
-            } => {
-                from = Some(*address);
-                (*status, Some(*source), *data, *whole, *length)
-            }
-        };
+        let told = done.told();
+        let envelope = done.envelope();
         Self {
             kind: done.kind,
             context: done.context,
             label: done.label,
-            status,
-            peer: partner.map(PartnerId::to_u64),
-            source: from,
+            status: told.status,
+            peer: told.partner.map(PartnerId::to_u64),
+            source: envelope.map(|envelope| envelope.address),
             bits: done.bits,
-            data,
-            message_len,
-            len,
+            data: envelope.and_then(|envelope| envelope.data),
+            message_len: told.message_len,
+            len: told.len,
         }
     }
 }

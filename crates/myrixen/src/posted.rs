@@ -7,7 +7,8 @@ use std::sync::MutexGuard;
 use std::time::Duration;
 
 use mxoe::addr::Address;
-use mxoe::engine::{PartnerId, RegionId, SendMode};
+use mxoe::engine::{RegionId, SendMode};
+use mxoe::time::Time;
 
 use crate::buffer::{Memory, RecvBuffer, SendBuffer};
 use crate::core::{Core, RETAINED_CAP};
@@ -54,6 +55,16 @@ pub enum Completes {
     WhenDelivered,
     /// When a receive has matched it.
     WhenMatched,
+}
+
+impl Completes {
+    /// What the engine is to wait for.
+    pub(crate) fn mode(self) -> SendMode {
+        match self {
+            Self::WhenMatched => SendMode::Synchronous,
+            Self::WhenBuffered | Self::WhenDelivered => SendMode::Standard,
+        }
+    }
 }
 
 /// What a posted send says beside its bytes.
@@ -115,14 +126,11 @@ impl Endpoint {
         };
         let mut core = self.shared.enter();
         if outgoing.completes == Completes::WhenBuffered
-            && core.regions.shorts.sends() < AHEAD
             && core.engine.address_of(to.partner) == Some(to.address)
         {
             let cover = Cover::tagged(to, outgoing.bits);
-            if core.send_short(self.shared.recent(), &cover, payload) {
-                let ended = (Status::Success, size);
-                let key = core.add_ended_send(to.partner, size, outgoing, ended);
-                core.ended |= core.leader || core.waiters > 0;
+            let now = self.shared.recent();
+            if let Some(key) = core.send_short_ended(now, &cover, payload, outgoing.context) {
                 self.shared.leave(core);
                 return Ok(RequestId::new(key));
             }
@@ -139,18 +147,11 @@ impl Endpoint {
         (region, len): (RegionId, u32),
         outgoing: Outgoing,
     ) -> RequestId {
-        let mode = match outgoing.completes {
-            Completes::WhenMatched => SendMode::Synchronous,
-            Completes::WhenBuffered | Completes::WhenDelivered => SendMode::Standard,
-        };
         let known = core.engine.address_of(to.partner) == Some(to.address);
+        let cover = Cover::tagged(to, outgoing.bits);
         let posted = if known {
-            self.post_region(
-                &mut core,
-                &Cover::tagged(to, outgoing.bits),
-                (region, len),
-                mode,
-            )
+            let mode = outgoing.completes.mode();
+            self.post_region(&mut core, &cover, (region, len), mode)
         } else {
             drop(core.reclaim(region));
             Err(Status::NotConnected)
@@ -166,7 +167,7 @@ impl Endpoint {
                 key
             }
             // Over before it began.
-            Err(status) => core.add_ended_send(to.partner, len, outgoing, (status, 0)),
+            Err(status) => core.add_ended_send(&cover, len, outgoing.context, (status, 0)),
         };
         self.shared.leave(core);
         RequestId::new(key)
@@ -378,21 +379,42 @@ impl Core {
     /// A send that is over for the program, with so much transferred.
     fn add_ended_send(
         &mut self,
-        to: PartnerId,
+        cover: &Cover,
         len: u32,
-        outgoing: Outgoing,
+        context: u64,
         (status, length): (Status, u32),
     ) -> Key {
         let new = New {
             kind: Kind::Send,
             region: None,
-            bits: outgoing.bits,
-            partner: Some(to),
+            bits: cover.bits,
+            partner: Some(cover.to),
             len,
             may_end_early: false,
         };
         let outcome = Outcome::Sent { status, length };
-        self.requests.add_ended(new, outgoing.context, outcome)
+        self.requests.add_ended(new, context, cover.label, outcome)
+    }
+
+    /// Sends a short message if it can go out now and not too many are under way, and ends it for the program under its number. `None`: nothing was
+    /// done.
+    pub(crate) fn send_short_ended(
+        &mut self,
+        now: Time,
+        cover: &Cover,
+        payload: &[u8],
+        context: u64,
+    ) -> Option<Key> {
+        let sent = self.regions.shorts.sends() < AHEAD && self.send_short(now, cover, payload);
+        if !sent {
+            return None;
+        }
+        // Not longer than INLINE.
+        let len = u32::try_from(payload.len()).unwrap_or(u32::MAX);
+        let key = self.add_ended_send(cover, len, context, (Status::Success, len));
+        // Whoever waits for any end may have this one.
+        self.ended = true;
+        Some(key)
     }
 
     /// A send need not be acknowledged to be over for the program.

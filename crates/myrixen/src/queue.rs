@@ -11,7 +11,7 @@ use crate::error::{Error, Result, Status};
 use crate::handle::{RecvRequest, SendRequest};
 use crate::message::{Match, Peer, Received};
 use crate::posted::RequestId;
-use crate::request::{Kind, Outcome, Queued};
+use crate::request::{Kind, Queued, Told};
 
 /// How a request has ended.
 #[derive(Clone, Copy, Debug)]
@@ -208,17 +208,12 @@ impl Core {
         if let Some(region) = done.region {
             *memory = self.reclaim(region);
         }
-        let (status, partner, message_len, len) = match done.outcome {
-            Outcome::Connected(partner) => (Status::Success, Some(partner), 0, 0),
-            Outcome::NotConnected(status) => (status, None, 0, 0),
-            Outcome::Unmet(status) => (status, done.partner, done.len, 0),
-            Outcome::Sent { status, length } => (status, done.partner, done.len, length),
-            Outcome::Received {
-                status,
-                ref envelope,
-                length,
-            } => (status, Some(envelope.source), envelope.length, length),
-        };
+        let Told {
+            status,
+            partner,
+            message_len,
+            len,
+        } = done.told();
         let peer = partner.and_then(|partner| {
             let address = self.engine.address_of(partner)?;
             Some(Peer { partner, address })

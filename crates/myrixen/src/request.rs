@@ -147,6 +147,47 @@ pub(crate) struct Queued {
     pub(crate) outcome: Outcome,
 }
 
+/// What became of a request.
+pub(crate) struct Told {
+    pub(crate) status: Status,
+    /// Who was connected to or sent to, or who has sent, where that is known.
+    pub(crate) partner: Option<PartnerId>,
+    /// Length of the message as it was sent, in bytes.
+    pub(crate) message_len: u32,
+    /// Bytes of it that were transferred.
+    pub(crate) len: u32,
+}
+
+impl Queued {
+    pub(crate) fn told(&self) -> Told {
+        let (status, partner, message_len, len) = match self.outcome {
+            Outcome::Connected(partner) => (Status::Success, Some(partner), 0, 0),
+            Outcome::NotConnected(status) => (status, None, 0, 0),
+            Outcome::Unmet(status) => (status, self.partner, self.len, 0),
+            Outcome::Sent { status, length } => (status, self.partner, self.len, length),
+            Outcome::Received {
+                status,
+                ref envelope,
+                length,
+            } => (status, Some(envelope.source), envelope.length, length),
+        };
+        Told {
+            status,
+            partner,
+            message_len,
+            len,
+        }
+    }
+
+    /// The cover of what was received.
+    pub(crate) fn envelope(&self) -> Option<&Envelope> {
+        match &self.outcome {
+            Outcome::Received { envelope, .. } => Some(envelope),
+            _ => None,
+        }
+    }
+}
+
 /// There is no such request in the completion queue, nor will it come there.
 pub(crate) struct NotQueued;
 
@@ -226,10 +267,17 @@ impl Requests {
             .filter(|slot| slot.generation == key.generation)
     }
 
-    /// Adds a request that is over for the program, under its number.
-    pub(crate) fn add_ended(&mut self, new: New, context: u64, outcome: Outcome) -> Key {
+    /// Adds a request that is over for the program, under its number and another name beside it.
+    pub(crate) fn add_ended(
+        &mut self,
+        new: New,
+        context: u64,
+        label: u32,
+        outcome: Outcome,
+    ) -> Key {
         let key = self.add(new);
         if let Some(slot) = self.slot_mut(key) {
+            slot.label = label;
             slot.interest = Interest::Queue(context);
             slot.outcome = Some(outcome);
         }
@@ -362,12 +410,6 @@ impl Requests {
         let slot = &mut self.slots[at as usize];
         slot.interest = Interest::Nobody;
         slot.outcome = None;
-    }
-
-    /// As [`add_ended`](Self::add_ended), with another name beside its number.
-    pub(crate) fn add_ended_as(&mut self, new: New, context: u64, label: u32, outcome: Outcome) {
-        let key = self.add_ended(new, context, outcome);
-        self.set_label(key, label);
     }
 
     /// Gives a request another name beside its number, which comes back with its end. Made before it has begun, or it may be over already.

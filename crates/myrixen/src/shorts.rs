@@ -115,8 +115,7 @@ impl Shorts {
         };
         match slot.state {
             State::Sent(_) => {
-                self.sends -= 1;
-                self.leave(id);
+                self.unsend(id);
                 false
             }
             State::Awaited => {
@@ -136,7 +135,7 @@ impl Shorts {
         }
     }
 
-    /// Takes back what was kept for a message that was not sent.
+    /// Takes back what was kept for a message: it need not be sent again, or was not sent.
     #[inline]
     pub(crate) fn unsend(&mut self, id: RegionId) {
         self.sends -= 1;
