@@ -52,13 +52,8 @@ unsafe impl Send for Av {}
 unsafe impl Sync for Av {}
 
 static FID: OpsFid = OpsFid {
-    size: size_of::<OpsFid>(),
-    close,
     bind,
-    control: stubs::control,
-    ops_open: stubs::ops_open,
-    tostr: stubs::tostr,
-    ops_set: stubs::ops_set,
+    ..stubs::fid(close)
 };
 
 static OPS: OpsAv = OpsAv {

@@ -44,13 +44,8 @@ pub(crate) struct CntrCore {
 }
 
 static FID: OpsFid = OpsFid {
-    size: size_of::<OpsFid>(),
-    close,
-    bind: stubs::bind,
     control,
-    ops_open: stubs::ops_open,
-    tostr: stubs::tostr,
-    ops_set: stubs::ops_set,
+    ..stubs::fid(close)
 };
 
 static OPS: OpsCntr = OpsCntr {

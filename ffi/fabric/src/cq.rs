@@ -77,13 +77,8 @@ pub(crate) struct Fault {
 unsafe impl Send for Item {}
 
 static FID: OpsFid = OpsFid {
-    size: size_of::<OpsFid>(),
-    close,
-    bind: stubs::bind,
     control: control_of,
-    ops_open: stubs::ops_open,
-    tostr: stubs::tostr,
-    ops_set: stubs::ops_set,
+    ..stubs::fid(close)
 };
 
 static OPS: OpsCq = OpsCq {

@@ -62,15 +62,7 @@ unsafe impl Send for Domain {}
 // SAFETY: as above.
 unsafe impl Sync for Domain {}
 
-static FID: OpsFid = OpsFid {
-    size: size_of::<OpsFid>(),
-    close,
-    bind: stubs::bind,
-    control: stubs::control,
-    ops_open: stubs::ops_open,
-    tostr: stubs::tostr,
-    ops_set: stubs::ops_set,
-};
+static FID: OpsFid = stubs::fid(close);
 
 static OPS: OpsDomain = OpsDomain {
     size: size_of::<OpsDomain>(),

@@ -38,13 +38,8 @@ pub(crate) struct EqCore {
 }
 
 static FID: OpsFid = OpsFid {
-    size: size_of::<OpsFid>(),
-    close,
-    bind: stubs::bind,
     control,
-    ops_open: stubs::ops_open,
-    tostr: stubs::tostr,
-    ops_set: stubs::ops_set,
+    ..stubs::fid(close)
 };
 
 static OPS: OpsEq = OpsEq {

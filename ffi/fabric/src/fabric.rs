@@ -23,15 +23,7 @@ unsafe impl Send for Fabric {}
 // SAFETY: as above.
 unsafe impl Sync for Fabric {}
 
-static FID: OpsFid = OpsFid {
-    size: size_of::<OpsFid>(),
-    close,
-    bind: stubs::bind,
-    control: stubs::control,
-    ops_open: stubs::ops_open,
-    tostr: stubs::tostr,
-    ops_set: stubs::ops_set,
-};
+static FID: OpsFid = stubs::fid(close);
 
 static OPS: OpsFabric = OpsFabric {
     size: size_of::<OpsFabric>(),

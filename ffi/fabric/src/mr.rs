@@ -142,13 +142,9 @@ impl Regions {
 }
 
 static FID: OpsFid = OpsFid {
-    size: size_of::<OpsFid>(),
-    close,
     bind,
     control,
-    ops_open: stubs::ops_open,
-    tostr: stubs::tostr,
-    ops_set: stubs::ops_set,
+    ..stubs::fid(close)
 };
 
 pub(crate) static OPS: OpsMr = OpsMr {

@@ -32,15 +32,7 @@ unsafe impl Send for Poll {}
 // SAFETY: as above.
 unsafe impl Sync for Poll {}
 
-static FID: OpsFid = OpsFid {
-    size: size_of::<OpsFid>(),
-    close,
-    bind: stubs::bind,
-    control: stubs::control,
-    ops_open: stubs::ops_open,
-    tostr: stubs::tostr,
-    ops_set: stubs::ops_set,
-};
+static FID: OpsFid = stubs::fid(close);
 
 static OPS: OpsPoll = OpsPoll {
     size: size_of::<OpsPoll>(),

@@ -8,6 +8,19 @@ use crate::errno::Errno;
 const NO: c_int = -(Errno::NOSYS.get());
 const NO_SIZE: isize = NO as isize;
 
+/// The table of an object that can be closed. What else it can do replaces a stub: `OpsFid { bind, ..stubs::fid(close) }`.
+pub(crate) const fn fid(close: unsafe extern "C" fn(*mut Fid) -> c_int) -> OpsFid {
+    OpsFid {
+        size: size_of::<OpsFid>(),
+        close,
+        bind,
+        control,
+        ops_open,
+        tostr,
+        ops_set,
+    }
+}
+
 pub(crate) unsafe extern "C" fn bind(_: *mut Fid, _: *mut Fid, _: u64) -> c_int {
     NO
 }

@@ -153,6 +153,25 @@ unsafe fn many(iov: *const Ioc, count: usize, datatype: c_int) -> Answer<Buffers
     unsafe { Buffers::read(pieces.as_ptr(), pieces.len(), IOV) }
 }
 
+/// An operation with the endpoint's flags: where to, and which on what.
+fn plain(
+    ep: &EpCore,
+    (to, addr, key): (u64, u64, u64),
+    (datatype, op): (c_int, c_int),
+    context: *mut c_void,
+) -> There {
+    There {
+        to,
+        addr,
+        key,
+        datatype,
+        op,
+        context,
+        flags: ep.tx_flags(),
+        silent: false,
+    }
+}
+
 /// What a message structure says.
 ///
 /// # Safety
@@ -195,16 +214,7 @@ unsafe extern "C" fn write(
     done(|| {
         // SAFETY: see above.
         let ep = unsafe { ready(ep) }?;
-        let there = There {
-            to,
-            addr,
-            key,
-            datatype,
-            op,
-            context,
-            flags: ep.tx_flags(),
-            silent: false,
-        };
+        let there = plain(ep, (to, addr, key), (datatype, op), context);
         // SAFETY: see above.
         let operand = unsafe { one(buf, count, datatype) }?;
         let here = Here {
@@ -231,16 +241,7 @@ unsafe extern "C" fn writev(
     done(|| {
         // SAFETY: see above.
         let ep = unsafe { ready(ep) }?;
-        let there = There {
-            to,
-            addr,
-            key,
-            datatype,
-            op,
-            context,
-            flags: ep.tx_flags(),
-            silent: false,
-        };
+        let there = plain(ep, (to, addr, key), (datatype, op), context);
         // SAFETY: see above.
         let operand = unsafe { many(iov, count, datatype) }?;
         let here = Here {
@@ -320,16 +321,7 @@ unsafe extern "C" fn readwrite(
     done(|| {
         // SAFETY: see above.
         let ep = unsafe { ready(ep) }?;
-        let there = There {
-            to,
-            addr,
-            key,
-            datatype,
-            op,
-            context,
-            flags: ep.tx_flags(),
-            silent: false,
-        };
+        let there = plain(ep, (to, addr, key), (datatype, op), context);
         // SAFETY: see above.
         let operand = unsafe { one(buf, count, datatype) }?;
         // SAFETY: see above.
@@ -361,16 +353,7 @@ unsafe extern "C" fn readwritev(
     done(|| {
         // SAFETY: see above.
         let ep = unsafe { ready(ep) }?;
-        let there = There {
-            to,
-            addr,
-            key,
-            datatype,
-            op,
-            context,
-            flags: ep.tx_flags(),
-            silent: false,
-        };
+        let there = plain(ep, (to, addr, key), (datatype, op), context);
         // SAFETY: see above.
         let operand = unsafe { many(iov, count, datatype) }?;
         // SAFETY: see above.
@@ -429,16 +412,7 @@ unsafe extern "C" fn compwrite(
     done(|| {
         // SAFETY: see above.
         let ep = unsafe { ready(ep) }?;
-        let there = There {
-            to,
-            addr,
-            key,
-            datatype,
-            op,
-            context,
-            flags: ep.tx_flags(),
-            silent: false,
-        };
+        let there = plain(ep, (to, addr, key), (datatype, op), context);
         // SAFETY: see above.
         let operand = unsafe { one(buf, count, datatype) }?;
         // SAFETY: see above.
@@ -475,16 +449,7 @@ unsafe extern "C" fn compwritev(
     done(|| {
         // SAFETY: see above.
         let ep = unsafe { ready(ep) }?;
-        let there = There {
-            to,
-            addr,
-            key,
-            datatype,
-            op,
-            context,
-            flags: ep.tx_flags(),
-            silent: false,
-        };
+        let there = plain(ep, (to, addr, key), (datatype, op), context);
         // SAFETY: see above.
         let operand = unsafe { many(iov, count, datatype) }?;
         // SAFETY: see above.

@@ -48,13 +48,9 @@ unsafe impl Send for Ep {}
 unsafe impl Sync for Ep {}
 
 static FID: OpsFid = OpsFid {
-    size: size_of::<OpsFid>(),
-    close,
     bind,
     control: control_of,
-    ops_open: stubs::ops_open,
-    tostr: stubs::tostr,
-    ops_set: stubs::ops_set,
+    ..stubs::fid(close)
 };
 
 static OPS: OpsEp = OpsEp {

@@ -2,9 +2,8 @@
 
 use std::ffi::c_void;
 
-use super::labels::What;
 use super::ready;
-use super::receive::Wanted;
+use super::receive::{Wanted, pieces_wanted};
 use super::send::Message;
 use crate::abi::{FidEp, Msg, OpsMsg, flag};
 use crate::buffers::Buffers;
@@ -38,14 +37,7 @@ unsafe extern "C" fn recv(
     done(|| {
         // SAFETY: see above.
         let ep = unsafe { ready(ep) }?;
-        let wanted = Wanted {
-            what: What::Receive,
-            from,
-            tag: 0,
-            ignore: 0,
-            context,
-            flags: ep.rx_flags(),
-        };
+        let wanted = Wanted::untagged(from, context, ep.rx_flags());
         // SAFETY: see above.
         ep.receive(unsafe { Buffers::one(buf, len) }?, &wanted)
     })
@@ -62,14 +54,7 @@ unsafe extern "C" fn recvv(
     done(|| {
         // SAFETY: see above.
         let ep = unsafe { ready(ep) }?;
-        let wanted = Wanted {
-            what: What::Receive,
-            from,
-            tag: 0,
-            ignore: 0,
-            context,
-            flags: ep.rx_flags(),
-        };
+        let wanted = Wanted::untagged(from, context, ep.rx_flags());
         // SAFETY: see above.
         ep.receive(unsafe { Buffers::read(iov, count, IOV) }?, &wanted)
     })
@@ -81,20 +66,8 @@ unsafe extern "C" fn recvmsg(ep: *mut FidEp, msg: *const Msg, flags: u64) -> isi
         let ep = unsafe { ready(ep) }?;
         // SAFETY: see above.
         let msg = unsafe { needed(msg) }?;
-        let wanted = Wanted {
-            what: What::Receive,
-            from: msg.addr,
-            tag: 0,
-            ignore: 0,
-            context: msg.context,
-            flags,
-        };
-        // A look has no memory.
-        let count = if flags & (flag::PEEK | flag::DISCARD) == 0 {
-            msg.iov_count
-        } else {
-            0
-        };
+        let wanted = Wanted::untagged(msg.addr, msg.context, flags);
+        let count = pieces_wanted(flags, msg.iov_count);
         // SAFETY: see above.
         ep.receive(unsafe { Buffers::read(msg.iov, count, IOV) }?, &wanted)
     })
@@ -111,14 +84,7 @@ unsafe extern "C" fn send(
     done(|| {
         // SAFETY: see above.
         let ep = unsafe { ready(ep) }?;
-        let message = Message {
-            what: What::Send,
-            to,
-            tag: 0,
-            data: None,
-            context,
-            flags: ep.tx_flags(),
-        };
+        let message = Message::untagged(to, None, context, ep.tx_flags());
         // SAFETY: see above.
         ep.send(unsafe { Buffers::one(buf, len) }?, &message)
     })
@@ -135,14 +101,7 @@ unsafe extern "C" fn sendv(
     done(|| {
         // SAFETY: see above.
         let ep = unsafe { ready(ep) }?;
-        let message = Message {
-            what: What::Send,
-            to,
-            tag: 0,
-            data: None,
-            context,
-            flags: ep.tx_flags(),
-        };
+        let message = Message::untagged(to, None, context, ep.tx_flags());
         // SAFETY: see above.
         ep.send(unsafe { Buffers::read(iov, count, IOV) }?, &message)
     })
@@ -154,14 +113,12 @@ unsafe extern "C" fn sendmsg(ep: *mut FidEp, msg: *const Msg, flags: u64) -> isi
         let ep = unsafe { ready(ep) }?;
         // SAFETY: see above.
         let msg = unsafe { needed(msg) }?;
-        let message = Message {
-            what: What::Send,
-            to: msg.addr,
-            tag: 0,
-            data: (flags & flag::REMOTE_CQ_DATA != 0).then_some(msg.data),
-            context: msg.context,
+        let message = Message::untagged(
+            msg.addr,
+            (flags & flag::REMOTE_CQ_DATA != 0).then_some(msg.data),
+            msg.context,
             flags,
-        };
+        );
         // SAFETY: see above.
         ep.send(
             unsafe { Buffers::read(msg.iov, msg.iov_count, IOV) }?,
@@ -174,14 +131,7 @@ unsafe extern "C" fn inject(ep: *mut FidEp, buf: *const c_void, len: usize, to: 
     done(|| {
         // SAFETY: see above.
         let ep = unsafe { ready(ep) }?;
-        let message = Message {
-            what: What::Send,
-            to,
-            tag: 0,
-            data: None,
-            context: std::ptr::null_mut(),
-            flags: 0,
-        };
+        let message = Message::untagged(to, None, std::ptr::null_mut(), 0);
         // SAFETY: see above.
         ep.inject(&unsafe { Buffers::one(buf, len) }?, &message)
     })
@@ -199,14 +149,7 @@ unsafe extern "C" fn senddata(
     done(|| {
         // SAFETY: see above.
         let ep = unsafe { ready(ep) }?;
-        let message = Message {
-            what: What::Send,
-            to,
-            tag: 0,
-            data: Some(data),
-            context,
-            flags: ep.tx_flags(),
-        };
+        let message = Message::untagged(to, Some(data), context, ep.tx_flags());
         // SAFETY: see above.
         ep.send(unsafe { Buffers::one(buf, len) }?, &message)
     })
@@ -222,14 +165,7 @@ unsafe extern "C" fn injectdata(
     done(|| {
         // SAFETY: see above.
         let ep = unsafe { ready(ep) }?;
-        let message = Message {
-            what: What::Send,
-            to,
-            tag: 0,
-            data: Some(data),
-            context: std::ptr::null_mut(),
-            flags: 0,
-        };
+        let message = Message::untagged(to, Some(data), std::ptr::null_mut(), 0);
         // SAFETY: see above.
         ep.inject(&unsafe { Buffers::one(buf, len) }?, &message)
     })

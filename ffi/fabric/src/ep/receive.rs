@@ -28,6 +28,39 @@ pub(crate) struct Wanted {
     pub(crate) flags: u64,
 }
 
+impl Wanted {
+    /// A message without a tag.
+    pub(crate) fn untagged(from: u64, context: *mut c_void, flags: u64) -> Self {
+        Self {
+            what: What::Receive,
+            from,
+            tag: 0,
+            ignore: 0,
+            context,
+            flags,
+        }
+    }
+
+    /// One with a tag, of which the bits in `ignore` do not count.
+    pub(crate) fn tagged(self, tag: u64, ignore: u64) -> Self {
+        Self {
+            what: What::ReceiveTagged,
+            tag,
+            ignore,
+            ..self
+        }
+    }
+}
+
+/// How many of `count` pieces of memory are looked at: a look at a message has none.
+pub(crate) fn pieces_wanted(flags: u64, count: usize) -> usize {
+    if flags & (flag::PEEK | flag::DISCARD) == 0 {
+        count
+    } else {
+        0
+    }
+}
+
 impl EpCore {
     /// Posts a receive, or does what its flags say instead.
     #[inline]

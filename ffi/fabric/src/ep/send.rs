@@ -29,6 +29,29 @@ pub(crate) struct Message {
     pub(crate) flags: u64,
 }
 
+impl Message {
+    /// One without a tag.
+    pub(crate) fn untagged(to: u64, data: Option<u64>, context: *mut c_void, flags: u64) -> Self {
+        Self {
+            what: What::Send,
+            to,
+            tag: 0,
+            data,
+            context,
+            flags,
+        }
+    }
+
+    /// The same with a tag.
+    pub(crate) fn tagged(self, tag: u64) -> Self {
+        Self {
+            what: What::SendTagged,
+            tag,
+            ..self
+        }
+    }
+}
+
 /// How long a first operation to a peer waits for the connection before the application is asked to come again.
 const PATIENCE: Duration = Duration::from_millis(2);
 

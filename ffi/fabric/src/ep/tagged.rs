@@ -2,9 +2,8 @@
 
 use std::ffi::c_void;
 
-use super::labels::What;
 use super::ready;
-use super::receive::Wanted;
+use super::receive::{Wanted, pieces_wanted};
 use super::send::Message;
 use crate::abi::{FidEp, MsgTagged, OpsTagged, flag};
 use crate::buffers::Buffers;
@@ -40,14 +39,7 @@ unsafe extern "C" fn recv(
     done(|| {
         // SAFETY: see above.
         let ep = unsafe { ready(ep) }?;
-        let wanted = Wanted {
-            what: What::ReceiveTagged,
-            from,
-            tag,
-            ignore,
-            context,
-            flags: ep.rx_flags(),
-        };
+        let wanted = Wanted::untagged(from, context, ep.rx_flags()).tagged(tag, ignore);
         // SAFETY: see above.
         ep.receive(unsafe { Buffers::one(buf, len) }?, &wanted)
     })
@@ -66,14 +58,7 @@ unsafe extern "C" fn recvv(
     done(|| {
         // SAFETY: see above.
         let ep = unsafe { ready(ep) }?;
-        let wanted = Wanted {
-            what: What::ReceiveTagged,
-            from,
-            tag,
-            ignore,
-            context,
-            flags: ep.rx_flags(),
-        };
+        let wanted = Wanted::untagged(from, context, ep.rx_flags()).tagged(tag, ignore);
         // SAFETY: see above.
         ep.receive(unsafe { Buffers::read(iov, count, IOV) }?, &wanted)
     })
@@ -85,20 +70,8 @@ unsafe extern "C" fn recvmsg(ep: *mut FidEp, msg: *const MsgTagged, flags: u64) 
         let ep = unsafe { ready(ep) }?;
         // SAFETY: see above.
         let msg = unsafe { needed(msg) }?;
-        let wanted = Wanted {
-            what: What::ReceiveTagged,
-            from: msg.addr,
-            tag: msg.tag,
-            ignore: msg.ignore,
-            context: msg.context,
-            flags,
-        };
-        // A look has no memory.
-        let count = if flags & (flag::PEEK | flag::DISCARD) == 0 {
-            msg.iov_count
-        } else {
-            0
-        };
+        let wanted = Wanted::untagged(msg.addr, msg.context, flags).tagged(msg.tag, msg.ignore);
+        let count = pieces_wanted(flags, msg.iov_count);
         // SAFETY: see above.
         ep.receive(unsafe { Buffers::read(msg.iov, count, IOV) }?, &wanted)
     })
@@ -116,14 +89,7 @@ unsafe extern "C" fn send(
     done(|| {
         // SAFETY: see above.
         let ep = unsafe { ready(ep) }?;
-        let message = Message {
-            what: What::SendTagged,
-            to,
-            tag,
-            data: None,
-            context,
-            flags: ep.tx_flags(),
-        };
+        let message = Message::untagged(to, None, context, ep.tx_flags()).tagged(tag);
         // SAFETY: see above.
         ep.send(unsafe { Buffers::one(buf, len) }?, &message)
     })
@@ -141,14 +107,7 @@ unsafe extern "C" fn sendv(
     done(|| {
         // SAFETY: see above.
         let ep = unsafe { ready(ep) }?;
-        let message = Message {
-            what: What::SendTagged,
-            to,
-            tag,
-            data: None,
-            context,
-            flags: ep.tx_flags(),
-        };
+        let message = Message::untagged(to, None, context, ep.tx_flags()).tagged(tag);
         // SAFETY: see above.
         ep.send(unsafe { Buffers::read(iov, count, IOV) }?, &message)
     })
@@ -160,14 +119,13 @@ unsafe extern "C" fn sendmsg(ep: *mut FidEp, msg: *const MsgTagged, flags: u64) 
         let ep = unsafe { ready(ep) }?;
         // SAFETY: see above.
         let msg = unsafe { needed(msg) }?;
-        let message = Message {
-            what: What::SendTagged,
-            to: msg.addr,
-            tag: msg.tag,
-            data: (flags & flag::REMOTE_CQ_DATA != 0).then_some(msg.data),
-            context: msg.context,
+        let message = Message::untagged(
+            msg.addr,
+            (flags & flag::REMOTE_CQ_DATA != 0).then_some(msg.data),
+            msg.context,
             flags,
-        };
+        )
+        .tagged(msg.tag);
         // SAFETY: see above.
         ep.send(
             unsafe { Buffers::read(msg.iov, msg.iov_count, IOV) }?,
@@ -186,14 +144,7 @@ unsafe extern "C" fn inject(
     done(|| {
         // SAFETY: see above.
         let ep = unsafe { ready(ep) }?;
-        let message = Message {
-            what: What::SendTagged,
-            to,
-            tag,
-            data: None,
-            context: std::ptr::null_mut(),
-            flags: 0,
-        };
+        let message = Message::untagged(to, None, std::ptr::null_mut(), 0).tagged(tag);
         // SAFETY: see above.
         ep.inject(&unsafe { Buffers::one(buf, len) }?, &message)
     })
@@ -212,14 +163,7 @@ unsafe extern "C" fn senddata(
     done(|| {
         // SAFETY: see above.
         let ep = unsafe { ready(ep) }?;
-        let message = Message {
-            what: What::SendTagged,
-            to,
-            tag,
-            data: Some(data),
-            context,
-            flags: ep.tx_flags(),
-        };
+        let message = Message::untagged(to, Some(data), context, ep.tx_flags()).tagged(tag);
         // SAFETY: see above.
         ep.send(unsafe { Buffers::one(buf, len) }?, &message)
     })
@@ -236,14 +180,7 @@ unsafe extern "C" fn injectdata(
     done(|| {
         // SAFETY: see above.
         let ep = unsafe { ready(ep) }?;
-        let message = Message {
-            what: What::SendTagged,
-            to,
-            tag,
-            data: Some(data),
-            context: std::ptr::null_mut(),
-            flags: 0,
-        };
+        let message = Message::untagged(to, Some(data), std::ptr::null_mut(), 0).tagged(tag);
         // SAFETY: see above.
         ep.inject(&unsafe { Buffers::one(buf, len) }?, &message)
     })
