@@ -2,7 +2,7 @@
 
 use anyhow::bail;
 
-use super::MPI_ROUNDS;
+use super::FEW_ROUNDS;
 use super::mpi::Mpi;
 use super::programs::Program;
 use crate::demo::protocol::Which;
@@ -76,7 +76,11 @@ pub(super) struct Leg {
 impl Leg {
     /// Whether it has no turn in this round.
     pub(super) fn rests(&self, round: u32) -> bool {
-        round > MPI_ROUNDS && matches!(self.contestant, Contestant::Mpi(_))
+        let takes_long = matches!(
+            self.contestant,
+            Contestant::Mpi(_) | Contestant::Cost(Cost::ProviderMatching)
+        );
+        takes_long && round > FEW_ROUNDS
     }
 
     /// For people, and for `--only`.
