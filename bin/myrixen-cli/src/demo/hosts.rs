@@ -19,8 +19,8 @@ use super::crew::{Crew, Member};
 /// Payload of the Ethernet cable's frames, in bytes: jumbo frames.
 const CABLE_MTU: u32 = 9000;
 
-/// How long a back end may take to start: that long the kernel has taken for its sockets on a saturated machine, twice over.
-const START: Duration = Duration::from_secs(20);
+/// How long a back end may take to start.
+const START: Duration = Duration::from_secs(10);
 
 /// What joins the hosts.
 pub(crate) enum Joint {

@@ -30,6 +30,11 @@ const DEPTH: u32 = 6;
 
 /// How often progress is reported and the coordinator is listened to.
 const GLANCE: Duration = Duration::from_millis(20);
+/// A guest that has heard nothing of another host's for so long pauses between messages. On a machine without a processor to spare, streams that go
+/// on between neighbours at full speed keep it from the grace periods of RCU that the kernel waits for when a back end ends, and when one starts.
+const SILENT: Duration = Duration::from_millis(500);
+/// How long.
+const PAUSE: Duration = Duration::from_millis(1);
 /// How long late duplicates are waited for after the end.
 const LINGER: Duration = Duration::from_millis(100);
 
@@ -183,12 +188,22 @@ impl Streamer<'_> {
                 None if heard.elapsed() > self.guest.patience => bail!(self.stall()),
                 None => {}
             }
+            if self.is_cut_off() {
+                std::thread::sleep(PAUSE);
+            }
         }
         // A message that is delivered twice would be the next one of its lane.
         while let Some(done) = self.guest.main.wait_any(Match::any(), Some(LINGER)) {
             self.complete(done)?;
         }
         Ok(())
+    }
+
+    /// Whether a guest of the other host has been silent for long: a back end is on its way back.
+    fn is_cut_off(&self) -> bool {
+        let silent = |lane: &Lane| lane.last_arrival.is_some_and(|at| at.elapsed() > SILENT);
+        let mut lanes = self.lanes.iter();
+        lanes.any(|lane| !lane.direct && !lane.books.ended && silent(lane))
     }
 
     fn stall(&self) -> String {
