@@ -104,10 +104,16 @@ impl Ward {
             return;
         }
         let visits = shared.visits.load(Ordering::Relaxed);
+        if look == Look::Tick && !self.watched && self.visits != visits {
+            // Its program comes in: a look inside would only disturb it.
+            self.visits = visits;
+            self.due = Some(now + TICK);
+            return;
+        }
         let mut guarded = match look {
-            Look::Now => shared.lock(),
+            Look::Now => shared.visit(),
             Look::Tick => {
-                let Some(guarded) = shared.try_lock() else {
+                let Some(guarded) = shared.try_visit() else {
                     // Somebody is in there and at work. Waiting would have each of his turns wake us, to find the next one begun.
                     self.visits = visits;
                     self.due = Some(now + TICK);
