@@ -382,12 +382,8 @@ impl Accountant<'_> {
 
 /// One that reads and reads, and never looks at the answers nor acknowledges them. Nor does it send again what gets lost.
 fn deafen(site: &Site<'_>, name: &[u8], lent: Lent) -> Rogue {
-    let rogue = Rogue::with(
-        site,
-        name,
-        lent,
-        EndpointOptions::default().taken_over(false),
-    );
+    let options = EndpointOptions::default().taken_over(false);
+    let rogue = Rogue::with(site, name, lent, options.ring_bytes(4 << 20));
     for number in 0..8000 {
         let launch = rogue.cover(REQUEST | number, None);
         rogue
@@ -398,8 +394,9 @@ fn deafen(site: &Site<'_>, name: &[u8], lent: Lent) -> Rogue {
     rogue
 }
 
-/// Bytes that an endpoint keeps of what it has sent at once and nobody has acknowledged.
-const KEPT: u64 = 16 << 20;
+/// More than an endpoint keeps of what it has sent at once and nobody has acknowledged: 16 MiB, and what it knows of each of these messages. The rest is kept for
+/// those who have asked for it.
+const KEPT: u64 = 24 << 20;
 
 /// Rounds of everything.
 const ROUNDS: usize = 8;
