@@ -398,7 +398,7 @@ pub(crate) struct StreamArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct BenchArgs {
-    /// Fewer sizes and less time for each: done in two minutes
+    /// Fewer sizes and less time for each: done in two minutes in place of six
     #[arg(long)]
     pub(crate) quick: bool,
     /// Counts system calls for each message instead, of our paths and of plain sockets; as root

@@ -21,18 +21,23 @@ pub(crate) fn run(args: &CountersArgs) -> anyhow::Result<()> {
         };
     }
     let Some(pause) = args.watch else {
-        return output::print(&describe(&flatten(&info::snapshot(&args.control)?), None));
+        return output::print(&now(&info::snapshot(&args.control.control)?));
     };
     watch(args, pause)
 }
 
+/// The counters of this moment, as a table.
+pub(crate) fn now(snapshot: &Snapshot) -> String {
+    describe(&flatten(snapshot), None)
+}
+
 /// Prints the counters again and again until interrupted. A daemon that is started again is asked again.
 fn watch(args: &CountersArgs, pause: Duration) -> anyhow::Result<()> {
-    let mut before = flatten(&info::snapshot(&args.control)?);
+    let mut before = flatten(&info::snapshot(&args.control.control)?);
     output::print(&describe(&before, None))?;
     loop {
         std::thread::sleep(pause);
-        match info::snapshot(&args.control) {
+        match info::snapshot(&args.control.control) {
             Ok(snapshot) => {
                 let now = flatten(&snapshot);
                 // Home and clear on a terminal would fight with scrolling back: a blank line divides.

@@ -1,19 +1,20 @@
 //! `myrixen info`: what there is, as an operator sees it and as a guest sees it.
 
 use std::fmt::Write as _;
+use std::path::Path;
 
 use anyhow::{Context as _, bail};
 use myrixen::Fabric;
 use myrixen_control::{Client, ClientError, Reply, Request, Snapshot};
 
-use crate::cli::{ControlArgs, InfoArgs};
+use crate::cli::InfoArgs;
 use crate::output;
 use crate::perf;
 use crate::report::table::plain_table;
 
 /// Prints what the daemon says if it lets us ask, and otherwise what any guest may know.
 pub(crate) fn run(args: &InfoArgs) -> anyhow::Result<()> {
-    let unreachable = match snapshot(&args.control) {
+    let unreachable = match snapshot(&args.control.control) {
         Ok(snapshot) if args.json => {
             return output::print(&format!("{}\n", serde_json::to_string_pretty(&snapshot)?));
         }
@@ -37,15 +38,16 @@ pub(crate) fn run(args: &InfoArgs) -> anyhow::Result<()> {
 }
 
 /// Everything the daemon says about itself.
-pub(crate) fn snapshot(control: &ControlArgs) -> anyhow::Result<Snapshot> {
-    match Client::connect(&control.control)?.ask(&Request::Counters)? {
+pub(crate) fn snapshot(control: &Path) -> anyhow::Result<Snapshot> {
+    match Client::connect(control)?.ask(&Request::Counters)? {
         Reply::Counters(snapshot) => Ok(*snapshot),
         Reply::Refused(why) => bail!("the daemon refused to tell: {why}"),
         other => bail!("the daemon answered something else: {other:?}"),
     }
 }
 
-fn describe(snapshot: &Snapshot) -> String {
+/// What it says, as tables.
+pub(crate) fn describe(snapshot: &Snapshot) -> String {
     let status = &snapshot.status;
     let mut text = format!(
         "Host {}: myrixend {}, process {}, up {}{}\n{} of {} guests, {} endpoints, {} direct channels\n",

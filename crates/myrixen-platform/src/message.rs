@@ -30,7 +30,10 @@ pub use hello::{
 };
 pub use layout::MAX_MESSAGE;
 pub use notice::{Lent, Notice};
-pub use reply::{BOARDS_PER_REPLY, Board, DirectPeer, FailReason, Failure, Place, Reply};
+pub use reply::{
+    BOARDS_PER_REPLY, Board, DirectPeer, FailReason, Failure, OpenPort, PORTS_PER_REPLY, Place,
+    Reply,
+};
 pub use request::{Brought, Query, Request};
 pub use words::{
     ChannelId, Mac, MacError, MemoryProbe, Name, NameError, PortAddress, Serial, Text, Ticket,

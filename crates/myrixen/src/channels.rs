@@ -7,7 +7,7 @@ use myrixen_platform::message::ChannelId;
 use myrixen_platform::process::DirectHandles;
 
 use crate::error::{Error, Result};
-use crate::path::Path;
+use crate::path::{Incarnation, Path};
 use crate::shared::Shared;
 
 impl Shared {
@@ -135,6 +135,8 @@ impl Shared {
             .get_mut(usize::from(PathId::SWITCH.get()))
         {
             path.dead = true;
+            // So that news of its loss, which may be under way, is not heard when the back end is back.
+            path.incarnation = Incarnation::next();
             self.bells.remove_bell(&path.waiter);
         }
     }
@@ -159,6 +161,13 @@ impl Shared {
             self.bells.remove_bell(&former.waiter);
         }
         Ok(peers)
+    }
+
+    /// Whether the path of this number is still the one that was lost.
+    pub(crate) fn is_lost(&self, id: PathId, lost: Incarnation) -> bool {
+        let guarded = self.lock();
+        let path = guarded.paths.get(usize::from(id.get()));
+        path.is_some_and(|path| path.incarnation == lost && path.dead)
     }
 
     /// Whether the path to the back end works, as far as is known.

@@ -16,7 +16,7 @@ use slab::Slab;
 use crate::buffer::Memory;
 use crate::fetch::{Fetch, Fetches};
 use crate::offer::{self, Guard, Guards, MAX_HINT, Offer, Offers};
-use crate::path::Path;
+use crate::path::{Incarnation, Path};
 use crate::region::{Regions, Store};
 use crate::request::{Ended, Outcome, Requests};
 use crate::shorts;
@@ -37,7 +37,7 @@ pub(crate) enum Note {
     /// Connected to this partner, and it is for us to ask for a direct channel.
     Met(Address),
     /// A path's other end broke the rules or is gone.
-    PathLost(PathId),
+    PathLost(PathId, Incarnation),
 }
 
 /// See the module.
@@ -514,11 +514,9 @@ impl Core {
     /// The doorbells of these paths rang, or their ringers are gone.
     pub(crate) fn rung(&mut self, ready: &[Ready]) {
         for ready in ready {
-            let at = usize::try_from(ready.token).unwrap_or(usize::MAX);
-            let Some(path) = self.paths.get_mut(at) else {
-                continue;
-            };
-            path.rung(ready);
+            if let Some(path) = self.paths.get_mut(Path::number_of(ready.token)) {
+                path.rung(ready);
+            }
         }
     }
 
@@ -527,8 +525,8 @@ impl Core {
     pub(crate) fn lose(&mut self, at: usize) {
         let path = &mut self.paths[at];
         if !std::mem::replace(&mut path.dead, true) {
-            let id = path.id;
-            self.notes.push(Note::PathLost(id));
+            let lost = Note::PathLost(path.id, path.incarnation);
+            self.notes.push(lost);
         }
     }
 }

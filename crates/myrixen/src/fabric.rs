@@ -10,7 +10,7 @@ use mxoe::engine;
 use mxoe::frame::{Dialect, Mtu};
 use myrixen_platform::WaitSet;
 use myrixen_platform::message::{
-    self, FailReason, Name, PortAddress, Query, Reply, Request, Welcome, Wish,
+    self, FailReason, Name, OpenPort, PortAddress, Query, Reply, Request, Welcome, Wish,
 };
 use myrixen_platform::process::{
     Attachment, DEFAULT_SOCKET, PortHandles, RequestError, SOCKET_VARIABLE,
@@ -375,6 +375,33 @@ impl Fabric {
             from = answer.1.filter(|&next| next > at);
         }
         Ok(boards)
+    }
+
+    /// The endpoints that are open on our board, by their numbers: those of all programs that have attached under its name. What
+    /// has passed through the back end is told of each; what goes over direct channels does not, and
+    /// [`Endpoint::counters`] has that of our own.
+    ///
+    /// # Errors
+    /// [`Error::BackEndAway`]; [`Error::Refused`] by a back end that does not know the question.
+    pub fn ports(&self) -> Result<Vec<OpenPort>> {
+        let mut ports = Vec::new();
+        let mut from = Some(0);
+        while let Some(at) = from {
+            let ask = |home: &Attachment, left| match home
+                .request(&Request::ListPorts { from: at }, left)?
+                .reply
+            {
+                Reply::Ports { ports, next } => Ok((ports, next)),
+                _ => Err(RequestError::WrongAnswer),
+            };
+            let home = &self.inner.home;
+            let (some, next) = home.ask("list the endpoints of the board", PATIENCE, ask)?;
+            ports.extend(some);
+            // A board has no more than its numbers.
+            let more = ports.len() <= usize::from(u8::MAX);
+            from = next.filter(|&next| more && next > at);
+        }
+        Ok(ports)
     }
 
     /// The MAC address of the board of this name (`host:0`; without `:0` the first board is meant).

@@ -82,7 +82,7 @@ pub use mxoe::engine::Counters;
 pub use mxoe::frame::Dialect;
 #[cfg(feature = "embedded")]
 pub use myrixen_link as link;
-pub use myrixen_platform::message::{FailReason, RefusalReason};
+pub use myrixen_platform::message::{FailReason, OpenPort, RefusalReason};
 pub use myrixen_platform::process::{AttachError, DEFAULT_SOCKET, SOCKET_VARIABLE};
 pub use myrixen_shm::{Handed, PoolBuf};
 pub use options::EndpointOptions;

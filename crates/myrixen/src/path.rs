@@ -1,6 +1,7 @@
 //! One path of an endpoint: a queue pair to the back end, or to one endpoint of another guest.
 
 use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use mxoe::addr::{Address, NicAddr};
@@ -47,9 +48,25 @@ pub(crate) enum Lends {
     Some(Guards),
 }
 
+/// Tells a path from others that have, or had, its number: what is said of one may be heard when another has taken its place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Incarnation(u64);
+
+impl Incarnation {
+    /// Bits of a token that hold a path's number.
+    const NUMBER: u32 = u16::BITS;
+
+    /// Another one than any before.
+    pub(crate) fn next() -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        Self(NEXT.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
 /// A queue pair and its doorbells.
 pub(crate) struct Path {
     pub(crate) id: PathId,
+    pub(crate) incarnation: Incarnation,
     /// `None` for the path to the back end. First, so that what is read of the other end is unmapped before the rings: these tell it that
     /// all is.
     pub(crate) direct: Option<Direct>,
@@ -196,6 +213,7 @@ impl Path {
     fn new(id: PathId, parts: Parts, direct: Option<Direct>) -> Self {
         Self {
             id,
+            incarnation: Incarnation::next(),
             producer: parts.producer,
             consumer: parts.consumer,
             ringer: parts.ringer,
@@ -283,15 +301,29 @@ impl Path {
         Ok(true)
     }
 
-    /// Has its bell heard in a set, under the path's number.
+    /// What its bell is known by in a set: its number, and which of those that have had it.
+    fn token(&self) -> u64 {
+        u64::from(self.id.get()) | self.incarnation.0 << Incarnation::NUMBER
+    }
+
+    /// The number of the path that this token is of.
+    pub(crate) fn number_of(token: u64) -> usize {
+        let [low, high, ..] = token.to_le_bytes();
+        u16::from_le_bytes([low, high]).into()
+    }
+
+    /// Has its bell heard in a set.
     pub(crate) fn listen(&mut self, set: &WaitSet) -> io::Result<()> {
-        let once = set.add_bell_once(&self.waiter, self.id.get().into())?;
+        let once = set.add_bell_once(&self.waiter, self.token())?;
         self.undrained = once.then_some(0);
         Ok(())
     }
 
-    /// Its bell rang, or its ringer is gone.
+    /// Its bell rang, or its ringer is gone. That of one whose place this has taken says nothing of this one.
     pub(crate) fn rung(&mut self, ready: &Ready) {
+        if ready.token != self.token() {
+            return;
+        }
         match &mut self.undrained {
             Some(seen) if *seen < MOST_UNDRAINED => {
                 *seen += 1;
@@ -395,5 +427,31 @@ impl Default for Wait {
     /// 20 microseconds: more than a round trip on this host, less than a scheduler's time slice.
     fn default() -> Self {
         Self::Adaptive(Duration::from_micros(20))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_heard_of_a_path_is_not_said_of_its_successor() {
+        let [former, mut path] = [Path::nowhere().unwrap(), Path::nowhere().unwrap()];
+        let gone = |path: &Path| Ready {
+            token: path.token(),
+            readable: false,
+            writable: false,
+            hung_up: true,
+        };
+        let (theirs, ours) = (gone(&former), gone(&path));
+        let number = usize::from(path.id.get());
+        assert_eq!(
+            [theirs, ours].map(|r| Path::number_of(r.token)),
+            [number; 2]
+        );
+        path.rung(&theirs);
+        assert!(!path.hung_up);
+        path.rung(&ours);
+        assert!(path.hung_up);
     }
 }

@@ -61,6 +61,16 @@ enum Asked {
     },
 }
 
+impl Asked {
+    /// The direct channel that it was about.
+    fn into_wanted(self) -> Option<Wanted> {
+        match self {
+            Self::Direct(wanted) => Some(wanted),
+            Self::Port { .. } | Self::Adopted { .. } => None,
+        }
+    }
+}
+
 /// A direct channel that is to be opened.
 #[derive(Clone, Copy)]
 struct Wanted {
@@ -211,11 +221,13 @@ impl Progress {
                 let again = None;
                 self.wanted.push_back(Wanted { slot, to, again });
             }
-            Note::PathLost(PathId::SWITCH) => {
+            // Its place may have been taken since.
+            Note::PathLost(id, lost) if !shared.is_lost(id, lost) => {}
+            Note::PathLost(PathId::SWITCH, _) => {
                 shared.unplug();
                 self.lose(inner);
             }
-            Note::PathLost(id) => {
+            Note::PathLost(id, _) => {
                 if let Some((peer, channel)) = shared.drop_direct(id) {
                     self.tell_closed(&shared, to_port(peer), channel);
                     self.reopen(inner, slot, &shared, peer);
@@ -343,11 +355,9 @@ impl Progress {
         };
         attachment.unwatch(&self.bells);
         inner.home.set(None);
-        for (_, asked) in self.asked.drain(..) {
-            if let Asked::Direct(wanted) = asked {
-                self.wanted.push_back(wanted);
-            }
-        }
+        let asked = self.asked.drain(..);
+        self.wanted
+            .extend(asked.filter_map(|(_, asked)| asked.into_wanted()));
         if !self.ports_stay {
             for (_, shared) in inner.open_endpoints() {
                 shared.unplug();
@@ -406,6 +416,8 @@ impl Progress {
             self.link = Link::Attached(Arc::clone(&attachment));
             inner.home.set(Some(attachment));
         } else {
+            // What was asked is answered to nobody: the next one numbers its requests from 0 again.
+            self.asked.clear();
             self.stay_away(inner.clock.now(), RETRY.1);
         }
     }
@@ -458,7 +470,8 @@ impl Progress {
             match attachment.poll_reply(serial) {
                 Ok(None) => still.push((serial, asked)),
                 Ok(Some(answer)) => self.take_answer(inner, attachment, &asked, answer),
-                Err(_) => {}
+                // The back end is gone. Ports are asked for anew when it is back.
+                Err(_) => self.wanted.extend(asked.into_wanted()),
             }
         }
         self.asked.append(&mut still);

@@ -38,6 +38,12 @@ typedef mx_unexp_handler_action_t (*mx_unexp_handler_t)(void *context, mx_endpoi
                                                         void *data_if_available);
 mx_return_t mx_register_unexp_handler(mx_endpoint_t endpoint, mx_unexp_handler_t handler, void *context);
 
+/*
+ * Not MX's: a key of mx_get_info, for a board's number. Gives 257 pairs of uint32_t: each open endpoint of the board, of all processes, with the
+ * id of its process as the back end knows it (0: not known); then pairs of UINT32_MAX. None where the back end does not tell.
+ */
+#define MX_MYRIXEN_ENDPOINTS ((mx_get_info_key_t)0x4d590001)
+
 #ifdef __cplusplus
 }
 #endif

@@ -3,7 +3,7 @@
 use std::ffi::c_void;
 
 use crate::codes::ReturnCode;
-use crate::counters::{COUNTERS, values};
+use crate::counters::{labels, values};
 use crate::edge::{Answer, Fault, call};
 use crate::endpoint;
 use crate::library::Library;
@@ -19,6 +19,11 @@ const NATIVE_REQUESTS: u32 = 1 << 20;
 const NET_ETHER: u32 = 1;
 /// `MX_SPEED_10G`: the highest that MX knows.
 const SPEED_10G: u32 = 1;
+
+/// `MX_MYRIXEN_ENDPOINTS`, which is not MX's: the open endpoints of a board, each with the process that has it.
+const ENDPOINTS: u32 = 0x4d59_0001;
+/// Numbers of endpoints have a byte.
+const MOST_ENDPOINTS: usize = 256;
 
 /// Tells what `key` names. `input` points to a board's number where one is needed. Texts and counters need room for all of it, numbers 4 bytes, addresses 8
 /// for each board and 8 more for the zero at their end.
@@ -90,16 +95,17 @@ fn tell(library: &Library, key: u32, board: Option<u32>) -> Result<Vec<u8>, Faul
         4 => number(NATIVE_REQUESTS),
         5 => {
             named()?;
-            number(u32::try_from(COUNTERS.len()).unwrap_or(u32::MAX))
+            number(u32::try_from(labels().count()).unwrap_or(u32::MAX))
         }
         6 => {
             named()?;
-            Ok(COUNTERS.iter().flat_map(|(label, _)| text(label)).collect())
+            Ok(labels().flat_map(text).collect())
         }
-        7 => Ok(values(named()?)
-            .into_iter()
-            .flat_map(u32::to_ne_bytes)
-            .collect()),
+        7 => {
+            let board = named()?;
+            let values = values(board, library.board(board)?);
+            Ok(values.into_iter().flat_map(u32::to_ne_bytes).collect())
+        }
         8 => named().map(|_| text("MyriXen")),
         9 => named().map(|_| text(env!("CARGO_PKG_VERSION"))),
         10 => {
@@ -112,6 +118,19 @@ fn tell(library: &Library, key: u32, board: Option<u32>) -> Result<Vec<u8>, Faul
         14 => named().and_then(|_| number(0)),
         15 => named().and_then(|_| number(NET_ETHER)),
         16 => named().and_then(|_| number(SPEED_10G)),
+        ENDPOINTS => {
+            let ports = library.board(named()?)?.ports().unwrap_or_default();
+            let mut pairs: Vec<[u32; 2]> =
+                ports.iter().map(|p| [p.endpoint.into(), p.pid]).collect();
+            // There are no more, and an endpoint's number is less than what ends them.
+            pairs.truncate(MOST_ENDPOINTS);
+            pairs.resize(MOST_ENDPOINTS + 1, [u32::MAX; 2]);
+            Ok(pairs
+                .concat()
+                .into_iter()
+                .flat_map(u32::to_ne_bytes)
+                .collect())
+        }
         other => Err(Fault::new(ReturnCode::BadInfoKey, other)),
     }
 }

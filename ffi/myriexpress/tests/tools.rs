@@ -231,7 +231,7 @@ fn mx_info_shows_each_board_and_mx_hostname_its_name() {
 }
 
 #[test]
-fn mx_counters_shows_what_its_own_endpoint_has_counted() {
+fn mx_counters_shows_what_its_own_endpoint_and_the_board_have_counted() {
     if !have(&["cc"]) {
         return;
     }
@@ -257,6 +257,26 @@ fn mx_counters_shows_what_its_own_endpoint_has_counted() {
     assert_eq!(value(&quiet, "Partners lost"), None, "{quiet}");
     let text = site.run(guest()).succeed();
     assert_eq!(value(&text, "Messages sent"), Some("0"), "{text}");
+    assert_eq!(value(&text, "Board endpoints open"), Some("1"), "{text}");
+    // What another program of the same board sends by way of the back end is the board's, and not this program's.
+    let pingpong = compile_in("tools", "mx_pingpong", Check::Sanitizers, work.path());
+    let end = |board| {
+        let guest = site.guest(board, &pingpong, Check::None).args(&["-w"]);
+        guest.env("MX_DISABLE_SHMEM", "1")
+    };
+    let answers = site.run(end("a1").args(&["-e", "3"]));
+    let asks = end("b1").args(&["-d", "a1", "-r", "3", "-S", "8", "-E", "8"]);
+    let asks = site.run(asks.args(&["-N", "1000000"]));
+    let board = loop {
+        let text = site.run(guest()).succeed();
+        let of = |label: &str| -> u64 { value(&text, label).unwrap().parse().unwrap() };
+        if of("Board frames sent") > 100 && of("Board frames received") > 100 {
+            break text;
+        }
+    };
+    assert_eq!(value(&board, "Board endpoints open"), Some("2"), "{board}");
+    assert_eq!(value(&board, "Messages sent"), Some("0"), "{board}");
+    drop((asks, answers));
 }
 
 #[test]
@@ -285,11 +305,13 @@ fn mx_endpoint_info_shows_which_endpoints_are_open() {
         }
         assert!(text.contains("currently 0 regular"), "{text}");
     };
-    let other = ("3".to_owned(), "-".to_owned());
     let rows = open(&text);
-    let own = rows.iter().filter(|row| row.1 == "mx_endpoint_info");
+    // The kernel keeps fifteen bytes of a name.
+    let own = rows.iter().filter(|row| row.1 == "mx_endpoint_inf");
     assert_eq!((rows.len(), own.count()), (2, 1), "{text}");
-    assert!(rows.contains(&other), "{text}");
+    let named = ("3".to_owned(), "mx_pingpong".to_owned());
+    assert!(rows.contains(&named), "{text}");
+    let other = ("3".to_owned(), "-".to_owned());
     // Another guest sees the same, but for the one that asked.
     let from_afar = site.guest("b1", &info, Check::None).args(&["-d", "a1"]);
     let text = site.run(from_afar).succeed();

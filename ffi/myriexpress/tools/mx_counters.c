@@ -1,8 +1,8 @@
 /*
  * mx_counters - the counters that mx_get_info has of a board.
  *
- * The library counts what the endpoints of its own process do. So that there is something to count, the program can
- * send itself messages before it shows them.
+ * The library counts what the endpoints of its own process do; the back end, what passes through it for those of all processes. So that there is
+ * something to count, the program can send itself messages before it shows them.
  */
 #define TOOL "mx_counters"
 #define USAGE "usage: mx_counters [-b BOARD] [-q] [-N MESSAGES [-l LENGTH]]\n"
@@ -61,7 +61,7 @@ int main(int argc, char **argv) {
   if (count > 0) exercise(ep, count, length);
   mx_board_number_to_nic_id(board, &nic);
   mx_nic_id_to_hostname(nic, name);
-  printf("Board #%u, %s: what this program's own endpoints have counted\n", board, name);
+  printf("Board #%u, %s: what this program's endpoints have counted, and the back end for all of the board\n", board, name);
   show(board, all);
   mx_close_endpoint(ep);
   mx_finalize();

@@ -1,8 +1,9 @@
 /*
  * mx_endpoint_info - which endpoints of a board are open.
  *
- * The interface has no list of them. So each number is asked to connect, with a key that hardly anybody uses: an open
- * endpoint refuses the key, a closed one the number. Whose it is nobody tells.
+ * Of this guest's boards the back end tells, and whose they are. For a board elsewhere the interface has no list: each number
+ * is asked to connect, with a key that hardly anybody uses. An open endpoint refuses the key, a closed one the number. Whose it is
+ * nobody tells.
  */
 #define TOOL "mx_endpoint_info"
 #define USAGE "usage: mx_endpoint_info [-b BOARD] [-d HOST] [-t MILLISECONDS]\n"
@@ -43,8 +44,35 @@ static uint32_t ask(mx_endpoint_t ep, uint64_t nic, uint64_t own_nic, uint32_t o
   return open;
 }
 
+/* The name of a process of this machine; a dash where it is not to be seen. */
+static void name_of(uint32_t pid, char *name, size_t room) {
+  char path[64];
+  FILE *file;
+  snprintf(name, room, "-");
+  snprintf(path, sizeof path, "/proc/%u/comm", pid);
+  file = pid == 0 ? NULL : fopen(path, "r");
+  if (file == NULL) return;
+  if (fgets(name, (int)room, file) != NULL) name[strcspn(name, "\n")] = 0;
+  fclose(file);
+}
+
+/* Prints those that the back end tells of; gives how many there are but for our own, or -1 where it tells of none. */
+static long list(uint32_t board, uint32_t own) {
+  uint32_t ports[NUMBERS + 1][2], i;
+  mx_get_info(NULL, MX_MYRIXEN_ENDPOINTS, &board, sizeof board, ports, sizeof ports);
+  for (i = 0; ports[i][0] < NUMBERS; i++) {
+    char name[32], pid[16];
+    name_of(ports[i][1], name, sizeof name);
+    snprintf(pid, sizeof pid, "%u", ports[i][1]);
+    if (ports[i][1] == 0) strcpy(pid, "-");
+    printf("%-10u %-12s %-20s %s\n", ports[i][0], pid, name, ports[i][0] == own ? "open, to ask the others" : "open");
+  }
+  return (long)i - 1;
+}
+
 int main(int argc, char **argv) {
   uint32_t board = 0, timeout = 2000, own, most = 0, open;
+  long listed = -1;
   const char *host = NULL;
   char name[MX_MAX_HOSTNAME_LEN];
   uint64_t nic, own_nic;
@@ -71,7 +99,8 @@ int main(int argc, char **argv) {
   mx_nic_id_to_hostname(nic, name);
   printf("Board %s:\n", name);
   printf("%-10s %-12s %-20s %s\n", "Endpoint", "PID", "Command", "Info");
-  open = ask(ep, nic, own_nic, own);
+  if (nic == own_nic) listed = list(board, own);
+  open = listed >= 0 ? (uint32_t)listed : ask(ep, nic, own_nic, own);
   printf("There are currently %u regular endpoint%s open", open, open == 1 ? "" : "s");
   if (nic == own_nic) {
     mx_get_info(NULL, MX_MAX_NATIVE_ENDPOINTS, &board, sizeof board, &most, sizeof most);

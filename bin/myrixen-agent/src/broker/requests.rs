@@ -65,7 +65,7 @@ impl Broker {
             }
             Request::ClosePort { endpoint } => self.close_port(asker, endpoint),
             Request::AdoptPort { endpoint } => self.adopt_port(asker, endpoint),
-            Request::Resolve(_) | Request::ListBoards { .. } => {
+            Request::Resolve(_) | Request::ListBoards { .. } | Request::ListPorts { .. } => {
                 self.pass_on(asker, request, Pending::Forward(asker))
             }
             Request::OpenDirect {

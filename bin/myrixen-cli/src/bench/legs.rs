@@ -2,7 +2,7 @@
 
 use anyhow::bail;
 
-use super::Extent;
+use super::FEW_ROUNDS;
 use super::mpi::Mpi;
 use super::programs::Program;
 use crate::demo::protocol::Which;
@@ -23,6 +23,8 @@ pub(super) struct Ours {
 pub(super) enum Cost {
     /// A message that arrives where many others stand before it.
     Matching,
+    /// The same over libfabric.
+    ProviderMatching,
     /// Opening an endpoint, and connecting it.
     Setup,
     /// Processor time of ping-pongs between programs that sleep.
@@ -30,11 +32,17 @@ pub(super) enum Cost {
 }
 
 impl Cost {
-    const ALL: [Self; 3] = [Self::Matching, Self::Setup, Self::Asleep];
+    const ALL: [Self; 4] = [
+        Self::Matching,
+        Self::ProviderMatching,
+        Self::Setup,
+        Self::Asleep,
+    ];
 
     fn name(self) -> &'static str {
         match self {
             Self::Matching => "matching",
+            Self::ProviderMatching => "provider-matching",
             Self::Setup => "setup",
             Self::Asleep => "asleep",
         }
@@ -66,9 +74,13 @@ pub(super) struct Leg {
 }
 
 impl Leg {
-    /// Whether it has no turn in this round: where the time is short, what takes long to start has three.
-    pub(super) fn rests(&self, round: u32, extent: &Extent) -> bool {
-        extent.sparing && round > 3 && matches!(self.contestant, Contestant::Mpi(_))
+    /// Whether it has no turn in this round.
+    pub(super) fn rests(&self, round: u32) -> bool {
+        let takes_long = matches!(
+            self.contestant,
+            Contestant::Mpi(_) | Contestant::Cost(Cost::ProviderMatching)
+        );
+        takes_long && round > FEW_ROUNDS
     }
 
     /// For people, and for `--only`.

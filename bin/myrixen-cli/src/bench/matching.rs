@@ -29,7 +29,7 @@ const KEY: u32 = 0x6d61_7463;
 /// Match information of what stands before, from here on; the measured ones have smaller numbers.
 const BEFORE: u64 = 1 << 32;
 /// By how much a match among many may take longer than one alone.
-const BAR: Limit = Limit::AtMost(2.0);
+pub(super) const BAR: Limit = Limit::AtMost(2.0);
 
 /// What stands before.
 #[derive(Clone, Copy)]

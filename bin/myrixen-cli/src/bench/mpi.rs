@@ -2,14 +2,13 @@
 //! ours, `pingpong.c`, compiled on the spot by the machine's `mpicc`: one binary for all, whose figures are taken as those of the other paths
 //! are (NetPIPE's are averages of few messages, without percentiles).
 
-use std::collections::BTreeSet;
-use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::ensure;
 use myrixen_mpi::{Job, Over, compile};
 
-use super::Extent;
+use super::MpiExtent;
+use super::provider;
 use super::stage::Stage;
 use crate::record::{Path, Percentiles, PingPong, Record, Stream, Wait};
 
@@ -29,11 +28,8 @@ enum Transport {
     Ucx,
 }
 
-/// How long one run may take beyond what it measures.
+/// How long one run may take: starting, and what it measures, which is a second or two.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// Files that are our provider, as it is installed and as cargo makes it.
-const PROVIDERS: [&str; 2] = ["libmyrixen-fi.so", "libmyrixen_fi.so"];
-
 impl Transport {
     const ALL: [Self; 5] = [
         Self::Myrixen,
@@ -73,9 +69,15 @@ impl Mpi {
     }
 
     /// Measures all that is wanted, in one run of the program.
-    pub(super) fn measure(self, stage: &mut Stage, extent: &Extent) -> anyhow::Result<Vec<Record>> {
+    pub(super) fn measure(
+        self,
+        stage: &mut Stage,
+        extent: &MpiExtent,
+    ) -> anyhow::Result<Vec<Record>> {
         let over = match self.transport {
-            Transport::Myrixen => Over::Provider("myrixen".to_owned(), Some(provider(stage)?)),
+            Transport::Myrixen => {
+                Over::Provider("myrixen".to_owned(), Some(provider::folder(stage)?))
+            }
             Transport::Fabric(_, provider) => Over::provider(provider),
             Transport::Ob1 => Over::Ob1(stage.ip_interface().to_owned()),
             Transport::Ucx => Over::Ucx("all".to_owned()),
@@ -87,29 +89,22 @@ impl Mpi {
                 stage.mpi_program.insert(program).clone()
             }
         };
-        // Bars are about 8 bytes and 1 MiB; starting takes most of the time.
-        let some = |sizes: &[u64], few: &[u64]| -> Vec<u64> {
-            let wanted = |size: &u64| !extent.sparing || few.contains(size);
-            sizes.iter().copied().filter(wanted).collect()
-        };
-        let latencies = some(&extent.pingpong, &[8]);
-        let all = extent.pingpong.iter().chain(&extent.stream).copied();
-        let all: BTreeSet<u64> = all.filter(|&size| size > 0).collect();
-        let bandwidths = some(&Vec::from_iter(all), &[1 << 20]);
-        let each = u32::try_from(latencies.len() + bandwidths.len())?;
-        let mut words = vec![extent.each.as_millis().to_string()];
-        words.extend(latencies.iter().map(|size| format!("latency:{size}")));
-        words.extend(bandwidths.iter().map(|size| format!("bandwidth:{size}")));
+        let MpiExtent {
+            pingpong,
+            stream,
+            each,
+        } = *extent;
+        let wanted = pingpong.len() + stream.len();
+        let mut words = vec![each.as_millis().to_string()];
+        words.extend(pingpong.iter().map(|size| format!("latency:{size}")));
+        words.extend(stream.iter().map(|size| format!("bandwidth:{size}")));
         let ranks_each = 2 / self.hosts;
         let mut job = Job::new(over, program).ranks(ranks_each).args(words);
         job = job.control_by(stage.ip_interface());
         if self.spins() {
             job = job.parameter("mpi_yield_when_idle", "0");
         }
-        let outcome = job.run(
-            &stage.places(self.hosts)?,
-            PATIENCE + 4 * each * extent.each,
-        )?;
+        let outcome = job.run(&stage.places(self.hosts)?, PATIENCE)?;
         ensure!(
             outcome.well,
             "{}; its last words: {}",
@@ -121,7 +116,7 @@ impl Mpi {
             .lines()
             .filter_map(|line| self.read(line))
             .collect();
-        let (wanted, got) = (latencies.len() + bandwidths.len(), records.len());
+        let got = records.len();
         ensure!(
             wanted == got,
             "{wanted} figures were expected of it, {got} came:\n{}",
@@ -166,25 +161,6 @@ impl Mpi {
             _ => None,
         }
     }
-}
-
-/// The folder with our provider.
-fn provider(stage: &Stage) -> anyhow::Result<PathBuf> {
-    let holds = |folder: &PathBuf| PROVIDERS.iter().any(|file| folder.join(file).exists());
-    if let Some(said) = &stage.provider {
-        if !holds(said) {
-            bail!("there is no {} in {}", PROVIDERS[0], said.display());
-        }
-        return Ok(said.clone());
-    }
-    let own = std::env::current_exe().context("where is this program?")?;
-    let places = [own.with_file_name(""), own.with_file_name("../ffi")];
-    places.into_iter().find(holds).with_context(|| {
-        format!(
-            "no {}: `cargo build --profile ffi -p myrixen-fabric` makes it, --provider names its folder",
-            PROVIDERS[0]
-        )
-    })
 }
 
 /// The last of what a failing job said that is not decoration.

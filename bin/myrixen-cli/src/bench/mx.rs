@@ -37,7 +37,7 @@ pub(super) fn measure(
     // The first figure tells how many rounds fit into the time of one.
     let mut rounds = 200;
     let mut records = Vec::new();
-    for &size in &extent.pingpong {
+    for &size in extent.mx {
         let half = run(stage, ours, wait, (size, rounds))?;
         let fit = extent.each.as_nanos() / (2 * half.as_nanos()).max(1);
         rounds = u32::try_from(fit.clamp(100, MOST_ROUNDS))?;

@@ -120,19 +120,24 @@ impl Program {
         Ok(records)
     }
 
-    /// All sizes that are wanted, or those of the bars where the time is short: each figure takes a start of the program.
+    /// All sizes that are wanted, or some where no bar speaks of them or the time is short: each figure takes a start of the program.
     fn tests(self, extent: &Extent) -> Vec<Test> {
-        let some = |sizes: &[u64], few: &[u64]| -> Vec<u64> {
-            let wanted = |size: &u64| !extent.sparing || few.contains(size);
+        let some = |sizes: &[u64], few: Option<&[u64]>| -> Vec<u64> {
+            let wanted = |size: &u64| few.is_none_or(|few| few.contains(size));
             sizes.iter().copied().filter(wanted).collect()
         };
-        let of_bars: &[u64] = if self.has_bar() {
-            &[16 << 10, 64 << 10, 1 << 20]
-        } else {
-            &[1 << 20]
-        };
-        let latency = some(&extent.pingpong, &[8]);
-        let bandwidth = some(&extent.stream, of_bars);
+        let (latencies, bandwidths): (Option<&[u64]>, Option<&[u64]>) =
+            match (extent.sparing, self.has_bar()) {
+                (false, true) => (None, None),
+                (false, false) => (
+                    Some(&[0, 8, 4096, 1 << 20, 4 << 20]),
+                    Some(&[4096, 64 << 10, 1 << 20, 4 << 20]),
+                ),
+                (true, true) => (Some(&[8]), Some(&[16 << 10, 64 << 10, 1 << 20])),
+                (true, false) => (Some(&[8]), Some(&[1 << 20])),
+            };
+        let latency = some(&extent.pingpong, latencies);
+        let bandwidth = some(&extent.stream, bandwidths);
         match self {
             Self::Iperf3 => vec![Test::Bandwidth(4 << 20)],
             // What it calls bandwidth comes from its ping-pong: see `records`.

@@ -13,6 +13,7 @@ use super::Extent;
 use super::iceoryx2;
 use super::legs::{Contestant, Cost, GUESTS, Home, Leg, Ours};
 use super::mx;
+use super::provider;
 use crate::demo::crew::{Crew, Member};
 use crate::demo::dialogue::PATIENCE;
 use crate::demo::hosts::{Post, Site};
@@ -57,6 +58,8 @@ pub(super) struct Stage {
     pub(super) provider: Option<PathBuf>,
     /// The MPI program, once it has been compiled.
     pub(super) mpi_program: Option<PathBuf>,
+    /// The program that measures matching over libfabric, once it has been compiled.
+    pub(super) matching_program: Option<PathBuf>,
     // Last, so that nothing runs any more when its directory is removed.
     site: Site,
 }
@@ -117,6 +120,7 @@ impl Stage {
             start_ups: BTreeMap::new(),
             provider,
             mpi_program: None,
+            matching_program: None,
             site: Site::make(vec![a, b], posts)?,
         })
     }
@@ -173,7 +177,7 @@ impl Stage {
             Contestant::Program(program) => program.measure(self, extent),
             Contestant::Iceoryx2 => iceoryx2::measure(self, extent),
             Contestant::Mx(ours) => mx::measure(self, ours, leg.wait, extent),
-            Contestant::Mpi(mpi) => mpi.measure(self, extent),
+            Contestant::Mpi(mpi) => mpi.measure(self, &extent.mpi),
         }
     }
 
@@ -207,6 +211,7 @@ impl Stage {
     fn cost(&mut self, cost: Cost, extent: &Extent) -> anyhow::Result<Vec<Record>> {
         let figures = match cost {
             Cost::Matching => return self.matching(extent),
+            Cost::ProviderMatching => return provider::matching(self, extent),
             Cost::Setup => scale::setup::measure(&self.site)?,
             Cost::Asleep => scale::sleep::measure(&self.site, extent.asleep, 1, &mut |_| ())?,
         };

@@ -149,6 +149,18 @@ impl Crew {
         }
     }
 
+    /// Keeps something among a process's words.
+    pub(crate) fn remember(&self, member: Member, text: String) {
+        remember(&self.processes[member.0].words, text);
+    }
+
+    /// What a process has said on standard error, as far as it is kept.
+    pub(crate) fn words(&self, member: Member) -> String {
+        let words = &self.processes[member.0].words;
+        let words = words.lock().unwrap_or_else(PoisonError::into_inner);
+        words.iter().map(|line| format!("{line}\n")).collect()
+    }
+
     /// Kills a process as nothing else would: SIGKILL, no chance to clean up.
     pub(crate) fn kill(&mut self, member: Member) -> anyhow::Result<()> {
         let process = &mut self.processes[member.0];

@@ -11,7 +11,7 @@ use myrixen::link::ethernet::{EthernetConfig, EthernetLink};
 use myrixen::{Embedded, Endpoint, EndpointOptions, Fabric, PathKind, Peer};
 
 use super::protocol::{Command, GuestPlace, Plan, Report, Which};
-use super::{exchange, stream};
+use super::{account, exchange, stream};
 use crate::cli::GuestArgs;
 use crate::measure::{self, Calls, Client, Label, Parties, Served, Way};
 use crate::pattern::Stamp;
@@ -23,8 +23,9 @@ pub(super) const KEY: u32 = 0x6465_6d6f;
 /// How long a connect may take: boards may still be finding each other.
 const CONNECT: Duration = Duration::from_secs(10);
 
-/// How long a partner may say nothing before its messages fail. Longer than any restart, shorter than the demo.
-const GIVE_UP: Duration = Duration::from_secs(30);
+/// How long a partner may say nothing before its messages fail. Longer than a restart, of which the kernel's part took 30 s on a saturated
+/// machine (docs/operations.md, "Trouble").
+const GIVE_UP: Duration = Duration::from_secs(60);
 
 /// Between two attempts to connect.
 const AGAIN: Duration = Duration::from_millis(100);
@@ -47,7 +48,7 @@ pub(crate) struct Partner {
 pub(crate) struct Guest {
     pub(crate) number: u16,
     pub(crate) main: Endpoint,
-    switched: Endpoint,
+    pub(super) switched: Endpoint,
     pub(crate) partners: Vec<Partner>,
     /// How long nothing at all may arrive.
     pub(crate) patience: Duration,
@@ -59,7 +60,12 @@ pub(crate) struct Guest {
 /// Runs a guest until its standard input ends. Errors are told to the coordinator too.
 pub(crate) fn run(args: &GuestArgs) -> anyhow::Result<()> {
     super::die_with_parent()?;
-    let done = attach(args).and_then(|mut guest| guest.obey());
+    let done = attach(args).and_then(|mut guest| {
+        // The last words of one that fails: when the coordinator asks, it is gone.
+        guest
+            .obey()
+            .inspect_err(|_| eprintln!("{}", account::of(&guest)))
+    });
     if let Err(error) = &done {
         say(&Report::Failed {
             why: format!("{error:#}"),
@@ -183,6 +189,7 @@ impl Guest {
                     say(&Report::Halted)?;
                 }
                 Command::Stream { epoch_ns } => stream::run(self, epoch_ns)?,
+                Command::Account => self.give_account(),
                 // What was to be halted had ended by itself.
                 Command::Halt => {}
             }
@@ -192,10 +199,19 @@ impl Guest {
 
     /// True once the coordinator has said [`Command::Halt`] or is gone.
     pub(crate) fn halted(&self) -> bool {
-        matches!(
-            self.commands.try_recv(),
-            Ok(Command::Halt) | Err(TryRecvError::Disconnected)
-        )
+        match self.commands.try_recv() {
+            Ok(Command::Account) => {
+                self.give_account();
+                false
+            }
+            said => matches!(said, Ok(Command::Halt) | Err(TryRecvError::Disconnected)),
+        }
+    }
+
+    fn give_account(&self) {
+        let text = account::of(self);
+        // A coordinator that is gone wants none.
+        let _ = say(&Report::Account { text });
     }
 
     /// Connects to all others, each within `patience`: they may be about to open their endpoints.

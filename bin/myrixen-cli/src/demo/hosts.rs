@@ -19,8 +19,8 @@ use super::crew::{Crew, Member};
 /// Payload of the Ethernet cable's frames, in bytes: jumbo frames.
 const CABLE_MTU: u32 = 9000;
 
-/// How long a back end may take to start.
-const START: Duration = Duration::from_secs(10);
+/// How long a back end may take to start: that long the kernel has taken for its sockets on a saturated machine, twice over.
+const START: Duration = Duration::from_secs(20);
 
 /// What joins the hosts.
 pub(crate) enum Joint {
@@ -207,6 +207,11 @@ impl Site {
     /// The socket of a post's back end.
     pub(crate) fn socket(&self, post: usize) -> PathBuf {
         self.socket_of(&self.posts[post])
+    }
+
+    /// Where a post's back end is asked by operators.
+    pub(crate) fn control(&self, post: usize) -> PathBuf {
+        self.directory(&self.posts[post]).join("control.sock")
     }
 
     fn socket_of(&self, post: &Post) -> PathBuf {

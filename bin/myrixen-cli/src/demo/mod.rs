@@ -3,6 +3,7 @@
 //! This process only coordinates. The back ends and the guests are processes of their own (this program again,
 //! with hidden subcommands), on hosts that are network namespaces where the machine allows that.
 
+mod account;
 pub(crate) mod crew;
 pub(crate) mod dialogue;
 mod exchange;
@@ -74,19 +75,26 @@ pub(crate) fn run(args: &DemoArgs) -> anyhow::Result<()> {
         joint,
         site,
     };
-    demo.start()?;
-    demo.connect()?;
-    demo.exchange()?;
-    if !args.no_perf {
-        demo.measure()?;
+    if let Err(error) = demo.perform(args) {
+        demo.account();
+        return Err(error);
     }
-    demo.restart(args.restarts)?;
     demo.progress.finish("");
     demo.crew.dismiss(Duration::from_secs(5));
     demo.publish(args, begun)
 }
 
 impl Demo {
+    fn perform(&mut self, args: &DemoArgs) -> anyhow::Result<()> {
+        self.start()?;
+        self.connect()?;
+        self.exchange()?;
+        if !args.no_perf {
+            self.measure()?;
+        }
+        self.restart(args.restarts)
+    }
+
     fn start(&mut self) -> anyhow::Result<()> {
         self.progress.step("Starting two back ends and four guests");
         for host in 0..HOSTS.len() {

@@ -87,6 +87,8 @@ pub(crate) enum Command {
     /// Stream to all guests until [`Command::Halt`], counting from `epoch_ns` of the monotonic clock:
     /// [`Report::Streaming`] now and then, at the end [`Report::Streamed`].
     Stream { epoch_ns: u64 },
+    /// Say how it stands with you, in the middle of a stream: [`Report::Account`].
+    Account,
     /// End what goes on.
     Halt,
 }
@@ -115,6 +117,8 @@ pub(crate) enum Report {
     Streaming { direct: u64, wire: u64 },
     /// What became of the messages that were meant for it.
     Streamed { streamed: Streamed },
+    /// How it stands with this guest's endpoints, for people.
+    Account { text: String },
     /// What went on has ended.
     Halted,
     /// It cannot go on, and why.

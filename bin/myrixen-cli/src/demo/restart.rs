@@ -36,8 +36,15 @@ impl Demo {
             let which = format!("Killing the back end of host {} (SIGKILL)", HOSTS[host]);
             self.progress.step(&which);
             killed_ms.push(monotonic_ns().saturating_sub(epoch_ns) / 1_000_000);
+            let begun = Instant::now();
             self.crew.kill(self.daemons[host])?;
+            let ended = begun.elapsed().as_secs_f64();
             self.daemons[host] = self.site.start_daemon(&mut self.crew, host)?;
+            // Either waits for the kernel, which closes and opens packet sockets: on a machine that is busy, for seconds.
+            let ready = begun.elapsed().as_secs_f64();
+            self.progress.finish(&format!(
+                "it had ended after {ended:.2} s, the next one was ready after {ready:.2} s"
+            ));
             self.progress.step("Started again; the stream goes on");
         }
         self.stream_on(&mut received, calm)?;

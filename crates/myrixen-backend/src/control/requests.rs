@@ -5,8 +5,8 @@ use std::sync::Arc;
 use mxoe::addr::{Address, EndpointId, NicAddr};
 use mxoe::time::Time;
 use myrixen_platform::message::{
-    BOARDS_PER_REPLY, Board, FailReason, Failure, Mac, Name, Notice, Place, Query, Reply, Request,
-    Serial,
+    BOARDS_PER_REPLY, Board, FailReason, Failure, Mac, Name, Notice, OpenPort, PORTS_PER_REPLY,
+    Place, Query, Reply, Request, Serial,
 };
 use myrixen_platform::{Handover, SetupError};
 use myrixen_ring::{Capacity, Layout, Terms};
@@ -67,6 +67,7 @@ impl Control {
             Request::ClosePort { endpoint } => self.close_port(id, endpoint),
             Request::Resolve(query) => self.resolve(id, &query),
             Request::ListBoards { from } => self.list_boards(id, from),
+            Request::ListPorts { from } => self.list_ports(id, from),
             Request::OpenDirect {
                 endpoint,
                 to,
@@ -354,14 +355,48 @@ impl Control {
             .iter()
             .filter(|p| Some(p.segment) == segment);
         let all = here.chain(peers.map(|p| remote(p.nic, p.name.as_deref())));
-        let from = usize::try_from(from).unwrap_or(usize::MAX);
-        let mut boards: Vec<Board> = all.skip(from).take(BOARDS_PER_REPLY + 1).collect();
-        let more = boards.len() > BOARDS_PER_REPLY;
-        boards.truncate(BOARDS_PER_REPLY);
-        let next = u32::try_from(from.saturating_add(boards.len()))
-            .ok()
-            .filter(|_| more);
+        let (boards, next) = part(all, from, BOARDS_PER_REPLY);
         Ok((Reply::Boards { boards, next }, Handover::none()))
+    }
+
+    /// The open endpoints of the guest's own board, of all guests that share it, by their numbers.
+    fn list_ports(&self, id: GuestId, from: u32) -> Answer {
+        let board = self.boards.get(self.seat(id)?.nic);
+        let guests = board.into_iter().flat_map(|board| &board.guests);
+        let guests = guests.filter_map(|guest| self.guests.get(guest));
+        let ports = guests.flat_map(|guest| {
+            let pid = guest.link.identity().pid();
+            let seat = guest.seat.iter();
+            seat.flat_map(move |seat| seat.ports.iter().map(move |port| open_port(pid, port)))
+        });
+        let mut ports: Vec<OpenPort> = ports.collect();
+        ports.sort_by_key(|port| port.endpoint);
+        let (ports, next) = part(ports.into_iter(), from, PORTS_PER_REPLY);
+        Ok((Reply::Ports { ports, next }, Handover::none()))
+    }
+}
+
+/// At most so many of a list, from a place on, and where those begin that are left.
+fn part<T>(all: impl Iterator<Item = T>, from: u32, most: usize) -> (Vec<T>, Option<u32>) {
+    let from = usize::try_from(from).unwrap_or(usize::MAX);
+    let mut some: Vec<T> = all.skip(from).take(most + 1).collect();
+    let more = some.len() > most;
+    some.truncate(most);
+    let next = u32::try_from(from.saturating_add(some.len())).ok();
+    (some, next.filter(|_| more))
+}
+
+fn open_port(pid: u32, (&endpoint, port): (&u8, &Port)) -> OpenPort {
+    let counters = port.meter.read();
+    OpenPort {
+        endpoint,
+        pid,
+        sent_frames: counters.sent_frames,
+        sent_bytes: counters.sent_bytes,
+        received_frames: counters.received_frames,
+        received_bytes: counters.received_bytes,
+        nacks: counters.nacks,
+        dropped: counters.drops.total(),
     }
 }
 

@@ -106,6 +106,43 @@ fn boards_are_found_by_name_and_address() {
 }
 
 #[test]
+fn a_guest_sees_the_endpoints_of_its_board_and_no_others() {
+    let host = Host::new(config());
+    let [mine, same, other] = ["a", "a", "b"].map(|board| host.attach(board));
+    let ports = |guest: &Guest| {
+        let (mut all, mut from) = (Vec::new(), 0);
+        loop {
+            let Ok(Reply::Ports { ports, next }) = ask(guest, Request::ListPorts { from }) else {
+                panic!("no ports")
+            };
+            all.extend(ports);
+            match next {
+                Some(next) => from = next,
+                None => return all,
+            }
+        }
+    };
+    assert_eq!(ports(&mine), []);
+    for endpoint in (0..32).rev() {
+        let guest = if endpoint % 2 == 0 { &mine } else { &same };
+        let rings = rings();
+        guest
+            .attachment
+            .open_port(Some(endpoint), rings, PATIENCE)
+            .unwrap();
+    }
+    other
+        .attachment
+        .open_port(Some(1), rings(), PATIENCE)
+        .unwrap();
+    let numbers = |guest| -> Vec<u8> { ports(guest).iter().map(|port| port.endpoint).collect() };
+    let expected: Vec<u8> = (0..32).collect();
+    assert_eq!(numbers(&mine), expected);
+    assert_eq!(numbers(&same), expected);
+    assert_eq!(numbers(&other), [1]);
+}
+
+#[test]
 fn endpoint_numbers_are_given_once_and_again_after_a_close() {
     let host = Host::new(config());
     let (one, two) = (host.attach("a"), host.attach("a"));

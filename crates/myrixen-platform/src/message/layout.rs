@@ -24,6 +24,7 @@ pub(crate) mod kind {
     pub(crate) const ADOPT_PORT: u16 = 0x1008;
     pub(crate) const ASK_GRANTEE: u16 = 0x1009;
     pub(crate) const LEND_POOL: u16 = 0x100a;
+    pub(crate) const LIST_PORTS: u16 = 0x100b;
     pub(crate) const DIRECT_OFFERED: u16 = 0x4001;
     pub(crate) const ENDPOINT_GONE: u16 = 0x4002;
     pub(crate) const BOARD_GONE: u16 = 0x4003;
@@ -38,6 +39,7 @@ pub(crate) mod kind {
     pub(crate) const BOARDS: u16 = 0x8004;
     pub(crate) const DIRECT: u16 = 0x8005;
     pub(crate) const GRANTEE: u16 = 0x8006;
+    pub(crate) const PORTS: u16 = 0x8007;
 }
 
 /// Flag bit: this answers the request of the same serial number.

@@ -3,15 +3,18 @@
 use std::fmt;
 
 use myrixen_ring::Terms;
-use zerocopy::byteorder::little_endian::{U16, U32};
+use zerocopy::byteorder::little_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-use super::layout::{Header, body, invalid, kind};
+use super::layout::{HEADER_BYTES, Header, MAX_MESSAGE, body, invalid, kind};
 use super::words::{RawChannel, RawName, RawProbe, RawTerms, RawText};
 use super::{ChannelId, Mac, MemoryProbe, MessageError, Name, PortAddress, Serial, Text};
 
 /// How many boards one `Boards` reply can carry.
 pub const BOARDS_PER_REPLY: usize = 8;
+
+/// How many ports one `Ports` reply can carry.
+pub const PORTS_PER_REPLY: usize = 16;
 
 /// Where a board is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -31,6 +34,27 @@ pub struct Board {
     pub place: Place,
     /// Its name as MX shows it, such as `host:0`; `None` when not known yet.
     pub name: Option<Name>,
+}
+
+/// An open endpoint of the guest's board, and what has passed through the back end for it since it was opened. Direct channels do not.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct OpenPort {
+    /// The endpoint's number.
+    pub endpoint: u8,
+    /// Process id of the program that has it, in the back end's process-id namespace; 0 when not known.
+    pub pid: u32,
+    /// Frames that it has sent, those that were dropped included.
+    pub sent_frames: u64,
+    /// Their bytes, Ethernet heads included.
+    pub sent_bytes: u64,
+    /// Frames that it was given.
+    pub received_frames: u64,
+    /// Their bytes, Ethernet heads included.
+    pub received_bytes: u64,
+    /// How often it was told that what it addressed is not open.
+    pub nacks: u64,
+    /// Frames that it has sent and that were dropped, for whatever reason.
+    pub dropped: u64,
 }
 
 /// The other end of a direct channel, as the back end vouches for it.
@@ -158,6 +182,13 @@ pub enum Reply {
         /// A domain id of Xen.
         domain: u16,
     },
+    /// Some open endpoints of the guest's board.
+    Ports {
+        /// At most [`PORTS_PER_REPLY`].
+        ports: Vec<OpenPort>,
+        /// Ask on from here; `None` when these were the last.
+        next: Option<u32>,
+    },
     /// A reply of a later version: a failure of sorts.
     Unknown {
         /// Its kind.
@@ -189,13 +220,29 @@ struct RawBoard {
     name: RawName,
 }
 
+/// What Boards and Ports begin with.
 #[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
-struct RawBoards {
+struct RawList {
     count: U32,
     /// 0: these were the last.
     next: U32,
 }
+
+#[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+struct RawOpenPort {
+    endpoint: u8,
+    reserved: [u8; 3],
+    pid: U32,
+    /// In the order in which [`OpenPort`] has them.
+    counts: [U64; 6],
+}
+const _: () = assert!(
+    size_of::<RawOpenPort>() == 56
+        && HEADER_BYTES + size_of::<RawList>() + PORTS_PER_REPLY * size_of::<RawOpenPort>()
+            <= MAX_MESSAGE
+);
 
 #[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
@@ -246,6 +293,65 @@ impl RawBoard {
     }
 }
 
+impl RawList {
+    fn of(count: usize, next: Option<u32>) -> Self {
+        Self {
+            count: u32::try_from(count).unwrap_or(0).into(),
+            next: next.unwrap_or(0).into(),
+        }
+    }
+
+    /// How many follow, if these are as many as may be, and where to ask on.
+    fn parse(&self, kind: u16, most: usize) -> Result<(usize, Option<u32>), MessageError> {
+        let count = usize::try_from(self.count.get()).unwrap_or(usize::MAX);
+        if count > most {
+            return Err(invalid(kind, "count"));
+        }
+        let next = self.next.get();
+        Ok((count, (next != 0).then_some(next)))
+    }
+}
+
+impl RawOpenPort {
+    fn of(port: &OpenPort) -> Self {
+        let counts = [
+            port.sent_frames,
+            port.sent_bytes,
+            port.received_frames,
+            port.received_bytes,
+            port.nacks,
+            port.dropped,
+        ];
+        Self {
+            endpoint: port.endpoint,
+            reserved: [0; 3],
+            pid: port.pid.into(),
+            counts: counts.map(U64::from),
+        }
+    }
+
+    fn parse(&self) -> OpenPort {
+        let [
+            sent_frames,
+            sent_bytes,
+            received_frames,
+            received_bytes,
+            nacks,
+            dropped,
+        ] = self.counts.map(U64::get);
+        OpenPort {
+            endpoint: self.endpoint,
+            pid: self.pid.get(),
+            sent_frames,
+            sent_bytes,
+            received_frames,
+            received_bytes,
+            nacks,
+            dropped,
+        }
+    }
+}
+
 impl RawPeer {
     pub(super) fn of(peer: &DirectPeer) -> Self {
         Self {
@@ -278,7 +384,7 @@ impl Reply {
     /// The message that answers the request of this serial number, with the number of things handed over.
     ///
     /// # Panics
-    /// On more than [`BOARDS_PER_REPLY`] boards: a mistake of the caller.
+    /// On more than [`BOARDS_PER_REPLY`] boards or [`PORTS_PER_REPLY`] ports: a mistake of the caller.
     pub fn emit(&self, serial: Serial, handed: u8) -> Vec<u8> {
         let (kind, body) = self.body();
         Header {
@@ -317,12 +423,7 @@ impl Reply {
                     "{} boards in a reply",
                     boards.len()
                 );
-                let count = u32::try_from(boards.len()).unwrap_or(0).into();
-                let raw = RawBoards {
-                    count,
-                    next: next.unwrap_or(0).into(),
-                };
-                let mut bytes = raw.as_bytes().to_vec();
+                let mut bytes = RawList::of(boards.len(), *next).as_bytes().to_vec();
                 for board in boards {
                     bytes.extend_from_slice(RawBoard::of(board).as_bytes());
                 }
@@ -338,6 +439,18 @@ impl Reply {
                     reserved: 0.into(),
                 };
                 (kind::GRANTEE, raw.as_bytes().to_vec())
+            }
+            Self::Ports { ports, next } => {
+                assert!(
+                    ports.len() <= PORTS_PER_REPLY,
+                    "{} ports in a reply",
+                    ports.len()
+                );
+                let mut bytes = RawList::of(ports.len(), *next).as_bytes().to_vec();
+                for port in ports {
+                    bytes.extend_from_slice(RawOpenPort::of(port).as_bytes());
+                }
+                (kind::PORTS, bytes)
             }
             Self::Unknown { kind } => (*kind, Vec::new()),
         }
@@ -362,6 +475,7 @@ impl Reply {
             }
             kind::BOARD => Self::Board(body::<RawBoard>(kind, bytes)?.0.parse(kind)?),
             kind::BOARDS => parse_boards(bytes)?,
+            kind::PORTS => parse_ports(bytes)?,
             kind::DIRECT => {
                 let (raw, rest) = body::<RawPeer>(kind, bytes)?;
                 Self::Direct(raw.parse(kind, RawChannel::after(rest))?)
@@ -376,21 +490,28 @@ impl Reply {
 }
 
 fn parse_boards(bytes: &[u8]) -> Result<Reply, MessageError> {
-    let (raw, mut rest) = body::<RawBoards>(kind::BOARDS, bytes)?;
-    let count = usize::try_from(raw.count.get()).unwrap_or(usize::MAX);
-    if count > BOARDS_PER_REPLY {
-        return Err(invalid(kind::BOARDS, "count"));
-    }
+    let kind = kind::BOARDS;
+    let (raw, mut rest) = body::<RawList>(kind, bytes)?;
+    let (count, next) = raw.parse(kind, BOARDS_PER_REPLY)?;
     let mut boards = Vec::with_capacity(count);
     for _ in 0..count {
-        let (board, after) =
-            RawBoard::ref_from_prefix(rest).map_err(|_| invalid(kind::BOARDS, "count"))?;
-        boards.push(board.parse(kind::BOARDS)?);
+        let (board, after) = RawBoard::ref_from_prefix(rest).map_err(|_| invalid(kind, "count"))?;
+        boards.push(board.parse(kind)?);
         rest = after;
     }
-    let next = raw.next.get();
-    Ok(Reply::Boards {
-        boards,
-        next: (next != 0).then_some(next),
-    })
+    Ok(Reply::Boards { boards, next })
+}
+
+fn parse_ports(bytes: &[u8]) -> Result<Reply, MessageError> {
+    let kind = kind::PORTS;
+    let (raw, mut rest) = body::<RawList>(kind, bytes)?;
+    let (count, next) = raw.parse(kind, PORTS_PER_REPLY)?;
+    let mut ports = Vec::with_capacity(count);
+    for _ in 0..count {
+        let (port, after) =
+            RawOpenPort::ref_from_prefix(rest).map_err(|_| invalid(kind, "count"))?;
+        ports.push(port.parse());
+        rest = after;
+    }
+    Ok(Reply::Ports { ports, next })
 }

@@ -109,6 +109,12 @@ pub enum Request {
         /// The pages, where guests bring them.
         brought: Option<Brought>,
     },
+    /// Which endpoints of the guest's own board are open, of all its programs, and what has passed through the back end for each. Answered by
+    /// `Ports`.
+    ListPorts {
+        /// 0 at first, then what the last answer said.
+        from: u32,
+    },
     /// A request of a later minor version: to be answered with `Unsupported`.
     Unknown {
         /// Its kind.
@@ -180,9 +186,10 @@ struct RawResolve {
     name: RawName,
 }
 
+/// ListBoards and ListPorts.
 #[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
-struct RawListBoards {
+struct RawList {
     from: U32,
 }
 
@@ -273,7 +280,11 @@ impl Request {
             }
             Self::ListBoards { from } => (
                 kind::LIST_BOARDS,
-                RawListBoards { from: from.into() }.as_bytes().to_vec(),
+                RawList { from: from.into() }.as_bytes().to_vec(),
+            ),
+            Self::ListPorts { from } => (
+                kind::LIST_PORTS,
+                RawList { from: from.into() }.as_bytes().to_vec(),
             ),
             Self::OpenDirect {
                 endpoint,
@@ -360,7 +371,10 @@ impl Request {
                 })
             }
             kind::LIST_BOARDS => Self::ListBoards {
-                from: body::<RawListBoards>(kind, bytes)?.0.from.get(),
+                from: body::<RawList>(kind, bytes)?.0.from.get(),
+            },
+            kind::LIST_PORTS => Self::ListPorts {
+                from: body::<RawList>(kind, bytes)?.0.from.get(),
             },
             kind::ADOPT_PORT => Self::AdoptPort {
                 endpoint: body::<RawClosePort>(kind, bytes)?.0.endpoint,

@@ -126,6 +126,7 @@ fn request() -> impl Strategy<Value = Request> {
         name().prop_map(|name| Request::Resolve(Query::Name(name))),
         mac().prop_map(|mac| Request::Resolve(Query::Mac(mac))),
         any::<u32>().prop_map(|from| Request::ListBoards { from }),
+        any::<u32>().prop_map(|from| Request::ListPorts { from }),
         (ends(), any::<(u32, u32)>(), brought()).prop_map(
             |((endpoint, to), (forward, backward), brought)| Request::OpenDirect {
                 endpoint,
@@ -202,6 +203,29 @@ fn fail_reason() -> impl Strategy<Value = FailReason> {
     ]
 }
 
+fn open_port() -> impl Strategy<Value = OpenPort> {
+    any::<(u8, u32, [u64; 6])>().prop_map(|(endpoint, pid, counts)| {
+        let [
+            sent_frames,
+            sent_bytes,
+            received_frames,
+            received_bytes,
+            nacks,
+            dropped,
+        ] = counts;
+        OpenPort {
+            endpoint,
+            pid,
+            sent_frames,
+            sent_bytes,
+            received_frames,
+            received_bytes,
+            nacks,
+            dropped,
+        }
+    })
+}
+
 fn reply() -> impl Strategy<Value = Reply> {
     prop_oneof![
         Just(Reply::Done),
@@ -213,6 +237,11 @@ fn reply() -> impl Strategy<Value = Reply> {
             prop::option::of(1..=u32::MAX)
         )
             .prop_map(|(boards, next)| Reply::Boards { boards, next }),
+        (
+            prop::collection::vec(open_port(), 0..=PORTS_PER_REPLY),
+            prop::option::of(1..=u32::MAX)
+        )
+            .prop_map(|(ports, next)| Reply::Ports { ports, next }),
         peer().prop_map(Reply::Direct),
         any::<u16>().prop_map(|domain| Reply::Grantee { domain }),
         Just(Reply::Unknown { kind: 0x8fff }),
