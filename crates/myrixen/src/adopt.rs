@@ -140,15 +140,19 @@ impl Ward {
             self.due = Some(now + TICK);
             return;
         }
-        if guarded.adopted {
+        let mut rung = guarded.adopted;
+        if rung {
             guarded.core.end_sleep();
-            guarded.look_at_bells(&shared.bells);
         }
-        guarded.drain_bells();
         guarded.adopted = true;
         self.watched = true;
         for _ in 0..TURNS {
             let busy = guarded.turn(now, false);
+            // Only now: which bells rang matters before the next sleep, and what they rang for is more urgent.
+            if std::mem::take(&mut rung) {
+                guarded.look_at_bells(&shared.bells);
+            }
+            guarded.drain_bells();
             if !busy && guarded.prepare_sleep(now) {
                 self.due = guarded.engine.next_timeout();
                 shared.leave(guarded);
