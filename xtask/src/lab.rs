@@ -17,6 +17,7 @@ mod cpio;
 mod host;
 mod image;
 mod kernel;
+mod openmpi;
 mod payload;
 mod prepare;
 mod pressure;

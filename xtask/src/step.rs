@@ -185,7 +185,7 @@ pub(crate) const STEPS: &[Step] = &[
     },
     Step {
         name: "loom",
-        what: "models of the rings' handshakes, all interleavings",
+        what: "models of the rings' handshakes and of the lock, all interleavings",
         needs: None,
         work: Work::Commands(&[Run {
             words: &[
@@ -195,6 +195,8 @@ pub(crate) const STEPS: &[Step] = &[
                 "--release",
                 "-p",
                 "myrixen-ring",
+                "-p",
+                "myrixen-bias",
                 "--lib",
             ],
             // A folder of its own, or the flag would have everything else compiled again.

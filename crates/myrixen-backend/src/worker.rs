@@ -177,12 +177,15 @@ impl Worker {
     /// Gives each guest its share, and where they are few once more while there is something: what leaves by an uplink should leave in bursts
     /// that are worth a system call. How often depends on nothing that a guest could do to the others.
     fn serve(&mut self, now: Time) -> usize {
-        const ROUNDS: usize = 4;
         const FEW: usize = 8;
+        const ROUNDS: usize = 4;
+        /// So many, until they have brought a burst: of the longest frames a guest's share of a round is one or two.
+        const MOST_ROUNDS: usize = 16;
+        const BURST: usize = 32;
         let guests = self.switch.guests();
-        let rounds = if guests <= FEW { ROUNDS } else { 1 };
+        let rounds = if guests <= FEW { MOST_ROUNDS } else { 1 };
         let mut frames = 0;
-        for _ in 0..rounds {
+        for round in 0..rounds {
             let before = frames;
             for _ in 0..guests {
                 let served = self.switch.serve_next(now, &mut self.uplinks);
@@ -192,7 +195,7 @@ impl Worker {
                 }
                 frames += served;
             }
-            if frames == before {
+            if frames == before || (frames >= BURST && round + 1 >= ROUNDS) {
                 break;
             }
         }

@@ -53,6 +53,8 @@ pub struct VxlanLink {
     sender: Option<(SocketAddr, RemoteId)>,
     /// The station and place learnt last, for the same reason.
     last: Option<(Station, RemoteId)>,
+    /// The station and place that was sent to last since the last flush: a burst has one destination, as a rule.
+    towards: Option<(Station, RemoteId)>,
     counters: LinkCounters,
 }
 
@@ -175,6 +177,7 @@ impl VxlanLink {
             inbox: Inbox::new(),
             sender: None,
             last: None,
+            towards: None,
             counters: LinkCounters::default(),
         };
         link.replace_remotes(&config.remotes);
@@ -210,6 +213,7 @@ impl VxlanLink {
         self.table.clear();
         self.sender = None;
         self.last = None;
+        self.towards = None;
     }
 
     /// The remote end that sends from `from`. Its port need not be the one it listens at: RFC 7348 lets the sender
@@ -259,13 +263,26 @@ impl VxlanLink {
         }
         match self.table.learn(station, remote, now) {
             Learnt::Known => {}
-            Learnt::New => self.counters.learned += 1,
+            Learnt::New => {
+                self.counters.learned += 1;
+                self.towards = None;
+            }
             Learnt::NoRoom => {
                 self.counters.table_full += 1;
                 return;
             }
         }
         self.last = Some((station, remote));
+    }
+
+    /// Where a station is, if it has been heard of.
+    fn find(&mut self, station: Station) -> Option<RemoteId> {
+        if let Some((_, remote)) = self.towards.filter(|(known, _)| *known == station) {
+            return Some(remote);
+        }
+        let remote = self.table.find(station, Instant::now())?;
+        self.towards = Some((station, remote));
+        Some(remote)
     }
 
     /// Makes room for a datagram of `len` bytes to one remote end.
@@ -348,11 +365,7 @@ impl Link for VxlanLink {
         let station = check(frame, self.info.mtu)?;
         let len = HEADER + frame.len();
         let group = station.mac[0] & 1 != 0;
-        let known = if group {
-            None
-        } else {
-            self.table.find(station, Instant::now())
-        };
+        let known = if group { None } else { self.find(station) };
         match known {
             Some(remote) => {
                 self.make_room(remote, len)?;
@@ -376,6 +389,7 @@ impl Link for VxlanLink {
 
     fn flush(&mut self) -> Result<(), LinkError> {
         self.blocked = false;
+        self.towards = None;
         while let Some(&remote) = self.busy.last() {
             let end = &mut self.remotes[remote.place()];
             if end.send(&self.socket, &mut self.counters)? == Sent::Blocked {

@@ -2,6 +2,7 @@
 #ifndef CHECK_H
 #define CHECK_H
 
+#include <limits.h>
 #include <mpi.h>
 #include <stdarg.h>
 #include <stdint.h>
@@ -138,6 +139,13 @@ static inline int left_out(const char *part)
 {
     const char *list = getenv("MPI_CHECK_WITHOUT");
     return list && strstr(list, part);
+}
+
+/* Bytes of the longest messages that the environment asks for: `MPI_CHECK_LONGEST=65537` where all of them would take too long. */
+static inline long longest(void)
+{
+    const char *said = getenv("MPI_CHECK_LONGEST");
+    return said ? atol(said) : LONG_MAX;
 }
 
 /* One part of a program: run by all, and over for all before the next. */

@@ -3,6 +3,8 @@
 
 static const int COUNTS[] = {0, 1, 3, 100, 1000, 4097, 30000, 200000};
 enum { LENGTHS = sizeof COUNTS / sizeof *COUNTS, MOST = 200000 };
+/* How many of them are used. */
+static int lengths = LENGTHS;
 
 static int *a, *b;
 
@@ -28,7 +30,7 @@ static int sum(int upto, int i)
 
 static void broadcast(void)
 {
-    for (int k = 0; k < LENGTHS; k++)
+    for (int k = 0; k < lengths; k++)
         for (int root = 0; root < ranks; root++) {
             int n = COUNTS[k];
             memset(a, 0, (size_t)n * sizeof *a);
@@ -52,7 +54,7 @@ static void reductions(void)
 {
     MPI_Op own;
     MUST(MPI_Op_create(farthest, 1, &own));
-    for (int k = 0; k < LENGTHS; k++) {
+    for (int k = 0; k < lengths; k++) {
         int n = COUNTS[k];
         set(a, n);
         MUST(MPI_Allreduce(a, b, n, MPI_INT, MPI_SUM, MPI_COMM_WORLD));
@@ -86,7 +88,7 @@ static void reductions(void)
 
 static void gathers(void)
 {
-    for (int k = 0; k < LENGTHS; k++) {
+    for (int k = 0; k < lengths; k++) {
         int n = COUNTS[k] / ranks;
         for (int root = 0; root < ranks; root++) {
             set(a, n);
@@ -111,7 +113,7 @@ static void alltoalls(void)
 {
     int counts[64], from[64], into[64], other[64];
     MPI_Datatype kinds[64];
-    for (int k = 0; k < LENGTHS; k++) {
+    for (int k = 0; k < lengths; k++) {
         int n = COUNTS[k] / ranks;
         set(a, n * ranks);
         MUST(MPI_Alltoall(a, n, MPI_INT, b, n, MPI_INT, MPI_COMM_WORLD));
@@ -234,6 +236,8 @@ static void neighbours(void)
 int main(int count, char **words)
 {
     begin(&count, &words, MPI_THREAD_SINGLE);
+    while (lengths > 1 && COUNTS[lengths - 1] > longest() / (long)sizeof(int))
+        lengths--;
     a = malloc(MOST * sizeof *a);
     b = malloc(MOST * sizeof *b);
     PART(broadcast);

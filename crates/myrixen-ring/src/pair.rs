@@ -61,6 +61,10 @@ impl QueuePair {
         check_pages(&pages, terms)?;
         check_header(&pages, terms)?;
         let [to_back, to_front] = terms.layout.rings();
+        for ring in [&to_back, &to_front] {
+            // Whatever it is: the page is mapped now, and not when the first frame comes, for which somebody waits.
+            Memory::load_u64(&pages, ring.place(0), Ordering::Acquire);
+        }
         let (ours, theirs) = match side {
             Side::Front => (to_back, to_front),
             Side::Back => (to_front, to_back),

@@ -216,6 +216,20 @@ impl Memory {
         Ok(())
     }
 
+    /// What an entry holds.
+    ///
+    /// # Errors
+    ///
+    /// When it is not there.
+    pub(crate) fn stored(&self, id: StoreId) -> Result<&[u8], Violation> {
+        let entry = self.store.get(&id).map(Vec::as_slice);
+        entry.ok_or(Violation::BadStore {
+            node: self.node,
+            store: id,
+            what: "looked at without being there",
+        })
+    }
+
     /// Writes fetched data to the beginning of a buffer.
     ///
     /// # Errors

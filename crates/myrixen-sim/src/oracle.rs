@@ -309,6 +309,28 @@ impl Oracle {
         Ok(())
     }
 
+    /// A message that waits was shown to its receiver, with its first bytes.
+    ///
+    /// # Errors
+    ///
+    /// When nobody has sent it.
+    pub fn shown(&self, to: usize, shown: &Got<'_>) -> Result<(), Violation> {
+        let is = |(index, message): (usize, &Option<Message>)| {
+            message.as_ref().is_some_and(|message| {
+                is_it(message, to, shown)
+                    && payload::of_message(index as u64, shown.length).starts_with(shown.bytes)
+            })
+        };
+        if self.messages.iter().enumerate().any(is) {
+            return Ok(());
+        }
+        Err(Violation::WrongShown {
+            node: to,
+            from: shown.from,
+            length: shown.length,
+        })
+    }
+
     /// A receive failed after it was matched: that needs an excuse.
     fn broke(&mut self, id: PostId, posting: &Posting, got: &Got<'_>) -> Result<(), Violation> {
         let late = posting.hurried && got.status == Status::Timeout;
@@ -316,7 +338,7 @@ impl Oracle {
             message.got.is_none()
                 && !message.broken
                 && (message.sending.excused || late)
-                && is_it(message, posting, got)
+                && is_it(message, posting.by.node, got)
         };
         let index = self
             .messages
@@ -343,7 +365,7 @@ impl Oracle {
                 message.got.is_none()
                     && !message.broken
                     && !message.buried
-                    && is_it(message, posting, got)
+                    && is_it(message, posting.by.node, got)
                     && payload::of_message(*index as u64, got.length).starts_with(got.bytes)
             })
         };
@@ -608,10 +630,10 @@ fn accepts(posting: &Posting, from: usize, space: Space, match_info: u64) -> boo
         && posting.from.is_none_or(|node| node == from)
 }
 
-/// Whether what a receive got looks like this message from outside.
-fn is_it(message: &Message, posting: &Posting, got: &Got<'_>) -> bool {
+/// Whether what a receive of this node got looks like this message from outside.
+fn is_it(message: &Message, by: usize, got: &Got<'_>) -> bool {
     let sending = &message.sending;
-    sending.to == posting.by.node
+    sending.to == by
         && sending.from.node == got.from
         && sending.space == got.space
         && sending.match_info == got.match_info

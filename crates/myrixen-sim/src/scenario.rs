@@ -67,6 +67,9 @@ pub struct NodePlan {
     pub drain: Drain,
     /// It tells its engine to acknowledge before it waits.
     pub flushes: bool,
+    /// It takes service messages that no receive waits for in hand as they are announced, as the provider of libfabric does; else they wait as all
+    /// others.
+    pub serves: bool,
 }
 
 /// How a node takes in the rest.
@@ -123,6 +126,9 @@ const KINDS: [(u32, Kind); 6] = [
     (2, Kind::Many),
 ];
 
+/// Makes another seed of a scenario's.
+const SERVICES: u64 = 0x7365_7276_6963_6573;
+
 /// An engine that has heard nothing for so long gives up, in virtual time.
 pub const GIVE_UP: Duration = Duration::from_secs(30);
 
@@ -175,10 +181,11 @@ impl Scenario {
             Kind::Hostile | Kind::Outages => scenario.make_links_odd(&mut rng),
             Kind::Tight => scenario.tighten(&mut rng),
         }
+        let services = scenario.add_services(kind);
         scenario.actions = match kind {
             Kind::Many => work::stream(&mut rng),
-            Kind::Tight => work::many_to_one(scenario.nodes.len(), &mut rng),
-            _ => work::mixed(scenario.nodes.len(), &mut rng),
+            Kind::Tight => work::many_to_one(scenario.nodes.len(), services, &mut rng),
+            _ => work::mixed(scenario.nodes.len(), services, &mut rng),
         };
         if !matches!(kind, Kind::Lossy | Kind::Many) {
             scenario.add_channels(&mut rng);
@@ -219,6 +226,19 @@ impl Scenario {
             .iter()
             .filter(|action| matches!(action.what, What::Send { .. }))
             .count()
+    }
+
+    /// In some scenarios nodes say things to each other beside the programs' messages, and some of them serve. Gives what decides which messages
+    /// these are: a generator of its own, so that all else is as it is without.
+    fn add_services(&mut self, kind: Kind) -> Option<Rng> {
+        let mut rng = Rng::new(self.seed ^ SERVICES);
+        if kind == Kind::Many || !rng.chance(Ppm::percent(40)) {
+            return None;
+        }
+        for node in &mut self.nodes {
+            node.serves = rng.chance(Ppm::percent(70));
+        }
+        Some(rng)
     }
 
     fn make_links_odd(&mut self, rng: &mut Rng) {
@@ -302,6 +322,7 @@ fn nodes(kind: Kind, rng: &mut Rng) -> Vec<NodePlan> {
                     _ => Drain::Probes,
                 },
                 flushes: rng.chance(Ppm::percent(50)),
+                serves: false,
             }
         })
         .collect()
@@ -351,7 +372,10 @@ fn faults(kind: Kind, rng: &mut Rng) -> Faults {
 
 #[cfg(test)]
 mod tests {
+    use mxoe::engine::Space;
+
     use super::*;
+    use crate::payload;
 
     #[test]
     fn a_seed_always_means_the_same() {
@@ -384,6 +408,36 @@ mod tests {
             addresses.dedup();
             assert_eq!(addresses.len(), nodes, "seed {seed}");
         }
+    }
+
+    #[test]
+    fn many_scenarios_have_service_messages_with_data_and_nodes_that_serve() {
+        let (mut scenarios, mut with_data, mut served) = (0, 0, 0);
+        for seed in 0..200 {
+            let scenario = Scenario::new(seed);
+            let mut any = false;
+            for action in &scenario.actions {
+                let What::Send {
+                    space: Space::Service,
+                    to,
+                    match_info,
+                    len,
+                    ..
+                } = action.what
+                else {
+                    continue;
+                };
+                any = true;
+                with_data += usize::from(payload::beside(match_info, len).is_some());
+                served += usize::from(scenario.nodes[to].serves);
+            }
+            scenarios += usize::from(any);
+        }
+        assert!((50..110).contains(&scenarios), "{scenarios}");
+        assert!(
+            with_data > 300 && served > 700,
+            "{with_data} with data, {served} to nodes that serve"
+        );
     }
 
     #[test]

@@ -45,6 +45,16 @@ pub enum Violation {
         /// What came.
         match_info: u64,
     },
+    /// A message was shown to its receiver that nobody has sent so.
+    #[error("node {node}: was shown {length} bytes from node {from} that no awaited message has")]
+    WrongShown {
+        /// The node.
+        node: usize,
+        /// The node it came from.
+        from: usize,
+        /// The length it claims to have.
+        length: u32,
+    },
     /// Status or length of a receive contradict each other.
     #[error("receive {} says {status:?} for a message of {length} bytes", post.0)]
     Misreported {

@@ -16,6 +16,7 @@ use crate::scenario::{Happening, PostId, Scenario, What};
 use crate::violation::Violation;
 
 mod program;
+mod service;
 mod wires;
 
 /// Steps after which a run is taken to go round in circles. The longest take a few hundred thousand.

@@ -104,10 +104,16 @@ impl Ward {
             return;
         }
         let visits = shared.visits.load(Ordering::Relaxed);
+        if look == Look::Tick && !self.watched && self.visits != visits {
+            // Its program comes in: a look inside would only disturb it.
+            self.visits = visits;
+            self.due = Some(now + TICK);
+            return;
+        }
         let mut guarded = match look {
-            Look::Now => shared.lock(),
+            Look::Now => shared.visit(),
             Look::Tick => {
-                let Some(guarded) = shared.try_lock() else {
+                let Some(guarded) = shared.try_visit() else {
                     // Somebody is in there and at work. Waiting would have each of his turns wake us, to find the next one begun.
                     self.visits = visits;
                     self.due = Some(now + TICK);
@@ -134,15 +140,19 @@ impl Ward {
             self.due = Some(now + TICK);
             return;
         }
-        if guarded.adopted {
+        let mut rung = guarded.adopted;
+        if rung {
             guarded.core.end_sleep();
-            guarded.look_at_bells(&shared.bells);
         }
-        guarded.drain_bells();
         guarded.adopted = true;
         self.watched = true;
         for _ in 0..TURNS {
             let busy = guarded.turn(now, false);
+            // Only now: which bells rang matters before the next sleep, and what they rang for is more urgent.
+            if std::mem::take(&mut rung) {
+                guarded.look_at_bells(&shared.bells);
+            }
+            guarded.drain_bells();
             if !busy && guarded.prepare_sleep(now) {
                 self.due = guarded.engine.next_timeout();
                 shared.leave(guarded);

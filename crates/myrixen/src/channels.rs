@@ -17,10 +17,13 @@ impl Shared {
         let at = usize::from(PathId::SWITCH.get());
         path.listen(&self.bells)
             .map_err(Error::system("could not watch a doorbell"))?;
-        let mut guarded = self.lock();
+        let mut guarded = self.visit();
         let now = self.now();
         let core = &mut guarded.core;
         let profile = path.profile(core.dialect);
+        if core.looking {
+            path.consumer.look_on();
+        }
         match core.paths.get_mut(at) {
             Some(held) => {
                 let former = std::mem::replace(held, path);
@@ -43,7 +46,7 @@ impl Shared {
     pub(crate) fn wants_direct(&self, peer: Address) -> bool {
         self.direct
             && peer != self.address
-            && !self.lock().paths.iter().any(|(_, path)| {
+            && !self.visit().paths.iter().any(|(_, path)| {
                 path.direct
                     .as_ref()
                     .is_some_and(|direct| direct.peer == peer)
@@ -52,14 +55,14 @@ impl Shared {
 
     /// Whether somebody at this address is connected with us.
     pub(crate) fn knows(&self, peer: Address) -> bool {
-        let guarded = self.lock();
+        let guarded = self.visit();
         let partner = guarded.engine.find_partner(peer);
         partner.is_some_and(|partner| guarded.engine.is_connected(partner))
     }
 
     /// Uses a direct channel for its peer from now on.
     pub(crate) fn add_direct(&self, channel: DirectHandles, max_frame: u32) -> Result<()> {
-        let mut guarded = self.lock();
+        let mut guarded = self.visit();
         let now = self.now();
         let core = &mut guarded.core;
         let entry = core.paths.vacant_entry();
@@ -72,6 +75,9 @@ impl Shared {
             .map_err(Error::system("could not watch a doorbell"))?;
         let profile = path.profile(core.dialect);
         let peer = path.direct.as_ref().map(|direct| direct.peer);
+        if core.looking {
+            path.consumer.look_on();
+        }
         entry.insert(path);
         core.engine.set_path(now, id, profile);
         if let Some(peer) = peer {
@@ -85,7 +91,7 @@ impl Shared {
 
     /// A direct channel is over: its peer is reached through the back end again. Returns to whom it was, and which.
     pub(crate) fn drop_direct(&self, id: PathId) -> Option<(Address, ChannelId)> {
-        let mut guarded = self.lock();
+        let mut guarded = self.visit();
         let now = self.now();
         let core = &mut guarded.core;
         let path = core.paths.try_remove(usize::from(id.get()))?;
@@ -101,7 +107,7 @@ impl Shared {
 
     /// The direct channel to this peer: its path, and which it is.
     pub(crate) fn direct_to(&self, peer: Address) -> Option<(PathId, ChannelId)> {
-        let guarded = self.lock();
+        let guarded = self.visit();
         guarded.paths.iter().find_map(|(_, path)| {
             let direct = path.direct.as_ref()?;
             (direct.peer == peer).then_some((path.id, direct.channel))
@@ -110,7 +116,7 @@ impl Shared {
 
     /// All direct channels, by their other ends.
     pub(crate) fn directs(&self) -> Vec<(Address, ChannelId)> {
-        let guarded = self.lock();
+        let guarded = self.visit();
         let directs = guarded
             .paths
             .iter()
@@ -122,7 +128,7 @@ impl Shared {
 
     /// The path to the back end is dead until the back end is back.
     pub(crate) fn unplug(&self) {
-        let mut guarded = self.lock();
+        let mut guarded = self.visit();
         if let Some(path) = guarded
             .core
             .paths
@@ -142,13 +148,13 @@ impl Shared {
     pub(crate) fn let_go(&self) -> Result<Vec<Address>> {
         let held = Path::nowhere()?;
         let directs: Vec<PathId> = {
-            let guarded = self.lock();
+            let guarded = self.visit();
             let paths = guarded.paths.iter().map(|(_, path)| path.id);
             paths.filter(|id| *id != PathId::SWITCH).collect()
         };
         let peers = directs.into_iter().filter_map(|id| self.drop_direct(id));
         let peers = peers.map(|(peer, _)| peer).collect();
-        let mut guarded = self.lock();
+        let mut guarded = self.visit();
         let at = usize::from(PathId::SWITCH.get());
         if let Some(path) = guarded.core.paths.get_mut(at) {
             let former = std::mem::replace(path, held);
@@ -166,7 +172,7 @@ impl Shared {
 
     /// Whether the path to the back end works, as far as is known.
     pub(crate) fn is_plugged(&self) -> bool {
-        let guarded = self.lock();
+        let guarded = self.visit();
         let path = guarded.paths.get(usize::from(PathId::SWITCH.get()));
         path.is_some_and(|path| !path.dead)
     }
@@ -174,7 +180,7 @@ impl Shared {
     /// The back end says that somebody is gone for good. Channels to a domain that is gone go too: their bells do not hang up, and
     /// its memory is kept as long as it is mapped.
     pub(crate) fn peer_gone(&self, who: Gone) {
-        let mut guarded = self.lock();
+        let mut guarded = self.visit();
         let now = self.now();
         guarded.core.engine.peer_gone(now, who);
         guarded.core.events();

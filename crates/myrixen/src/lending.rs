@@ -100,7 +100,7 @@ impl Shared {
     }
 
     fn with_direct(&self, peer: Address, channel: ChannelId, change: impl FnOnce(&mut Direct)) {
-        let mut core = self.lock();
+        let mut core = self.visit();
         let direct = core
             .paths
             .iter_mut()

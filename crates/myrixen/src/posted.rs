@@ -3,7 +3,6 @@
 //! Such a request is one of the completion queue from its start. Whoever asks first gets its end: by its number ([`Endpoint::test`],
 //! [`Endpoint::wait`]), or by match information ([`Endpoint::test_any`], [`Endpoint::wait_any`]).
 
-use std::sync::MutexGuard;
 use std::time::Duration;
 
 use mxoe::addr::Address;
@@ -17,7 +16,7 @@ use crate::error::{Error, Result, Status};
 use crate::message::{Match, Peer};
 use crate::queue::{Completion, End};
 use crate::request::{Key, Kind, New, NotQueued, Outcome};
-use crate::shared::Guarded;
+use crate::shared::Inside;
 use crate::short::AHEAD;
 use crate::shorts::INLINE;
 
@@ -142,7 +141,7 @@ impl Endpoint {
     /// Sends memory that has a name, if the peer is one of this endpoint's.
     fn post_known(
         &self,
-        mut core: MutexGuard<'_, Guarded>,
+        mut core: Inside<'_>,
         to: &Peer,
         (region, len): (RegionId, u32),
         outgoing: Outgoing,

@@ -153,6 +153,12 @@ impl Progress {
         for slot in mail.closed {
             self.wards.forget(slot);
         }
+        // First those who wait: somebody asks them for something, a connection as a rule.
+        let rung = ready.iter().map(|ready| ready.token);
+        let rung = rung.filter_map(|slot| usize::try_from(slot).ok());
+        let urgent = rung.filter(|&slot| self.wards.watches(slot));
+        let urgent: Vec<usize> = urgent.chain(mail.adopt).collect();
+        let mut next = self.look_after(inner, urgent, mail.look);
         self.keep_attached(inner, now);
         for (slot, note) in mail.notes {
             self.act_on(inner, slot, note);
@@ -160,11 +166,6 @@ impl Progress {
         self.open_again(inner, now);
         self.wanted.extend(self.lost.take_due(now));
         self.open_directs(inner);
-        let rung = ready.iter().map(|ready| ready.token);
-        let rung = rung.filter_map(|slot| usize::try_from(slot).ok());
-        let urgent = rung.filter(|&slot| self.wards.watches(slot));
-        let urgent: Vec<usize> = urgent.chain(mail.adopt).collect();
-        let mut next = self.look_after(inner, urgent, mail.look);
         if let Link::Away { retry_at, .. } = self.link {
             next = Some(next.map_or(retry_at, |next| next.min(retry_at)));
         }

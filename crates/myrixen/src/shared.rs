@@ -4,13 +4,14 @@
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, TryLockError, Weak};
+use std::sync::{Arc, Mutex, Weak};
 use std::thread::ThreadId;
 use std::time::Duration;
 
 use mxoe::addr::Address;
 use mxoe::engine::RegionId;
 use mxoe::time::Time;
+use myrixen_bias::{Guard, Lock};
 use myrixen_platform::{Polling, Ready, WaitSet, Waker as BellWaker};
 
 use crate::binding::Bell;
@@ -21,7 +22,7 @@ use crate::path::{Path, Wait};
 use crate::request::{Key, Outcome};
 use crate::unexpected::UnexpectedHandler;
 
-/// The lock's content: the works, and who is driving.
+/// The lock's content: the works, and who is driving. As a rule that is one of the program's threads, for which the lock costs next to nothing.
 pub(crate) struct Guarded {
     pub(crate) core: Core,
     /// A thread sleeps on the doorbells and will drive when they ring.
@@ -65,6 +66,9 @@ impl std::ops::DerefMut for Guarded {
     }
 }
 
+/// Somebody is inside.
+pub(crate) type Inside<'a> = Guard<'a, Guarded>;
+
 /// See the module.
 pub(crate) struct Shared {
     pub(crate) address: Address,
@@ -87,8 +91,7 @@ pub(crate) struct Shared {
     pub(crate) lending: Mutex<()>,
     /// How many times the program has come in: the progress thread sees by it who is awake.
     pub(crate) visits: AtomicUsize,
-    guarded: Mutex<Guarded>,
-    told: Condvar,
+    guarded: Lock<Guarded>,
     wakeup: BellWaker,
 }
 
@@ -127,7 +130,7 @@ impl Shared {
             lent_bytes: parts.lent_bytes,
             lending: Mutex::new(()),
             visits: AtomicUsize::new(0),
-            guarded: Mutex::new(Guarded {
+            guarded: Lock::new(Guarded {
                 core: parts.core,
                 leader: false,
                 leader_due: None,
@@ -145,7 +148,6 @@ impl Shared {
                 uplinks: Vec::new(),
             }),
             taken_over: parts.taken_over,
-            told: Condvar::new(),
             wakeup,
         };
         shared.set_wait(parts.wait);
@@ -184,24 +186,24 @@ impl Shared {
         self.bells.as_fd()
     }
 
-    /// The lock itself, for the progress thread.
-    pub(crate) fn lock(&self) -> MutexGuard<'_, Guarded> {
-        // A panic under the lock is a bug of ours that has been reported; the state is still whole
-        // enough to let the program end in its own way.
-        self.guarded.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The lock itself, for the program's threads.
+    #[inline]
+    pub(crate) fn lock(&self) -> Inside<'_> {
+        self.guarded.lock()
     }
 
-    /// As [`lock`](Self::lock), if nobody has it.
-    pub(crate) fn try_lock(&self) -> Option<MutexGuard<'_, Guarded>> {
-        match self.guarded.try_lock() {
-            Ok(guarded) => Some(guarded),
-            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
-            Err(TryLockError::WouldBlock) => None,
-        }
+    /// The same for the fabric's thread, which comes now and then.
+    pub(crate) fn visit(&self) -> Inside<'_> {
+        self.guarded.visit()
+    }
+
+    /// As [`visit`](Self::visit), if nobody is inside.
+    pub(crate) fn try_visit(&self) -> Option<Inside<'_>> {
+        self.guarded.try_visit()
     }
 
     /// Comes in on behalf of the program.
-    pub(crate) fn enter(&self) -> MutexGuard<'_, Guarded> {
+    pub(crate) fn enter(&self) -> Inside<'_> {
         let visits = self.visits.load(Ordering::Relaxed);
         self.visits.store(visits.wrapping_add(1), Ordering::Relaxed);
         if let Some(driver) = &self.fabric.driver {
@@ -225,7 +227,7 @@ impl Shared {
     }
 
     /// Goes out: hands on what others have to do, and tells those who wait.
-    pub(crate) fn leave(&self, mut guarded: MutexGuard<'_, Guarded>) {
+    pub(crate) fn leave(&self, mut guarded: Inside<'_>) {
         self.mind_timers(&mut guarded);
         if std::mem::take(&mut guarded.core.sent) {
             self.turn_back_end(&mut guarded.core);
@@ -248,7 +250,7 @@ impl Shared {
             ring();
         }
         if ended && others {
-            self.told.notify_all();
+            self.guarded.notify_all();
         }
         if ended && leader {
             self.wakeup.wake();
@@ -277,7 +279,7 @@ impl Shared {
     }
 
     /// The handler of unexpected messages sees them before anybody else.
-    fn let_handler_look<'a>(&'a self, guarded: MutexGuard<'a, Guarded>) -> MutexGuard<'a, Guarded> {
+    fn let_handler_look<'a>(&'a self, guarded: Inside<'a>) -> Inside<'a> {
         if !guarded.has_to_show() {
             return guarded;
         }
@@ -424,9 +426,9 @@ impl Shared {
     /// for its own end.
     fn wait_for_go<'a>(
         &'a self,
-        guarded: MutexGuard<'a, Guarded>,
+        guarded: Inside<'a>,
         deadline: Option<Time>,
-    ) -> Option<MutexGuard<'a, Guarded>> {
+    ) -> Option<Inside<'a>> {
         if guarded.handling == Some(std::thread::current().id()) {
             self.leave(guarded);
             return None;
@@ -442,15 +444,11 @@ impl Shared {
     /// Sleeps until another thread tells what has become of requests or handlers, for so long at most; a second where none is given.
     fn wait_to_be_told<'a>(
         &'a self,
-        mut guarded: MutexGuard<'a, Guarded>,
+        mut guarded: Inside<'a>,
         limit: Option<Duration>,
-    ) -> MutexGuard<'a, Guarded> {
+    ) -> Inside<'a> {
         guarded.core.waiters += 1;
-        let limit = limit.unwrap_or(Duration::from_secs(1));
-        let (mut guarded, _) = self
-            .told
-            .wait_timeout(guarded, limit)
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut guarded = guarded.wait(limit.unwrap_or(Duration::from_secs(1)));
         guarded.core.waiters -= 1;
         guarded
     }
@@ -469,11 +467,7 @@ impl Shared {
     }
 
     /// Sleeps until a doorbell rings, somebody else's turn ends a request, or a timer is due.
-    fn sleep<'a>(
-        &'a self,
-        mut guarded: MutexGuard<'a, Guarded>,
-        deadline: Option<Time>,
-    ) -> MutexGuard<'a, Guarded> {
+    fn sleep<'a>(&'a self, mut guarded: Inside<'a>, deadline: Option<Time>) -> Inside<'a> {
         if !guarded.is_quiet() {
             self.leave(guarded);
             return self.lock();
@@ -531,7 +525,7 @@ impl Shared {
             self.fabric.look_at(self.slot);
         }
         if guarded.core.waiters > 0 {
-            self.told.notify_all();
+            self.guarded.notify_all();
         }
     }
 }

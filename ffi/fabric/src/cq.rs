@@ -123,6 +123,11 @@ impl CqCore {
         self.backlog.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// How many completions are in the backlog.
+    pub(crate) fn backlog_len(&self) -> usize {
+        self.waiting.load(Ordering::Acquire)
+    }
+
     /// Puts a completion behind all others.
     pub(crate) fn push(&self, item: Item) {
         let mut backlog = self.backlog();

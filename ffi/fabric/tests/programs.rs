@@ -83,6 +83,23 @@ fn two_hosts_exchange_everything() {
     });
 }
 
+#[test]
+#[ignore = "takes 9 GiB of memory and two minutes: `cargo test -p myrixen-fabric --test programs longest -- --ignored --nocapture`"]
+fn the_longest_message_arrives_whole() {
+    if !have_libfabric() {
+        return;
+    }
+    let work = tempfile::tempdir().expect("a folder");
+    let program = compile("huge", work.path());
+    let site = Site::alone();
+    for direct in ["1", "0"] {
+        let mut guest = site.guest(&program);
+        guest.env("FI_MYRIXEN_DIRECT", direct);
+        let text = site.run(guest, "huge").succeed();
+        println!("FI_MYRIXEN_DIRECT={direct}:\n{text}");
+    }
+}
+
 /// libfabric's own programs find the provider, and say what it is.
 #[test]
 fn the_tools_of_libfabric_work() {

@@ -1,11 +1,13 @@
 //! Where open endpoints are found: a call holds what it has found without a lock, and a close waits until the last call has let go.
 //!
-//! Two atomic additions a call are all that it costs, of a word that the threads of one endpoint share.
+//! For the first thread that uses a place that costs no atomic read-modify-write, for others two a call.
 
 use std::ops::Deref;
 use std::ptr::{NonNull, null_mut};
-use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicPtr, Ordering};
 use std::sync::{Mutex, PoisonError};
+
+use myrixen_bias::{Presence, Present};
 
 use crate::endpoint::Ep;
 
@@ -18,13 +20,13 @@ struct Place {
     /// The endpoint, from a `Box`; null before it is open and once it is being closed.
     open: AtomicPtr<Ep>,
     /// Calls that may be using it.
-    calls: AtomicUsize,
+    calls: Presence,
 }
 
 static TABLE: [Place; MOST] = [const {
     Place {
         open: AtomicPtr::new(null_mut()),
-        calls: AtomicUsize::new(0),
+        calls: Presence::new(),
     }
 }; MOST];
 
@@ -35,22 +37,16 @@ static TAKEN: Mutex<[bool; MOST]> = Mutex::new([false; MOST]);
 pub(crate) struct InUse {
     slot: &'static Place,
     ep: NonNull<Ep>,
+    /// What it is waited for by.
+    _call: Present<'static>,
 }
 
 impl Deref for InUse {
     type Target = Ep;
     #[inline]
     fn deref(&self) -> &Ep {
-        // SAFETY: whoever closes the endpoint takes it out of its place and then waits for `calls` to be 0, and we were counted before we found it there.
+        // SAFETY: whoever closes the endpoint takes it out of its place and then waits for all calls, and we were counted before we found it there.
         unsafe { self.ep.as_ref() }
-    }
-}
-
-impl Drop for InUse {
-    #[inline]
-    fn drop(&mut self) {
-        // pairs with: last call
-        self.slot.calls.fetch_sub(1, Ordering::Release);
     }
 }
 
@@ -58,13 +54,14 @@ impl Drop for InUse {
 #[inline]
 pub(crate) fn at(place: usize) -> Option<InUse> {
     let slot = TABLE.get(place.wrapping_sub(1))?;
-    // Counted before the look, and in one order with the look and with both of whoever closes: it sees the count, or we do not see the endpoint.
-    slot.calls.fetch_add(1, Ordering::SeqCst);
-    if let Some(ep) = NonNull::new(slot.open.load(Ordering::SeqCst)) {
-        return Some(InUse { slot, ep });
-    }
-    slot.calls.fetch_sub(1, Ordering::Release);
-    None
+    // Counted before the look.
+    let call = slot.calls.enter();
+    let ep = NonNull::new(slot.open.load(Ordering::SeqCst))?;
+    Some(InUse {
+        slot,
+        ep,
+        _call: call,
+    })
 }
 
 /// Every open endpoint.
@@ -93,9 +90,9 @@ impl Reserved {
     /// Opens the endpoint there.
     pub(crate) fn open(self, ep: Ep) {
         let ep = Box::into_raw(Box::new(ep));
-        TABLE[usize::from(self.0) - 1]
-            .open
-            .store(ep, Ordering::SeqCst);
+        let place = &TABLE[usize::from(self.0) - 1];
+        place.calls.renew();
+        place.open.store(ep, Ordering::SeqCst);
         std::mem::forget(self);
     }
 }
@@ -120,11 +117,10 @@ pub(crate) fn close(in_use: InUse, mut meanwhile: impl FnMut(&Ep)) -> bool {
         return false;
     }
     drop(in_use);
-    // pairs with: last call
-    while place.calls.load(Ordering::SeqCst) > 0 {
+    place.calls.wait_for_all(|| {
         // SAFETY: it is ours: nobody else takes it out, and it is dropped below.
         meanwhile(unsafe { ep.as_ref() });
-    }
+    });
     // SAFETY: it came from a `Box`, we have taken it out, and all who had found it before have let go.
     drop(unsafe { Box::from_raw(ep.as_ptr()) });
     drop(Reserved(number));

@@ -8,6 +8,7 @@ use std::process::Command;
 
 use anyhow::{Context, ensure};
 
+use super::openmpi::OPEN_MPI;
 use super::recipe;
 use super::tools::output;
 
@@ -94,6 +95,7 @@ impl Apt {
         let kernel = kernel(&String::from_utf8_lossy(&depends))?;
         let mut packages: Vec<String> = recipe::PACKAGES
             .iter()
+            .chain(OPEN_MPI.packages)
             .map(|name| (*name).to_owned())
             .collect();
         for image in [&recipe::DOM0, &recipe::DOMU] {

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 
 use super::cpio::Tree;
+use super::openmpi::OPEN_MPI;
 use super::prepare::Images;
 use super::recipe::{DOM0, DOMU};
 use super::spec::{Spec, Test};
@@ -48,7 +49,7 @@ impl Host<'_> {
             self.guests(images, guest, &mut tree)?;
         }
         let dom0 = folder.join(format!("dom0-{}.img", self.name));
-        append(&images.initramfs(&DOM0), &tree, &dom0)?;
+        append(&[images.initramfs(&DOM0)], &tree, &dom0)?;
         Ok(dom0)
     }
 
@@ -56,7 +57,9 @@ impl Host<'_> {
     fn guests(&self, images: &Images, image: PathBuf, tree: &mut Tree) -> anyhow::Result<()> {
         let mut own = self.common()?;
         own.file("init", 0o755, self.scripts.join("guest/domU-init"));
-        append(&images.initramfs(&DOMU), &own, &image)?;
+        let mut bases = vec![images.initramfs(&DOMU)];
+        bases.extend(self.test.spec.open_mpi.then(|| images.addition(&OPEN_MPI)));
+        append(&bases, &own, &image)?;
 
         let vif = self.scripts.join("guest/vif-lab");
         tree.file("etc/xen/scripts/vif-lab", 0o755, vif);
@@ -98,12 +101,15 @@ impl Host<'_> {
     }
 }
 
-/// Writes the archive `base` followed by one of `tree` to `to`.
-fn append(base: &Path, tree: &Tree, to: &Path) -> anyhow::Result<()> {
+/// Writes the archives `bases` followed by one of `tree` to `to`.
+fn append(bases: &[PathBuf], tree: &Tree, to: &Path) -> anyhow::Result<()> {
     let write = || format!("cannot write {}", to.display());
-    let mut input = File::open(base).with_context(|| format!("cannot open {}", base.display()))?;
     let mut output = BufWriter::new(File::create(to).with_context(write)?);
-    std::io::copy(&mut input, &mut output).with_context(write)?;
+    for base in bases {
+        let mut input =
+            File::open(base).with_context(|| format!("cannot open {}", base.display()))?;
+        std::io::copy(&mut input, &mut output).with_context(write)?;
+    }
     tree.write(&mut output)?;
     std::io::Write::flush(&mut output).with_context(write)
 }

@@ -6,6 +6,7 @@ use std::process::Command;
 use anyhow::{Context, ensure};
 
 use super::cpio::Tree;
+use super::openmpi::Addition;
 use super::recipe::{Image, LIBRARIES, XEN};
 use super::tools::output;
 
@@ -52,17 +53,57 @@ impl Unpacked<'_> {
         ] {
             tree.link(&format!("bin/xenstore-{verb}"), "xenstore");
         }
-        for (from, to) in image.files {
-            tree.file(to, 0o755, self.find(&[(*from).to_owned()])?);
-        }
-        for name in LIBRARIES.iter().chain(image.libraries) {
-            let path = self.find(&[format!("{LIB}/{name}"), format!("usr/{LIB}/{name}")])?;
-            tree.file(&format!("{LIB}/{name}"), 0o755, path);
-        }
+        self.files(image.files, &mut tree)?;
+        self.libraries(LIBRARIES.iter().chain(image.libraries), &mut tree)?;
         self.modules(image, &mut tree)?;
         // xl looks for its helpers there.
         tree.folder(&format!("usr/lib/xen-{XEN}/bin"));
         Ok(tree)
+    }
+
+    /// The files of `addition`.
+    ///
+    /// # Errors
+    ///
+    /// When the packages do not have what it says.
+    pub(crate) fn addition(&self, addition: &Addition) -> anyhow::Result<Tree> {
+        let mut tree = Tree::default();
+        self.files(addition.files, &mut tree)?;
+        for (path, to) in addition.links {
+            tree.link(path, to);
+        }
+        self.libraries(addition.libraries.iter(), &mut tree)?;
+        for (folder, names) in addition.components {
+            for name in *names {
+                let path = format!("{folder}/{name}");
+                let from = self.find(std::slice::from_ref(&path))?;
+                tree.file(&path, 0o755, from);
+            }
+        }
+        for folder in addition.folders {
+            tree.copy(folder, &self.find(&[(*folder).to_owned()])?)?;
+        }
+        Ok(tree)
+    }
+
+    /// Files, as they are called in the packages and in the tree.
+    fn files(&self, files: &[(&str, &str)], tree: &mut Tree) -> anyhow::Result<()> {
+        for (from, to) in files {
+            tree.file(to, 0o755, self.find(&[(*from).to_owned()])?);
+        }
+        Ok(())
+    }
+
+    fn libraries<'a>(
+        &self,
+        names: impl Iterator<Item = &'a &'a str>,
+        tree: &mut Tree,
+    ) -> anyhow::Result<()> {
+        for name in names {
+            let path = self.find(&[format!("{LIB}/{name}"), format!("usr/{LIB}/{name}")])?;
+            tree.file(&format!("{LIB}/{name}"), 0o755, path);
+        }
+        Ok(())
     }
 
     /// The first of the paths that exists, links resolved.

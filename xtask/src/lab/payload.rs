@@ -36,6 +36,12 @@ enum Kind {
         sources: &'static [&'static str],
         flags: &'static [&'static str],
     },
+    /// A file in C on Debian's Open MPI: linked dynamically, since that loads the rest of itself at run time.
+    Mpi {
+        source: &'static str,
+    },
+    /// Our provider of libfabric: a library, called as libfabric wants it.
+    Provider,
 }
 
 /// All of them. Add a line here, and name it in `programs` of a `lab.toml`.
@@ -102,6 +108,36 @@ const PROGRAMS: &[Program] = &[
         features: &[],
     },
     Program {
+        name: "libmyrixen-fi.so",
+        package: "myrixen-fabric",
+        kind: Kind::Provider,
+        features: &[],
+    },
+    Program {
+        name: "mpi-pingpong",
+        package: "",
+        kind: Kind::Mpi {
+            source: "crates/myrixen-mpi/c/pingpong.c",
+        },
+        features: &[],
+    },
+    Program {
+        name: "mpi-p2p",
+        package: "",
+        kind: Kind::Mpi {
+            source: "crates/myrixen-mpi/c/p2p.c",
+        },
+        features: &[],
+    },
+    Program {
+        name: "mpi-collective",
+        package: "",
+        kind: Kind::Mpi {
+            source: "crates/myrixen-mpi/c/collective.c",
+        },
+        features: &[],
+    },
+    Program {
         name: "vchan",
         package: "",
         kind: Kind::C {
@@ -154,7 +190,9 @@ impl Program {
         match self.kind {
             Kind::Bin => release.join(self.name),
             Kind::Example => release.join("examples").join(self.name),
-            Kind::C { .. } | Kind::Mx { .. } => folder(root).join("c").join(self.name),
+            Kind::C { .. } | Kind::Mx { .. } | Kind::Mpi { .. } | Kind::Provider => {
+                folder(root).join("c").join(self.name)
+            }
         }
     }
 }
@@ -249,7 +287,21 @@ fn cargo(root: &Path, arguments: &[&str]) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Compiles a program in C; does nothing for others.
+/// Builds the library `package` as a user does, and leaves it without symbols at `out`.
+fn provider(root: &Path, package: &str, out: &Path) -> anyhow::Result<()> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut build = Command::new(cargo);
+    // Where other steps of CI find it as well.
+    build.current_dir(root).env_remove("CARGO_TARGET_DIR");
+    build.args(["build", "--locked", "--profile", "ffi", "--package"]);
+    output(build.arg(package))?;
+    let mut strip = Command::new("strip");
+    strip.arg("-o").arg(out);
+    strip.arg(root.join("target/ffi/libmyrixen_fi.so"));
+    output(&mut strip).map(drop)
+}
+
+/// Compiles a program in C, or what C programs load; does nothing for others.
 fn compile(root: &Path, program: &Program, sdk: &Path) -> anyhow::Result<()> {
     let out = program.path(root);
     let parent = out.parent().context("it lies in a folder")?;
@@ -257,11 +309,12 @@ fn compile(root: &Path, program: &Program, sdk: &Path) -> anyhow::Result<()> {
         .with_context(|| format!("cannot create {}", parent.display()))?;
     let compiler = std::env::var_os("CC").unwrap_or_else(|| "cc".into());
     let mut command = Command::new(compiler);
-    command.current_dir(root).args(["-O2", "-s", "-static"]);
+    command.current_dir(root).args(["-O2", "-s"]);
     match program.kind {
         Kind::Bin | Kind::Example => return Ok(()),
+        Kind::Provider => return provider(root, program.package, &out),
         Kind::C { source, libraries } => command
-            .args(["-std=c99", "-D_POSIX_C_SOURCE=200809L"])
+            .args(["-static", "-std=c99", "-D_POSIX_C_SOURCE=200809L"])
             .args(["-Wall", "-Wextra", "-Werror", "-isystem"])
             .arg(sdk.join("include"))
             .arg(source)
@@ -269,11 +322,21 @@ fn compile(root: &Path, program: &Program, sdk: &Path) -> anyhow::Result<()> {
             .arg(sdk.join("lib"))
             .args(libraries.iter().map(|library| format!("-l{library}"))),
         Kind::Mx { sources, flags } => command
+            .arg("-static")
             .args(flags)
             .args(["-I", "ffi/myriexpress/include"])
             .args(sources)
             .arg(folder(root).join(TARGET).join("release/libmyriexpress.a"))
             .args(["-lpthread", "-ldl", "-lm"]),
+        Kind::Mpi { source } => command
+            .args(OURS)
+            .arg("-isystem")
+            .arg(sdk.join("include"))
+            .arg(source)
+            .arg("-L")
+            .arg(sdk.join("lib"))
+            // What libmpi.so needs itself is in the domains.
+            .args(["-lmpi", "-Wl,--allow-shlib-undefined"]),
     };
     command.arg("-o").arg(out);
     output(&mut command)
@@ -287,7 +350,7 @@ fn arguments(programs: &[&Program]) -> Vec<&'static str> {
         let kind = match program.kind {
             Kind::Bin => "--bin",
             Kind::Example => "--example",
-            Kind::C { .. } | Kind::Mx { .. } => continue,
+            Kind::C { .. } | Kind::Mx { .. } | Kind::Mpi { .. } | Kind::Provider => continue,
         };
         arguments.extend(["--package", program.package, kind, program.name]);
         for feature in program.features {

@@ -7,7 +7,9 @@ use std::time::Instant;
 
 use anyhow::{Context, bail, ensure};
 
+use super::cpio::Tree;
 use super::image::Unpacked;
+use super::openmpi::{Addition, OPEN_MPI};
 use super::recipe::{DOM0, DOMU, Image, XEN};
 use super::tools::{TO_PREPARE, filter, output, require};
 use super::{apt, kernel, recipe};
@@ -34,7 +36,12 @@ impl Images {
         self.folder.join(format!("{}.cpio", image.name))
     }
 
-    /// Headers and libraries of Xen, for programs in C: `include` and `lib`.
+    /// What some tests' guests get in addition.
+    pub(crate) fn addition(&self, addition: &Addition) -> PathBuf {
+        self.folder.join(format!("{}.cpio", addition.name))
+    }
+
+    /// Headers and libraries of Xen and of Open MPI, for programs in C: `include` and `lib`.
     pub(crate) fn sdk(&self) -> PathBuf {
         self.folder.join("sdk")
     }
@@ -116,14 +123,9 @@ fn make(cache: &Path, images: &Images) -> anyhow::Result<()> {
     for image in [&DOM0, &DOMU] {
         let vmlinuz = root.join(format!("boot/vmlinuz-{version}-{}", image.flavour));
         kernel::extract(&vmlinuz, &made.kernel(image))?;
-        let path = made.initramfs(image);
-        let file = std::fs::File::create(&path)
-            .with_context(|| format!("cannot create {}", path.display()))?;
-        let mut file = BufWriter::new(file);
-        unpacked.tree(image)?.write(&mut file)?;
-        std::io::Write::flush(&mut file)
-            .with_context(|| format!("cannot write {}", path.display()))?;
+        write(&unpacked.tree(image)?, &made.initramfs(image))?;
     }
+    write(&unpacked.addition(&OPEN_MPI)?, &made.addition(&OPEN_MPI))?;
     copy_sdk(&root, &made.sdk())?;
     let names: Vec<_> = debs
         .iter()
@@ -138,6 +140,15 @@ fn make(cache: &Path, images: &Images) -> anyhow::Result<()> {
     }
     println!("lab: images made in {:.1} s", began.elapsed().as_secs_f64());
     Ok(())
+}
+
+/// Writes a tree as an archive.
+fn write(tree: &Tree, path: &Path) -> anyhow::Result<()> {
+    let file =
+        std::fs::File::create(path).with_context(|| format!("cannot create {}", path.display()))?;
+    let mut file = BufWriter::new(file);
+    tree.write(&mut file)?;
+    std::io::Write::flush(&mut file).with_context(|| format!("cannot write {}", path.display()))
 }
 
 /// Keeps what programs in C are compiled against.
@@ -158,6 +169,10 @@ fn copy_sdk(root: &Path, sdk: &Path) -> anyhow::Result<()> {
                 output(Command::new("cp").arg("-r").arg(&path).arg(&to))?;
             }
         }
+    }
+    for (from, to) in OPEN_MPI.sdk {
+        let (from, to) = (root.join(from), sdk.join(to));
+        std::fs::copy(&from, &to).with_context(|| format!("cannot copy {}", from.display()))?;
     }
     Ok(())
 }

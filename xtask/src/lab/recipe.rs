@@ -13,6 +13,7 @@ pub(crate) const SOURCES: &[&str] = &[
     include_str!("image.rs"),
     include_str!("kernel.rs"),
     include_str!("cpio.rs"),
+    include_str!("openmpi.rs"),
 ];
 
 /// The package that depends on Debian's newest kernel.

@@ -52,6 +52,9 @@ pub(crate) struct Spec {
     /// A bridge in dom0 and a network interface for each domU.
     #[serde(default)]
     pub(crate) net: bool,
+    /// Debian's Open MPI and libfabric in each domU.
+    #[serde(default)]
+    pub(crate) open_mpi: bool,
     /// A domU that is gone at the end is no failure.
     #[serde(default)]
     pub(crate) may_die: bool,

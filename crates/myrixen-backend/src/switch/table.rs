@@ -42,6 +42,7 @@ pub(super) enum Destination {
 /// than moving a small frame.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Cached {
+    partition: PartitionId,
     nic: NicAddr,
     destination: Destination,
     /// Of the table. 0 is never used there.
@@ -51,8 +52,25 @@ pub(super) struct Cached {
 impl Default for Cached {
     fn default() -> Self {
         Self {
+            partition: PartitionId::new(0),
             nic: NicAddr::ZERO,
             destination: Destination::Away,
+            generation: 0,
+        }
+    }
+}
+
+/// The last sender on an uplink that is nobody of this host, for the same reason. Of the table's generation 0 where there was none.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Stranger {
+    nic: NicAddr,
+    generation: u64,
+}
+
+impl Default for Stranger {
+    fn default() -> Self {
+        Self {
+            nic: NicAddr::ZERO,
             generation: 0,
         }
     }
@@ -133,9 +151,19 @@ impl Table {
         }
     }
 
-    /// Whether a board of this host has the address, in whichever partition.
-    pub(super) fn is_local(&self, nic: NicAddr) -> bool {
-        self.nics.contains(&nic)
+    /// Whether a board of this host has the address, in whichever partition. Remembers who had none last.
+    pub(super) fn is_local(&self, last: &mut Stranger, nic: NicAddr) -> bool {
+        if last.nic == nic && last.generation == self.generation {
+            return false;
+        }
+        let local = self.nics.contains(&nic);
+        if !local {
+            *last = Stranger {
+                nic,
+                generation: self.generation,
+            };
+        }
+        local
     }
 
     /// Where the board is that a frame is for.
@@ -146,18 +174,20 @@ impl Table {
         }
     }
 
-    /// As [`Self::find`], remembering the last answer. One cache serves one partition.
+    /// As [`Self::find`], remembering the last answer.
     pub(super) fn find_cached(
         &self,
         cache: &mut Cached,
         partition: PartitionId,
         nic: NicAddr,
     ) -> Destination {
-        if cache.nic == nic && cache.generation == self.generation {
+        let known = cache.partition == partition && cache.nic == nic;
+        if known && cache.generation == self.generation {
             return cache.destination;
         }
         let destination = self.find(partition, nic);
         *cache = Cached {
+            partition,
             nic,
             destination,
             generation: self.generation,
@@ -207,7 +237,24 @@ mod tests {
             table.find_cached(&mut cache, P, NIC),
             Destination::Local(_)
         ));
+        assert_eq!(table.find_cached(&mut cache, Q, NIC), Destination::Away);
+        assert!(matches!(
+            table.find_cached(&mut cache, P, NIC),
+            Destination::Local(_)
+        ));
         table.remove_board(P, NIC);
         assert_eq!(table.find_cached(&mut cache, P, NIC), Destination::Away);
+    }
+
+    #[test]
+    fn a_stranger_that_comes_here_is_not_taken_for_one() {
+        let mut table = Table::new();
+        let mut last = Stranger::default();
+        assert!(!table.is_local(&mut last, NIC));
+        assert!(!table.is_local(&mut last, NIC));
+        table.add_board(P, NIC);
+        assert!(table.is_local(&mut last, NIC));
+        table.remove_board(P, NIC);
+        assert!(!table.is_local(&mut last, NIC));
     }
 }

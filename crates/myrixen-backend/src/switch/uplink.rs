@@ -14,6 +14,7 @@ use myrixen_link::{Body, Link, LinkCounters, LinkError, Outgoing, Tag};
 use myrixen_platform::{Interest, WaitSet};
 
 use super::forward::Step;
+use super::table::{Cached, Stranger};
 use crate::ids::{PartitionId, UplinkId};
 use crate::meter::UplinkMeter;
 use crate::worker::interest;
@@ -45,6 +46,8 @@ pub(crate) struct Uplink {
     pub(crate) id: UplinkId,
     pub(crate) link: Box<dyn Link>,
     pub(super) tags: Tags,
+    /// Between whom the last frame that arrived was: most come in trains.
+    pub(super) between: (Stranger, Cached),
     pub(crate) meter: Arc<UplinkMeter>,
     /// What the link counts, brought up to date now and then for the control side to read.
     counters: Arc<Mutex<LinkCounters>>,
@@ -70,6 +73,7 @@ impl Uplink {
                 by_tag: partitions,
                 last: None,
             },
+            between: Default::default(),
             meter,
             counters,
             watched: None,

@@ -6,7 +6,7 @@ use myrixen_control::DropReason;
 use myrixen_link::{Body, Incoming};
 
 use super::forward::{Passing, Step};
-use super::table::Destination;
+use super::table::{Cached, Destination, Stranger};
 use super::{MAX_REPLIES, Report, Switch, Uplink, VISIT};
 use crate::discovery::wire::{MAX_FRAME, is_discovery};
 use crate::ids::{PartitionId, UplinkId};
@@ -21,7 +21,8 @@ impl Switch {
             let Some(partition) = uplink.tags.partition(frame.tag) else {
                 return uplink.meter.drops.count(DropReason::UnknownPartition);
             };
-            if let Err(reason) = self.arrive(id, partition, &frame) {
+            let arrived = self.arrive(id, partition, &mut uplink.between, &frame);
+            if let Err(reason) = arrived {
                 uplink.meter.drops.count(reason);
             }
         });
@@ -46,8 +47,10 @@ impl Switch {
         &mut self,
         uplink: UplinkId,
         partition: PartitionId,
+        between: &mut (Stranger, Cached),
         frame: &Incoming<'_>,
     ) -> Result<(), DropReason> {
+        let (stranger, recipient) = between;
         let mut head = [0; HEAD_BYTES];
         let head = &mut head[..frame.len.min(HEAD_BYTES)];
         frame.bytes.read(0, head);
@@ -55,7 +58,7 @@ impl Switch {
         let route = route(head).map_err(|_| DropReason::Malformed)?;
         // Nobody out there has an address of ours, whatever the partition: a frame that comes back on a
         // second uplink would otherwise cross from one partition to another.
-        if self.table.is_local(route.source) {
+        if self.table.is_local(stranger, route.source) {
             // But that it has moved to another host, where its guest was away.
             let may_have_moved =
                 is_discovery(route.kind) && self.table.is_held(partition, route.source);
@@ -63,7 +66,9 @@ impl Switch {
                 return Err(DropReason::Reflected);
             }
         }
-        let destination = self.table.find(partition, route.destination);
+        let destination = self
+            .table
+            .find_cached(recipient, partition, route.destination);
         if is_discovery(route.kind) {
             if destination == Destination::Away && !route.destination.is_multicast() {
                 return Err(DropReason::NotHere);

@@ -48,7 +48,9 @@ pub(super) struct Remote {
     address: SocketAddr,
     /// As the socket's family wants it.
     wire: SocketAddr,
+    /// What waits is at its front, `filled` bytes. It grows to what is needed and stays so: to clear what will be written over would take as long.
     batch: Vec<u8>,
+    filled: usize,
     segment: usize,
     /// A shorter datagram has been added: the batch is complete.
     closed: bool,
@@ -67,6 +69,7 @@ impl Remote {
             address,
             wire,
             batch: Vec::new(),
+            filled: 0,
             segment: 0,
             closed: false,
             busy: false,
@@ -79,31 +82,35 @@ impl Remote {
 
     /// Whether a datagram of `len` bytes can join those that wait.
     pub(super) fn takes(&self, len: usize, most: usize) -> bool {
-        if self.batch.is_empty() {
+        if self.filled == 0 {
             return true;
         }
         !self.closed
             && len <= self.segment
-            && self.batch.len() + len <= LONGEST_BATCH
-            && self.batch.len() / self.segment < most
+            && self.filled + len <= LONGEST_BATCH
+            && self.filled / self.segment < most
     }
 
     /// Adds a frame, for which there must be room ([`takes`](Self::takes)).
     pub(super) fn add(&mut self, vni: u32, frame: &Outgoing<'_>) {
         let len = HEADER + frame.len();
-        if self.batch.is_empty() {
+        if self.filled == 0 {
             self.segment = len;
             self.closed = false;
         }
         self.closed |= len < self.segment;
-        let start = self.batch.len();
-        self.batch.extend_from_slice(&header::emit(vni));
-        self.batch.resize(start + len, 0);
-        frame.write_to(&mut self.batch[start + HEADER..]);
+        let end = self.filled + len;
+        if self.batch.len() < end {
+            self.batch.resize(end, 0);
+        }
+        let (header, rest) = self.batch[self.filled..end].split_at_mut(HEADER);
+        header.copy_from_slice(&header::emit(vni));
+        frame.write_to(rest);
+        self.filled = end;
     }
 
     fn datagrams(&self) -> u64 {
-        self.batch.len().div_ceil(self.segment.max(1)) as u64
+        self.filled.div_ceil(self.segment.max(1)) as u64
     }
 
     /// Sends what waits, in one system call where the kernel cuts datagrams for us.
@@ -112,13 +119,13 @@ impl Remote {
         socket: &Socket,
         counters: &mut LinkCounters,
     ) -> Result<Sent, LinkError> {
-        while !self.batch.is_empty() {
-            let single = self.batch.len() <= self.segment;
+        while self.filled > 0 {
+            let single = self.filled <= self.segment;
             let together = socket.state.max_gso_segments() > 1;
             let end = if together {
-                self.batch.len()
+                self.filled
             } else {
-                self.segment.min(self.batch.len())
+                self.segment.min(self.filled)
             };
             let transmit = Transmit {
                 destination: self.wire,
@@ -135,10 +142,10 @@ impl Remote {
                     Reaction::Retry if socket.state.max_gso_segments() == 1 => {}
                     Reaction::Drop(reason) => {
                         counters.drops[reason] += self.datagrams();
-                        self.discard(self.batch.len());
+                        self.discard(self.filled);
                     }
                     Reaction::Fail | Reaction::Retry => {
-                        self.discard(self.batch.len());
+                        self.discard(self.filled);
                         return Err(LinkError::io("send datagrams")(error));
                     }
                 },
@@ -148,11 +155,8 @@ impl Remote {
     }
 
     fn discard(&mut self, len: usize) {
-        if len == self.batch.len() {
-            self.batch.clear();
-        } else {
-            self.batch.drain(..len);
-        }
+        self.batch.copy_within(len..self.filled, 0);
+        self.filled -= len;
     }
 }
 
@@ -221,6 +225,6 @@ mod tests {
         let mut remote = Remote::new("127.0.0.1:4789".parse().unwrap(), true);
         assert_eq!(remote.wire, "[::ffff:127.0.0.1]:4789".parse().unwrap());
         while add(&mut remote, 9000) {}
-        assert_eq!(remote.batch.len(), 7 * 9008);
+        assert_eq!(remote.filled, 7 * 9008);
     }
 }

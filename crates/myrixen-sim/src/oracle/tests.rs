@@ -260,3 +260,34 @@ fn what_was_acknowledged_by_the_dead_is_not_received_in_the_next_life() {
     });
     got(&mut oracle, post, 1, 10).expect("under way when its receiver died");
 }
+
+#[test]
+fn what_is_shown_and_was_not_sent_so_is_seen() {
+    let oracle = oracle(2, false);
+    let shown = |to: usize, length: u32, bytes: &[u8]| {
+        let shown = Got {
+            status: Status::Success,
+            from: ALICE.node,
+            space: Space::Tagged,
+            match_info: 7,
+            length,
+            bytes,
+        };
+        oracle.shown(to, &shown)
+    };
+    let bytes = payload::of_message(1, 10);
+    assert_eq!(shown(BOB.node, 10, bytes), Ok(()));
+    // Those of a large message are still with its sender.
+    assert_eq!(shown(BOB.node, 10, &[]), Ok(()));
+    let others = payload::of_message(2, 10);
+    for (to, length, bytes) in [
+        (BOB.node, 10, others),
+        (BOB.node, 9, bytes),
+        (ALICE.node, 10, bytes),
+    ] {
+        assert!(matches!(
+            shown(to, length, bytes),
+            Err(Violation::WrongShown { .. })
+        ));
+    }
+}

@@ -81,10 +81,10 @@ pub enum Give {
 const TAG: u64 = 0xffff_ffff_0000_0000;
 
 /// Messages of all sizes between all nodes.
-pub(super) fn mixed(nodes: usize, rng: &mut Rng) -> Vec<Action> {
+pub(super) fn mixed(nodes: usize, services: Option<Rng>, rng: &mut Rng) -> Vec<Action> {
     let count = rng.between(20, 120);
     let window = Duration::from_micros(rng.between(100, 30_000));
-    let mut work = Work::new(rng.chance(Ppm::percent(25)));
+    let mut work = Work::new(rng.chance(Ppm::percent(25)), services);
     for _ in 0..count {
         let from = rng.index(nodes);
         let to = rng.index(nodes);
@@ -108,10 +108,10 @@ pub(super) fn mixed(nodes: usize, rng: &mut Rng) -> Vec<Action> {
 }
 
 /// Everybody to the first node, at once.
-pub(super) fn many_to_one(nodes: usize, rng: &mut Rng) -> Vec<Action> {
+pub(super) fn many_to_one(nodes: usize, services: Option<Rng>, rng: &mut Rng) -> Vec<Action> {
     let count = rng.between(40, 150);
     let window = Duration::from_micros(rng.between(10, 2_000));
-    let mut work = Work::new(false);
+    let mut work = Work::new(false, services);
     for _ in 0..count {
         let from = 1 + rng.index(nodes - 1);
         work.message(rng.up_to(window), from, 0, nodes, window * 4, rng);
@@ -121,7 +121,7 @@ pub(super) fn many_to_one(nodes: usize, rng: &mut Rng) -> Vec<Action> {
 
 /// More tiny messages than there are sequence numbers.
 pub(super) fn stream(rng: &mut Rng) -> Vec<Action> {
-    let mut work = Work::new(false);
+    let mut work = Work::new(false, None);
     for number in 0..rng.between(17_000, 20_000) {
         let at = Duration::from_micros(number / 2);
         work.send(at, 0, 1, 1 << 32, rng.length(0, 40), SendMode::Standard);
@@ -146,16 +146,19 @@ pub(super) fn stream(rng: &mut Rng) -> Vec<Action> {
 struct Work {
     actions: Vec<Action>,
     messages: u32,
-    /// Both matching spaces, not the tagged one alone.
+    /// Both matching spaces of programs, not the tagged one alone.
     spaces: bool,
+    /// Decides which messages are service messages, if any.
+    services: Option<Rng>,
 }
 
 impl Work {
-    fn new(spaces: bool) -> Self {
+    fn new(spaces: bool, services: Option<Rng>) -> Self {
         Self {
             actions: Vec::new(),
             messages: 0,
             spaces,
+            services,
         }
     }
 
@@ -215,7 +218,13 @@ impl Work {
         };
         self.send(at, node, to, match_info, len, mode);
         let plain = self.spaces && rng.chance(Ppm::percent(40));
-        let chosen = if plain { Space::Plain } else { Space::Tagged };
+        let service = self.services.as_mut();
+        let service = service.is_some_and(|services| services.chance(Ppm::percent(50)));
+        let chosen = match (service, plain) {
+            (true, _) => Space::Service,
+            (false, true) => Space::Plain,
+            (false, false) => Space::Tagged,
+        };
         if let Some(Action {
             what: What::Send { space, .. },
             ..

@@ -16,8 +16,8 @@ use crate::rng::Ppm;
 use crate::scenario::{Drain, GIVE_UP, Give, Happening, MessageId, What};
 use crate::violation::Violation;
 
-/// Both matching spaces.
-const SPACES: [Space; 2] = [Space::Tagged, Space::Plain];
+/// All matching spaces.
+const SPACES: [Space; 3] = [Space::Tagged, Space::Plain, Space::Service];
 /// Receives for anything that a draining node keeps posted in each space.
 const DRAIN_DEPTH: usize = 2;
 /// How long after a failed connect it is tried again; doubled each time, up to the second figure.
@@ -547,7 +547,7 @@ impl World<'_> {
                     offer: offer.0,
                 })
             }
-            Event::Unexpected { .. } => Ok(()),
+            Event::Unexpected { id, envelope } => self.serve(index, id, &envelope),
         }
     }
 

@@ -266,6 +266,18 @@ impl EpCore {
         self.reap(PUMP, |cq, item| cq.push(item));
     }
 
+    /// The same, until nothing is left.
+    pub(crate) fn pump_all(&self) {
+        while self.reap(PUMP, |cq, item| cq.push(item)) == PUMP {}
+    }
+
+    /// Whether the application is told of more operations of peers than it comes to read of.
+    pub(crate) fn is_told_too_much(&self) -> bool {
+        self.rx
+            .get()
+            .is_some_and(|binding| binding.cq.backlog_len() >= MOST_TOLD)
+    }
+
     /// The same, and waits for so long until there is something.
     pub(crate) fn wait(&self, limit: Duration) {
         self.reap_within(PUMP, Some(limit), |cq, item| cq.push(item));
@@ -302,6 +314,9 @@ impl EpCore {
         }
     }
 }
+
+/// Completions that may wait in a queue before peers may have no more put there: 25 MiB of them.
+const MOST_TOLD: usize = 1 << 18;
 
 /// Ends of requests that are taken at a time where nobody says how many.
 const PUMP: usize = 64;

@@ -25,15 +25,17 @@ enum Later {
 }
 
 impl EpCore {
-    /// Gives the completions of up to `limit` ended requests to `each`, with the queue that each belongs to.
+    /// Gives the completions of up to `limit` ended requests to `each`, with the queue that each belongs to. Gives how many requests there were.
     #[inline]
-    pub(crate) fn reap(&self, limit: usize, mut each: impl FnMut(&Arc<CqCore>, Item)) {
+    pub(crate) fn reap(&self, limit: usize, mut each: impl FnMut(&Arc<CqCore>, Item)) -> usize {
         let mut later = Vec::new();
-        self.endpoint
+        let ended = self
+            .endpoint
             .reap(limit, |ended| self.deliver(ended, &mut each, &mut later));
         if !later.is_empty() {
             self.catch_up(later);
         }
+        ended
     }
 
     /// The same, and waits for so long until there is something.

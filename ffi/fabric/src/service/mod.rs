@@ -11,15 +11,18 @@
 
 mod origin;
 mod target;
+mod works;
 
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use slab::Slab;
 
 pub(crate) use origin::Operation;
 use origin::Pending;
-use target::Work;
+use works::Works;
+
+use crate::host::{self, Level};
 
 /// The most bytes that go with a request or a small reply. Fewer where frames are shorter.
 pub(crate) const SHORT: usize = 1024;
@@ -40,14 +43,27 @@ pub(crate) struct Service {
     /// Tells operations apart that had the same place.
     begun: AtomicU64,
     /// Peers' operations that still move bytes.
-    works: Mutex<Slab<Work>>,
+    works: Mutex<Works>,
     /// Requests of peers that were not carried out.
-    pub(crate) refused: AtomicU64,
+    refused: AtomicU64,
+    /// Other messages of peers that nothing here has asked for, or asks for any more.
+    unasked: AtomicU64,
+    /// Times that a peer was disconnected, since it asked and asked and took no answers.
+    dropped: AtomicU64,
 }
 
 impl Service {
-    /// Forgets everything: the endpoint is closed.
+    /// Forgets everything: the endpoint is closed. Says in the log what peers have wished in vain.
     pub(crate) fn end(&self) {
+        let count = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        let (refused, unasked) = (count(&self.refused), count(&self.unasked));
+        let dropped = count(&self.dropped);
+        if refused + unasked + dropped > 0 {
+            let line = format!(
+                "operations of peers: {refused} refused, {unasked} messages that nothing waited for, {dropped} disconnects"
+            );
+            host::log(Level::Info, &line);
+        }
         self.pending
             .lock()
             .unwrap_or_else(PoisonError::into_inner)

@@ -172,6 +172,14 @@ impl EpCore {
                 provider: 0,
                 lost: 0,
             }),
+            // One that has done it and brings something else than was asked for is not to be believed.
+            Status::Success if answers(held.action) && u64::from(ended.len) != held.bytes => {
+                Some(Fault {
+                    errno: Errno::IO,
+                    provider: 0,
+                    lost: 0,
+                })
+            }
             Status::Success => None,
             _ => Some(fault_of(ended)),
         };
@@ -198,12 +206,18 @@ impl EpCore {
     }
 }
 
+/// Whether the reply to an operation that was done brings all of its bytes.
+fn answers(action: Action) -> bool {
+    matches!(action, Action::Read | Action::Fetch | Action::Compare)
+}
+
 /// Why a peer says that it has not done it.
 fn refusal(data: Option<u64>) -> Errno {
     let said = data.and_then(|status| i32::try_from(status).ok());
     match said {
         Some(libc::EINVAL) => Errno::INVAL,
         Some(libc::EACCES) | None => Errno::ACCES,
+        Some(libc::ENOMEM) => Errno::NOMEM,
         Some(number) if number == Errno::NOKEY.get() => Errno::NOKEY,
         Some(_) => Errno::OPNOTSUPP,
     }

@@ -3,9 +3,9 @@
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, MutexGuard, PoisonError, Weak};
 
-use myrixen::{Completes, Ended, Launch, Match, Space, Status, Unexpected};
-use slab::Slab;
+use myrixen::{Completes, Ended, Launch, Match, Peer, Space, Status, Unexpected};
 
+use super::works::{Moves, Work, Works};
 use super::{Action, Kind, Request};
 use crate::abi::{CqEntry, flag};
 use crate::atomic::apply;
@@ -14,24 +14,6 @@ use crate::edge::Answer;
 use crate::ep::{EpCore, Event, Label, What};
 use crate::errno::Errno;
 use crate::mr::InUse;
-
-/// A peer's operation that still moves bytes.
-pub(super) struct Work {
-    /// The memory stays registered for so long.
-    memory: InUse,
-    what: Moves,
-}
-
-#[derive(Clone, Copy, Debug)]
-enum Moves {
-    /// Bytes to the peer.
-    Out,
-    /// Bytes from the peer; the application is told of them with this.
-    In(Option<u64>),
-}
-
-/// Peers' operations that may move bytes at a time: more are refused.
-const MOST_WORKS: usize = 4096;
 
 impl EpCore {
     /// Carries out what peers ask for from now on.
@@ -44,15 +26,16 @@ impl EpCore {
         });
     }
 
-    fn works(&self) -> MutexGuard<'_, Slab<Work>> {
+    fn works(&self) -> MutexGuard<'_, Works> {
         let works = self.service.works.lock();
         works.unwrap_or_else(PoisonError::into_inner)
     }
 
     fn requested(&self, message: &Unexpected, bytes: Option<&[u8]>) {
         let peer = message.message.peer().id();
-        // Replies and bulks that nobody waits for are those of operations that were refused or given up.
         let Some((Kind::Request, number)) = Kind::of(message.message.bits) else {
+            // A reply or a bulk of an operation that was refused or given up; or nobody ever asked for it.
+            self.service.unasked.fetch_add(1, Ordering::Relaxed);
             return;
         };
         let Some((request, rest)) = bytes.and_then(Request::parse) else {
@@ -70,8 +53,28 @@ impl EpCore {
 
     /// Answers with a few bytes. A peer to whom nothing can be sent any more is gone.
     fn reply(&self, peer: u64, number: u64, status: u64, bytes: &[u8]) {
-        let launch = self.answer(peer, number, status, 0);
-        let _ = self.endpoint.inject(bytes, &launch);
+        let mut launch = self.answer(peer, number, status, 0);
+        if self.endpoint.inject(bytes, &launch) != Ok(false) {
+            return;
+        }
+        // Much of what was sent is not acknowledged, by whomever: this answer is kept on the peer's own account.
+        match self.begin_work(peer, None, Moves::Out) {
+            Ok(work) => {
+                launch.context = work;
+                if self.endpoint.launch(bytes.to_vec(), &launch).is_err() {
+                    self.end_work(work);
+                }
+            }
+            Err(_) => self.disconnect(peer),
+        }
+    }
+
+    /// A peer asks and asks, and takes no answers: without one it would wait for ever, so it has to notice.
+    fn disconnect(&self, peer: u64) {
+        self.service.dropped.fetch_add(1, Ordering::Relaxed);
+        if let Some(address) = self.endpoint.address_of(peer) {
+            self.endpoint.break_off(&Peer::from_parts(address, peer));
+        }
     }
 
     fn answer(&self, peer: u64, number: u64, status: u64, work: u64) -> Launch {
@@ -96,6 +99,9 @@ impl EpCore {
         };
         let regions = &self.domain.regions;
         let memory = regions.find(request.key, request.addr, request.len, access)?;
+        if request.data.is_some() && self.is_told_too_much() {
+            return Err(Errno::NOMEM);
+        }
         match request.action {
             Action::Read => return self.give(peer, number, memory),
             Action::WriteBulk => return self.take(peer, number, request, memory),
@@ -107,6 +113,10 @@ impl EpCore {
                 self.reply(peer, number, 0, &[]);
             }
             Action::Atomic | Action::Fetch | Action::Compare => {
+                // Operands and answers go with one frame; and nobody else gets at the memory meanwhile.
+                if memory.len() > self.short() {
+                    return Err(Errno::INVAL);
+                }
                 let mut former = vec![0; memory.len()];
                 {
                     let _alone = self.domain.atomics();
@@ -137,7 +147,7 @@ impl EpCore {
         if len <= self.short() {
             self.reply(peer, number, 0, handed.bytes());
         } else {
-            let work = self.begin_work(memory, Moves::Out)?;
+            let work = self.begin_work(peer, Some(memory), Moves::Out)?;
             let launch = self.answer(peer, number, 0, work);
             if self.endpoint.launch(handed, &launch).is_err() {
                 self.end_work(work);
@@ -150,7 +160,7 @@ impl EpCore {
     /// A peer writes much: it goes straight to where it belongs.
     fn take(&self, peer: u64, number: u64, request: &Request, memory: InUse) -> Answer {
         let handed = memory.handed();
-        let work = self.begin_work(memory, Moves::In(request.data))?;
+        let work = self.begin_work(peer, Some(memory), Moves::In(request.data))?;
         let bulk = Match::exact(Kind::Bulk.bits(number)).service();
         let label = Label::new(What::Served).get();
         let posted = self
@@ -162,26 +172,21 @@ impl EpCore {
         Ok(())
     }
 
-    fn begin_work(&self, memory: InUse, what: Moves) -> Answer<u64> {
-        let mut works = self.works();
-        if works.len() >= MOST_WORKS {
-            return Err(Errno::NOMEM);
+    fn begin_work(&self, peer: u64, memory: Option<InUse>, what: Moves) -> Answer<u64> {
+        if self.works().are_too_many(peer) {
+            // Some may be over, and the application has not come to see it.
+            self.pump_all();
         }
-        Ok(works.insert(Work { memory, what }) as u64)
+        self.works().begin(peer, memory, what)
     }
 
     fn end_work(&self, work: u64) -> Option<Work> {
-        let at = usize::try_from(work).ok()?;
-        self.works().try_remove(at)
+        self.works().end(work)
     }
 
     /// A registration is to end: what peers have announced for it and not begun to send is not wanted any more.
     pub(crate) fn give_up_works(&self, is_of: impl Fn(&InUse) -> bool) {
-        let works = self.works();
-        let waiting = works.iter().filter(|(_, work)| is_of(&work.memory));
-        let waiting = waiting.filter(|(_, work)| matches!(work.what, Moves::In(_)));
-        let waiting: Vec<u64> = waiting.map(|(at, _)| at as u64).collect();
-        drop(works);
+        let waiting = self.works().to_memory(is_of);
         let served = |label| Label::of(label).what() == Some(What::Served);
         for work in waiting {
             if self.endpoint.take_back_receive(work, served).is_some() {

@@ -1,0 +1,3 @@
+. /lab/lib.sh
+. ./guest.sh
+wait_signal domU1-done
