@@ -396,6 +396,7 @@ impl Endpoint {
     }
 
     /// Hands a receive to the engine.
+    #[inline(always)]
     pub(crate) fn begin_recv(
         &self,
         core: &mut Core,

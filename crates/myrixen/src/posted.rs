@@ -173,6 +173,7 @@ impl Endpoint {
     }
 
     /// Posts a receive.
+    #[inline]
     ///
     /// # Errors
     /// [`Error::Invalid`] for more than 4 GiB of room.
@@ -208,24 +209,24 @@ impl Endpoint {
     /// # Errors
     /// [`Error::UnknownRequest`].
     pub fn test(&self, id: RequestId) -> Result<Option<Completion>> {
-        let mut memory = Memory::Empty;
+        let (mut end, mut memory) = (None, Memory::Empty);
         let ended = self
             .shared
-            .poll(|core, hurried| core.take_ended(id, hurried, &mut memory));
-        let end = ended.transpose()?;
-        Ok(end.map(|end| Completion::new(end, memory)))
+            .poll(|core, hurried| core.take_ended(id, hurried, &mut end, &mut memory));
+        taken(ended, end).map(|end| end.map(|end| Completion::new(end, memory)))
     }
 
     /// As [`test`](Self::test), for programs that do not want the buffer back.
     ///
     /// # Errors
     /// As for [`test`](Self::test).
+    #[inline(always)]
     pub fn test_end(&self, id: RequestId) -> Result<Option<End>> {
-        let mut memory = Memory::Empty;
+        let (mut end, mut memory) = (None, Memory::Empty);
         let ended = self
             .shared
-            .poll(|core, hurried| core.take_ended(id, hurried, &mut memory));
-        ended.transpose()
+            .poll(|core, hurried| core.take_ended(id, hurried, &mut end, &mut memory));
+        taken(ended, end)
     }
 
     /// Waits for the end of a request. `None` when the time is over, or at a [`wakeup`](Self::wakeup).
@@ -233,24 +234,24 @@ impl Endpoint {
     /// # Errors
     /// [`Error::UnknownRequest`], also when somebody else has taken its end meanwhile.
     pub fn wait(&self, id: RequestId, timeout: Option<Duration>) -> Result<Option<Completion>> {
-        let mut memory = Memory::Empty;
+        let (mut end, mut memory) = (None, Memory::Empty);
         let ended = self.drive_until_woken(timeout, |core, hurried| {
-            core.take_ended(id, hurried, &mut memory)
+            core.take_ended(id, hurried, &mut end, &mut memory)
         });
-        let end = ended.transpose()?;
-        Ok(end.map(|end| Completion::new(end, memory)))
+        taken(ended, end).map(|end| end.map(|end| Completion::new(end, memory)))
     }
 
     /// As [`wait`](Self::wait), for programs that do not want the buffer back.
     ///
     /// # Errors
     /// As for [`wait`](Self::wait).
+    #[inline(always)]
     pub fn wait_end(&self, id: RequestId, timeout: Option<Duration>) -> Result<Option<End>> {
-        let mut memory = Memory::Empty;
+        let (mut end, mut memory) = (None, Memory::Empty);
         let ended = self.drive_until_woken(timeout, |core, hurried| {
-            core.take_ended(id, hurried, &mut memory)
+            core.take_ended(id, hurried, &mut end, &mut memory)
         });
-        ended.transpose()
+        taken(ended, end)
     }
 
     /// Waits for the end of a request, and leaves it in the queue; a send's buffer is not waited for longer than it takes to copy it. False when the time is
@@ -355,24 +356,37 @@ impl Endpoint {
     }
 }
 
+/// What has come of looking for the end of a request.
+#[inline(always)]
+fn taken(ended: Option<Result<(), NotQueued>>, end: Option<End>) -> Result<Option<End>> {
+    match ended {
+        Some(Err(NotQueued)) => Err(Error::UnknownRequest),
+        Some(Ok(())) | None => Ok(end),
+    }
+}
+
 /// How long breaking off waits for the last acknowledgements.
 const PARTING: Duration = Duration::from_secs(1);
 
 impl Core {
+    /// Takes the end of a request that is over, to where it is wanted: what is as large as an end is not to be handed from call to call.
+    #[inline(always)]
     fn take_ended(
         &mut self,
         id: RequestId,
         hurried: bool,
+        end: &mut Option<End>,
         memory: &mut Memory,
-    ) -> Option<Result<End>> {
+    ) -> Option<Result<(), NotQueued>> {
         if hurried {
             self.hurry(id.key());
         }
-        match self.requests.take_queued(id.key()) {
-            Ok(None) => None,
-            Ok(Some(done)) => Some(Ok(self.end_of(&done, memory))),
-            Err(NotQueued) => Some(Err(Error::UnknownRequest)),
-        }
+        let done = match self.requests.take_queued(id.key()) {
+            Ok(done) => done?,
+            Err(error) => return Some(Err(error)),
+        };
+        *end = Some(self.end_of(&done, memory));
+        Some(Ok(()))
     }
 
     /// A send that is over for the program, with so much transferred.

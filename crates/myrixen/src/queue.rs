@@ -204,6 +204,7 @@ impl Core {
     }
 
     /// What became of a request that is out of the queue. Its buffer goes to `memory`: buffers are large, and many moves cost more than a look at them.
+    #[inline(always)]
     pub(crate) fn end_of(&mut self, done: &Queued, memory: &mut Memory) -> End {
         if let Some(region) = done.region {
             *memory = self.reclaim(region);

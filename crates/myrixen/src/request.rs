@@ -159,6 +159,7 @@ pub(crate) struct Told {
 }
 
 impl Queued {
+    #[inline(always)]
     pub(crate) fn told(&self) -> Told {
         let (status, partner, message_len, len) = match self.outcome {
             Outcome::Connected(partner) => (Status::Success, Some(partner), 0, 0),
@@ -226,6 +227,7 @@ pub(crate) struct Requests {
 }
 
 impl Requests {
+    #[inline(always)]
     pub(crate) fn add(&mut self, new: New) -> Key {
         // Not 0, so that no request's number is 0.
         self.next_generation = self.next_generation.wrapping_add(1).max(1);
@@ -549,6 +551,7 @@ impl Requests {
     }
 
     /// Takes a completion out of the queue. `Err`: it is none of the queue's requests.
+    #[inline(always)]
     pub(crate) fn take_queued(&mut self, key: Key) -> Result<Option<Queued>, NotQueued> {
         let slot = self.slot(key).ok_or(NotQueued)?;
         let Interest::Queue(context) = slot.interest else {
@@ -563,6 +566,7 @@ impl Requests {
         Ok(self.take_whole(key.slot, context))
     }
 
+    #[inline(always)]
     fn take_whole(&mut self, at: u32, context: u64) -> Option<Queued> {
         let slot = self.remove(at);
         Some(Queued {

@@ -29,7 +29,7 @@ impl Report {
     }
 
     /// Says how a request ended, or that none has.
-    #[inline]
+    #[inline(always)]
     fn fill(self, ep: &Ep, ended: Result<Option<End>, Error>) -> Answer {
         let ended = ended.map_err(|error| not_posted(&error))?;
         // SAFETY: the program points to a place for a number, or nowhere.
@@ -43,7 +43,7 @@ impl Report {
     }
 }
 
-#[inline]
+#[inline(always)]
 fn status(ep: &Ep, done: &End) -> mx_status_t {
     mx_status_t {
         code: StatusCode::from(done.status) as u32,

@@ -163,7 +163,7 @@ pub unsafe extern "C" fn mx_irecv(
 }
 
 /// What match information and mask say, if they fit.
-#[inline]
+#[inline(always)]
 pub(crate) fn matching(match_info: u64, match_mask: u64) -> Result<Match, Fault> {
     if match_info & !match_mask != 0 {
         let why = format!("{match_info:#x} and {match_mask:#x}");
