@@ -165,7 +165,7 @@ impl Shared {
 
     /// Whether the path of this number is still the one that was lost.
     pub(crate) fn is_lost(&self, id: PathId, lost: Incarnation) -> bool {
-        let guarded = self.lock();
+        let guarded = self.visit();
         let path = guarded.paths.get(usize::from(id.get()));
         path.is_some_and(|path| path.incarnation == lost && path.dead)
     }

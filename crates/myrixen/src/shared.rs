@@ -44,8 +44,8 @@ pub(crate) struct Guarded {
     pub(crate) handling: Option<ThreadId>,
     /// The program wants nothing to happen.
     pub(crate) paused: bool,
-    /// The program has looked last without waiting, and nothing had come.
-    in_vain: bool,
+    /// When the program has looked last without waiting, if nothing had come.
+    in_vain: Option<Time>,
     wait: Wait,
     /// How long to poll before a sleep, where it is for us to find out.
     polling: Polling,
@@ -144,7 +144,7 @@ impl Shared {
                 armed: false,
                 handling: None,
                 paused: false,
-                in_vain: false,
+                in_vain: None,
                 wait: parts.wait,
                 polling: Polling::new(Duration::ZERO),
                 ready: Vec::new(),
@@ -296,15 +296,17 @@ impl Shared {
         let mut guarded = self.enter();
         let mut found = done(&mut guarded, false);
         if found.is_none() {
-            if guarded.in_vain && self.fabric.driver.is_none() && !guarded.is_halted() {
-                // Who has looked in vain looks again and again: what comes is seen sooner from in here.
-                guarded.look_out(GLANCES);
+            let now = self.recent();
+            let spins = |last| now.since(last) <= AT_ONCE;
+            if guarded.in_vain.is_some_and(spins) && self.fabric.driver.is_none() {
+                // Nothing else is done between two looks: what comes is seen sooner from in here.
+                guarded.look_out(LOOKS);
             }
-            let busy = self.turn_back_end(&mut guarded.core) | guarded.turn(self.recent(), true);
+            let busy = self.turn_back_end(&mut guarded.core) | guarded.turn(now, true);
             if busy {
                 guarded.core.look_on();
             }
-            guarded.in_vain = !busy;
+            guarded.in_vain = (!busy).then_some(now);
             guarded = self.let_handler_look(guarded);
             let spent = if busy {
                 1
@@ -685,8 +687,8 @@ impl Shared {
 
 /// Looks at the rings between two turns of whoever waits by looking: some hundred nanoseconds in which others wait for the lock.
 const LOOKS: u32 = 32;
-/// The same for a program that does not wait: a hundred nanoseconds or so, about as long as it takes to come in and go out.
-const GLANCES: u32 = 8;
+/// Within so long a program comes again that does nothing but look: a few such looks. One that computes meanwhile takes longer, and is not held up.
+const AT_ONCE: Duration = Duration::from_micros(2);
 /// Whoever can go on without what it waits for, at some cost, does so after this many turns that have found nothing: a microsecond or two, in which a
 /// partner that looks on has answered.
 const FRUITLESS_TURNS: u32 = 8;
