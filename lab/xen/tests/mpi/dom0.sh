@@ -15,11 +15,11 @@ for way in direct switched; do
     for board in a-domU1 a-domU2; do
         bytes=$(most "$board")
         result "{\"test\": \"through the back end\", \"way\": \"$way\", \"board\": \"$board\", \"bytes\": $bytes}"
-        # `pingpong` sends more than 20 MB each way.
+        # To meet takes some hundred bytes. `pingpong` sends many times 64 KiB; how many depends on the machine, and what it sends last is not seen.
         if [ "$way" = direct ]; then
-            [ "$bytes" -gt 0 ] && [ "$bytes" -lt 1000000 ] || fail "$board has sent $bytes bytes through the back end beside direct channels"
+            [ "$bytes" -gt 0 ] && [ "$bytes" -lt 10000 ] || fail "$board has sent $bytes bytes through the back end beside direct channels"
         else
-            [ "$bytes" -gt 10000000 ] || fail "$board has sent $bytes bytes through the back end: what carried the rest?"
+            [ "$bytes" -gt 100000 ] || fail "$board has sent $bytes bytes through the back end: what carried the rest?"
         fi
     done
 done
