@@ -6,21 +6,9 @@ use crate::fence::{available, heavy, light};
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
 use crate::thread;
 
-/// A function that is `const` but for loom, whose atomics are made at run time.
-macro_rules! constant {
-    ($(#[$about:meta])* pub fn $name:ident() -> Self $body:block) => {
-        $(#[$about])*
-        #[cfg(not(loom))]
-        pub const fn $name() -> Self $body
-        $(#[$about])*
-        #[cfg(loom)]
-        pub fn $name() -> Self $body
-    };
-}
-
 /// Counts the users of something that can be taken away: each says so, and then looks whether it is still there. Whoever takes it away first sees to it
 /// that nobody finds it any more, and then waits for the last user. One thread, the first that comes, is counted without an atomic read-modify-write.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Presence {
     /// That thread.
     owner: AtomicU64,
@@ -28,12 +16,6 @@ pub struct Presence {
     own: AtomicU32,
     /// How many times others are.
     others: AtomicU32,
-}
-
-impl Default for Presence {
-    fn default() -> Self {
-        Self::new()
-    }
 }
 
 /// A user is present until this is dropped.
@@ -46,15 +28,15 @@ pub struct Present<'a> {
 }
 
 impl Presence {
-    constant! {
-        /// Of nobody.
-        #[must_use]
-        pub fn new() -> Self {
-            Self {
-                owner: AtomicU64::new(thread::NONE),
-                own: AtomicU32::new(0),
-                others: AtomicU32::new(0),
-            }
+    /// Of nobody.
+    // Loom's atomics are made at run time.
+    #[cfg(not(loom))]
+    #[must_use]
+    pub const fn new() -> Self {
+        Self {
+            owner: AtomicU64::new(thread::NONE),
+            own: AtomicU32::new(0),
+            others: AtomicU32::new(0),
         }
     }
 

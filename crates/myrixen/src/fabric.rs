@@ -359,22 +359,12 @@ impl Fabric {
     /// # Errors
     /// [`Error::BackEndAway`].
     pub fn boards(&self) -> Result<Vec<Board>> {
-        let mut boards = Vec::new();
-        let mut from = Some(0);
-        while let Some(at) = from {
-            let answer =
-                self.inner
-                    .home
-                    .ask("list the boards", PATIENCE, |home, left| {
-                        match home.request(&Request::ListBoards { from: at }, left)?.reply {
-                            Reply::Boards { boards, next } => Ok((boards, next)),
-                            _ => Err(RequestError::WrongAnswer),
-                        }
-                    })?;
-            boards.extend(answer.0.into_iter().map(Board::from));
-            from = answer.1.filter(|&next| next > at);
-        }
-        Ok(boards)
+        let ask = |from| Request::ListBoards { from };
+        let boards = self.list("list the boards", usize::MAX, ask, |reply| match reply {
+            Reply::Boards { boards, next } => Some((boards, next)),
+            _ => None,
+        })?;
+        Ok(boards.into_iter().map(Board::from).collect())
     }
 
     /// The endpoints that are open on our board, by their numbers: those of all programs that have attached under its name. What
@@ -384,24 +374,40 @@ impl Fabric {
     /// # Errors
     /// [`Error::BackEndAway`]; [`Error::Refused`] by a back end that does not know the question.
     pub fn ports(&self) -> Result<Vec<OpenPort>> {
-        let mut ports = Vec::new();
+        // A board has no more than its numbers.
+        let most = usize::from(u8::MAX) + 1;
+        let ask = |from| Request::ListPorts { from };
+        self.list(
+            "list the endpoints of the board",
+            most,
+            ask,
+            |reply| match reply {
+                Reply::Ports { ports, next } => Some((ports, next)),
+                _ => None,
+            },
+        )
+    }
+
+    /// Asks for a list part by part, until there are no more or `most` have come. `part` is what an answer has, and where the next part begins; `None` if it is
+    /// another answer.
+    fn list<T>(
+        &self,
+        what: &'static str,
+        most: usize,
+        ask: impl Fn(u32) -> Request,
+        part: impl Fn(Reply) -> Option<(Vec<T>, Option<u32>)>,
+    ) -> Result<Vec<T>> {
+        let mut all = Vec::new();
         let mut from = Some(0);
         while let Some(at) = from {
-            let ask = |home: &Attachment, left| match home
-                .request(&Request::ListPorts { from: at }, left)?
-                .reply
-            {
-                Reply::Ports { ports, next } => Ok((ports, next)),
-                _ => Err(RequestError::WrongAnswer),
-            };
-            let home = &self.inner.home;
-            let (some, next) = home.ask("list the endpoints of the board", PATIENCE, ask)?;
-            ports.extend(some);
-            // A board has no more than its numbers.
-            let more = ports.len() <= usize::from(u8::MAX);
-            from = next.filter(|&next| more && next > at);
+            let (some, next) = self.inner.home.ask(what, PATIENCE, |home, left| {
+                let reply = home.request(&ask(at), left)?.reply;
+                part(reply).ok_or(RequestError::WrongAnswer)
+            })?;
+            all.extend(some);
+            from = next.filter(|&next| all.len() < most && next > at);
         }
-        Ok(ports)
+        Ok(all)
     }
 
     /// The MAC address of the board of this name (`host:0`; without `:0` the first board is meant).

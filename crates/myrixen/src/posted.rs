@@ -209,11 +209,9 @@ impl Endpoint {
     /// # Errors
     /// [`Error::UnknownRequest`].
     pub fn test(&self, id: RequestId) -> Result<Option<Completion>> {
-        let (mut end, mut memory) = (None, Memory::Empty);
-        let ended = self
-            .shared
-            .poll(|core, hurried| core.take_ended(id, hurried, &mut end, &mut memory));
-        taken(ended, end).map(|end| end.map(|end| Completion::new(end, memory)))
+        let mut memory = Memory::Empty;
+        let end = self.test_into(id, &mut memory)?;
+        Ok(end.map(|end| Completion::new(end, memory)))
     }
 
     /// As [`test`](Self::test), for programs that do not want the buffer back.
@@ -222,10 +220,15 @@ impl Endpoint {
     /// As for [`test`](Self::test).
     #[inline(always)]
     pub fn test_end(&self, id: RequestId) -> Result<Option<End>> {
-        let (mut end, mut memory) = (None, Memory::Empty);
+        self.test_into(id, &mut Memory::Empty)
+    }
+
+    #[inline(always)]
+    fn test_into(&self, id: RequestId, memory: &mut Memory) -> Result<Option<End>> {
+        let mut end = None;
         let ended = self
             .shared
-            .poll(|core, hurried| core.take_ended(id, hurried, &mut end, &mut memory));
+            .poll(|core, hurried| core.take_ended(id, hurried, &mut end, memory));
         taken(ended, end)
     }
 
@@ -234,11 +237,9 @@ impl Endpoint {
     /// # Errors
     /// [`Error::UnknownRequest`], also when somebody else has taken its end meanwhile.
     pub fn wait(&self, id: RequestId, timeout: Option<Duration>) -> Result<Option<Completion>> {
-        let (mut end, mut memory) = (None, Memory::Empty);
-        let ended = self.drive_until_woken(timeout, |core, hurried| {
-            core.take_ended(id, hurried, &mut end, &mut memory)
-        });
-        taken(ended, end).map(|end| end.map(|end| Completion::new(end, memory)))
+        let mut memory = Memory::Empty;
+        let end = self.wait_into(id, timeout, &mut memory)?;
+        Ok(end.map(|end| Completion::new(end, memory)))
     }
 
     /// As [`wait`](Self::wait), for programs that do not want the buffer back.
@@ -247,9 +248,19 @@ impl Endpoint {
     /// As for [`wait`](Self::wait).
     #[inline(always)]
     pub fn wait_end(&self, id: RequestId, timeout: Option<Duration>) -> Result<Option<End>> {
-        let (mut end, mut memory) = (None, Memory::Empty);
+        self.wait_into(id, timeout, &mut Memory::Empty)
+    }
+
+    #[inline(always)]
+    fn wait_into(
+        &self,
+        id: RequestId,
+        timeout: Option<Duration>,
+        memory: &mut Memory,
+    ) -> Result<Option<End>> {
+        let mut end = None;
         let ended = self.drive_until_woken(timeout, |core, hurried| {
-            core.take_ended(id, hurried, &mut end, &mut memory)
+            core.take_ended(id, hurried, &mut end, memory)
         });
         taken(ended, end)
     }

@@ -89,7 +89,11 @@ fn who_waits_is_told() {
 #[test]
 fn who_has_found_a_thing_is_waited_for_before_it_is_gone() {
     check(|| {
-        let shared = Arc::new((Presence::new(), AtomicBool::new(true), UnsafeCell::new(0)));
+        let shared = Arc::new((
+            Presence::default(),
+            AtomicBool::new(true),
+            UnsafeCell::new(0),
+        ));
         let user = {
             let shared = Arc::clone(&shared);
             thread::spawn(move || {

@@ -294,21 +294,45 @@ impl RawBoard {
 }
 
 impl RawList {
-    fn of(count: usize, next: Option<u32>) -> Self {
-        Self {
-            count: u32::try_from(count).unwrap_or(0).into(),
+    /// A list, `most` at most, with what follows its head.
+    fn with<T, R: IntoBytes + Immutable>(
+        all: &[T],
+        next: Option<u32>,
+        most: usize,
+        raw: impl Fn(&T) -> R,
+    ) -> Vec<u8> {
+        assert!(all.len() <= most, "{} in a list of {most}", all.len());
+        let head = Self {
+            count: u32::try_from(all.len()).unwrap_or(0).into(),
             next: next.unwrap_or(0).into(),
+        };
+        let mut bytes = head.as_bytes().to_vec();
+        for one in all {
+            bytes.extend_from_slice(raw(one).as_bytes());
         }
+        bytes
     }
 
-    /// How many follow, if these are as many as may be, and where to ask on.
-    fn parse(&self, kind: u16, most: usize) -> Result<(usize, Option<u32>), MessageError> {
-        let count = usize::try_from(self.count.get()).unwrap_or(usize::MAX);
+    /// Reads the same: the list, and where to ask on.
+    fn parse<T, R: FromBytes + KnownLayout + Immutable + Unaligned>(
+        kind: u16,
+        bytes: &[u8],
+        most: usize,
+        parse: impl Fn(&R) -> Result<T, MessageError>,
+    ) -> Result<(Vec<T>, Option<u32>), MessageError> {
+        let (head, mut rest) = body::<Self>(kind, bytes)?;
+        let count = usize::try_from(head.count.get()).unwrap_or(usize::MAX);
         if count > most {
             return Err(invalid(kind, "count"));
         }
-        let next = self.next.get();
-        Ok((count, (next != 0).then_some(next)))
+        let mut all = Vec::with_capacity(count);
+        for _ in 0..count {
+            let (one, after) = R::ref_from_prefix(rest).map_err(|_| invalid(kind, "count"))?;
+            all.push(parse(one)?);
+            rest = after;
+        }
+        let next = head.next.get();
+        Ok((all, (next != 0).then_some(next)))
     }
 }
 
@@ -418,15 +442,7 @@ impl Reply {
             }
             Self::Board(board) => (kind::BOARD, RawBoard::of(board).as_bytes().to_vec()),
             Self::Boards { boards, next } => {
-                assert!(
-                    boards.len() <= BOARDS_PER_REPLY,
-                    "{} boards in a reply",
-                    boards.len()
-                );
-                let mut bytes = RawList::of(boards.len(), *next).as_bytes().to_vec();
-                for board in boards {
-                    bytes.extend_from_slice(RawBoard::of(board).as_bytes());
-                }
+                let bytes = RawList::with(boards, *next, BOARDS_PER_REPLY, RawBoard::of);
                 (kind::BOARDS, bytes)
             }
             Self::Direct(peer) => {
@@ -441,15 +457,7 @@ impl Reply {
                 (kind::GRANTEE, raw.as_bytes().to_vec())
             }
             Self::Ports { ports, next } => {
-                assert!(
-                    ports.len() <= PORTS_PER_REPLY,
-                    "{} ports in a reply",
-                    ports.len()
-                );
-                let mut bytes = RawList::of(ports.len(), *next).as_bytes().to_vec();
-                for port in ports {
-                    bytes.extend_from_slice(RawOpenPort::of(port).as_bytes());
-                }
+                let bytes = RawList::with(ports, *next, PORTS_PER_REPLY, RawOpenPort::of);
                 (kind::PORTS, bytes)
             }
             Self::Unknown { kind } => (*kind, Vec::new()),
@@ -474,8 +482,16 @@ impl Reply {
                 }
             }
             kind::BOARD => Self::Board(body::<RawBoard>(kind, bytes)?.0.parse(kind)?),
-            kind::BOARDS => parse_boards(bytes)?,
-            kind::PORTS => parse_ports(bytes)?,
+            kind::BOARDS => {
+                let one = |raw: &RawBoard| raw.parse(kind);
+                let (boards, next) = RawList::parse(kind, bytes, BOARDS_PER_REPLY, one)?;
+                Self::Boards { boards, next }
+            }
+            kind::PORTS => {
+                let one = |raw: &RawOpenPort| Ok(raw.parse());
+                let (ports, next) = RawList::parse(kind, bytes, PORTS_PER_REPLY, one)?;
+                Self::Ports { ports, next }
+            }
             kind::DIRECT => {
                 let (raw, rest) = body::<RawPeer>(kind, bytes)?;
                 Self::Direct(raw.parse(kind, RawChannel::after(rest))?)
@@ -487,31 +503,4 @@ impl Reply {
             kind => Self::Unknown { kind },
         })
     }
-}
-
-fn parse_boards(bytes: &[u8]) -> Result<Reply, MessageError> {
-    let kind = kind::BOARDS;
-    let (raw, mut rest) = body::<RawList>(kind, bytes)?;
-    let (count, next) = raw.parse(kind, BOARDS_PER_REPLY)?;
-    let mut boards = Vec::with_capacity(count);
-    for _ in 0..count {
-        let (board, after) = RawBoard::ref_from_prefix(rest).map_err(|_| invalid(kind, "count"))?;
-        boards.push(board.parse(kind)?);
-        rest = after;
-    }
-    Ok(Reply::Boards { boards, next })
-}
-
-fn parse_ports(bytes: &[u8]) -> Result<Reply, MessageError> {
-    let kind = kind::PORTS;
-    let (raw, mut rest) = body::<RawList>(kind, bytes)?;
-    let (count, next) = raw.parse(kind, PORTS_PER_REPLY)?;
-    let mut ports = Vec::with_capacity(count);
-    for _ in 0..count {
-        let (port, after) =
-            RawOpenPort::ref_from_prefix(rest).map_err(|_| invalid(kind, "count"))?;
-        ports.push(port.parse());
-        rest = after;
-    }
-    Ok(Reply::Ports { ports, next })
 }

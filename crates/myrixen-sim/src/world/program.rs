@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use mxoe::engine::{
     ClaimedReceive, Connect, Event, Filter, OfferId, PartnerId, PullId, Receive, RegionId,
-    RequestId, Send, Space, Status,
+    RequestId, Send, Space, Status, UnexpectedId,
 };
 use mxoe::time::Time;
 
@@ -13,7 +13,7 @@ use crate::node::{Asked, Contact, ContactState, Request, token};
 use crate::oracle::{Got, Life, Posting, Sending};
 use crate::payload;
 use crate::rng::Ppm;
-use crate::scenario::{Drain, GIVE_UP, Give, Happening, MessageId, What};
+use crate::scenario::{Drain, GIVE_UP, Give, Happening, MessageId, PostId, What};
 use crate::violation::Violation;
 
 /// All matching spaces.
@@ -411,7 +411,6 @@ impl World<'_> {
 
     /// Claims the message that was just seen.
     fn claim(&mut self, index: usize, filter: &Filter, posting: Posting) -> Result<(), Violation> {
-        let now = self.now;
         let Some(node) = &mut self.nodes[index] else {
             return Ok(());
         };
@@ -430,25 +429,9 @@ impl World<'_> {
         {
             return Err(refused(Status::BadHandle));
         }
-        let region = node.memory.buffer(posting.len);
-        let post = self.oracle.posting(posting);
-        let token = token::receive(post);
-        let into = ClaimedReceive {
-            region,
-            len: posting.len,
-            token,
+        let Some(post) = self.receive_claimed(index, id, posting)? else {
+            return Ok(());
         };
-        let request = node
-            .endpoint
-            .receive_claimed(now, id, into)
-            .map_err(refused)?;
-        node.requests.insert(
-            token,
-            Request {
-                id: request,
-                what: Asked::Receive { post, region },
-            },
-        );
         tell!(
             self,
             "{index}: claims {:#x}, {} bytes, as receive {}",
@@ -457,6 +440,34 @@ impl World<'_> {
             post.0
         );
         Ok(())
+    }
+
+    /// A message that is claimed, or held, is received into a buffer. Tells as which receive; `None` where there is no node.
+    pub(super) fn receive_claimed(
+        &mut self,
+        index: usize,
+        id: UnexpectedId,
+        posting: Posting,
+    ) -> Result<Option<PostId>, Violation> {
+        let Some(node) = &mut self.nodes[index] else {
+            return Ok(None);
+        };
+        let region = node.memory.buffer(posting.len);
+        let post = self.oracle.posting(posting);
+        let token = token::receive(post);
+        let into = ClaimedReceive {
+            region,
+            len: posting.len,
+            token,
+        };
+        let request = node.endpoint.receive_claimed(self.now, id, into);
+        let id = request.map_err(|status| Violation::Refused {
+            node: index,
+            status,
+        })?;
+        let what = Asked::Receive { post, region };
+        node.requests.insert(token, Request { id, what });
+        Ok(Some(post))
     }
 
     /// Carries out and reports what an engine says; tells whether it said anything.

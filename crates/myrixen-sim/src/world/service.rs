@@ -1,9 +1,8 @@
 //! Nodes that serve: what a driver does with a service message that is announced to it.
 
-use mxoe::engine::{ClaimedReceive, Envelope, Held, Space, Status, UnexpectedId};
+use mxoe::engine::{Envelope, Held, Space, Status, UnexpectedId};
 
 use super::{World, tell};
-use crate::node::{Asked, Request, token};
 use crate::oracle::{Got, Posting};
 use crate::payload;
 use crate::rng::Rng;
@@ -118,25 +117,7 @@ impl World<'_> {
         let Some(posting) = self.for_held(index, envelope, envelope.length) else {
             return Ok(());
         };
-        let Some(node) = &mut self.nodes[index] else {
-            return Ok(());
-        };
-        let region = node.memory.buffer(posting.len);
-        let post = self.oracle.posting(posting);
-        let token = token::receive(post);
-        let into = ClaimedReceive {
-            region,
-            len: posting.len,
-            token,
-        };
-        let request = node.endpoint.receive_claimed(self.now, id, into);
-        let id = request.map_err(|status| Violation::Refused {
-            node: index,
-            status,
-        })?;
-        let what = Asked::Receive { post, region };
-        node.requests.insert(token, Request { id, what });
-        Ok(())
+        self.receive_claimed(index, id, posting).map(drop)
     }
 
     /// The held message is thrown away: as if a receive without room had got it.
