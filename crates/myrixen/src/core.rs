@@ -135,6 +135,7 @@ impl Core {
     /// has found.
     pub(crate) fn turn(&mut self, now: Time, looks_on: bool) -> bool {
         self.short_turns = 0;
+        self.engine.date(now);
         let mut busy = false;
         for at in 0..self.paths.capacity() {
             if self.is_live(at) {

@@ -226,6 +226,12 @@ impl Shared {
 
     /// Wakes a leader that would sleep past a timer that we have set.
     fn mind_timers(&self, guarded: &mut Guarded) {
+        if !guarded.leader {
+            return;
+        }
+        if guarded.core.engine.has_undated() {
+            guarded.core.engine.date(self.recent());
+        }
         if guarded.oversleeps() {
             guarded.leader_due = guarded.core.engine.next_timeout();
             self.wakeup.wake();
@@ -390,7 +396,7 @@ impl Shared {
         }
         let mut now = self.recent();
         let (mut turns, mut fruitless) = (0_u32, 0_u32);
-        let deadline = timeout.map(|timeout| self.fabric.clock.deadline(timeout));
+        let deadline = timeout.map(|timeout| self.fabric.clock.deadline(now, timeout));
         let (mut idle_since, mut idle) = (now, false);
         let mut slept = false;
         let mut arrived = self.look_out(&guarded, 1);
@@ -607,7 +613,7 @@ impl Guarded {
     /// The leader sleeps past a timer that has been set since.
     fn oversleeps(&self) -> bool {
         let due = self.core.engine.next_timeout();
-        self.leader && due.is_some_and(|due| self.leader_due.is_none_or(|later| due < later))
+        due.is_some_and(|due| self.leader_due.is_none_or(|later| due < later))
     }
 
     /// Sees, without waiting, which doorbells rang.
@@ -750,7 +756,7 @@ impl Clock {
     }
 
     /// As [`myrixen_platform::Clock::deadline`].
-    pub(crate) fn deadline(&self, timeout: Duration) -> Time {
-        Time::ZERO + self.0.deadline(timeout)
+    pub(crate) fn deadline(&self, recent: Time, timeout: Duration) -> Time {
+        Time::ZERO + self.0.deadline(recent.since(Time::ZERO), timeout)
     }
 }

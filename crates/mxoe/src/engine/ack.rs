@@ -166,6 +166,7 @@ impl Endpoint {
     /// The driver is about to sleep, or has nothing to send for a while: acknowledges what is owed at once rather than
     /// after [`Timers::ack_delay`](super::Timers::ack_delay). The frames come with `poll_transmit`.
     pub fn flush_acks(&mut self, now: Time) {
+        self.date(now);
         while let Some(key) = self.owing.pop() {
             let Some(partner) = self.partners.peek_mut(key) else {
                 continue;
