@@ -93,7 +93,7 @@ pub use event::{
     Receive, Send, SendMode, Slice, Space, Status, Target, Transmit,
 };
 pub use ids::{OfferId, PartnerId, PathId, PullId, RegionId, RequestId, StoreId, UnexpectedId};
-pub use short::{SentNow, Taken};
+pub use short::{Delivered, SentNow, Taken};
 
 use std::collections::{HashMap, VecDeque};
 
@@ -144,6 +144,8 @@ pub struct Endpoint {
     jobs: Arena<Job>,
     schedule: Schedule,
     events: VecDeque<Event>,
+    /// Messages sent at once that have been acknowledged.
+    delivered: VecDeque<Delivered>,
     /// Partners that may be owed an acknowledgement.
     owing: Vec<Key>,
     /// Partners to which messages went out without a date.
@@ -190,6 +192,7 @@ impl Endpoint {
             jobs: Arena::default(),
             schedule: Schedule::default(),
             events: VecDeque::new(),
+            delivered: VecDeque::new(),
             owing: Vec::new(),
             undated: Vec::new(),
             refused: Vec::new(),
@@ -209,6 +212,19 @@ impl Endpoint {
             self.room();
         }
         event
+    }
+
+    /// Whether [`poll_event`](Self::poll_event) has anything to tell.
+    #[inline]
+    #[must_use]
+    pub fn has_events(&self) -> bool {
+        !self.events.is_empty()
+    }
+
+    /// The oldest message sent by [`send_now`](Self::send_now) that has been acknowledged, and was not told of; `None` when there is none.
+    #[inline]
+    pub fn poll_delivered(&mut self) -> Option<Delivered> {
+        self.delivered.pop_front()
     }
 
     fn emit(&mut self, event: Event) {

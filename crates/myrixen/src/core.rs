@@ -393,7 +393,19 @@ impl Core {
     }
 
     /// Carries out what the engine reports.
+    #[inline]
     pub(crate) fn events(&mut self) {
+        while let Some(delivered) = self.engine.poll_delivered() {
+            if let Some(slot) = shorts::of_token(delivered.token) {
+                self.regions.shorts.delivered(slot);
+            }
+        }
+        if self.engine.has_events() {
+            self.carry_out();
+        }
+    }
+
+    fn carry_out(&mut self) {
         while let Some(event) = self.engine.poll_event() {
             match event {
                 Event::Connected { token, partner, .. } => {

@@ -126,6 +126,14 @@ impl Shorts {
         }
     }
 
+    /// What was sent has been acknowledged.
+    #[inline]
+    pub(crate) fn delivered(&mut self, id: RegionId) {
+        if matches!(self.slot(id), Some(slot) if matches!(slot.state, State::Sent(_))) {
+            self.unsend(id);
+        }
+    }
+
     /// What was awaited, if it is over.
     #[inline]
     pub(crate) fn outcome(&self, id: RegionId) -> Option<&Outcome> {

@@ -140,6 +140,9 @@ impl Side {
         while let Some(event) = self.endpoint.poll_event() {
             black_box(event);
         }
+        while let Some(delivered) = self.endpoint.poll_delivered() {
+            black_box(delivered);
+        }
     }
 
     /// A frame arrives whose turn it is and for which a receive waits.

@@ -5,6 +5,7 @@ use super::event::{Event, Send, SendMode, Space, Status};
 use super::ids::{RegionId, RequestId, RequestKind};
 use super::partner::{Flow, Partner, Recovery, Sending};
 use super::queue::{Links, Queue, Queued};
+use super::short::Delivered;
 use super::timing::after;
 use crate::addr::SeqNo;
 use crate::frame::{Features, Rdma};
@@ -53,6 +54,8 @@ pub(super) struct Outgoing {
     pub(super) sent: Time,
     /// Sent more than once, so that an acknowledgement tells nothing about the round trip.
     pub(super) resent: bool,
+    /// It went the short way.
+    pub(super) at_once: bool,
     /// The next fragment of a MEDIUM that is being cut.
     pub(super) fragment: u8,
     pub(super) space: Space,
@@ -86,6 +89,7 @@ impl Outgoing {
             seq: SeqNo::FIRST,
             sent: now,
             resent: false,
+            at_once: false,
             fragment: 0,
             space: send.space,
             match_info: send.match_info,
@@ -197,6 +201,7 @@ impl Endpoint {
             seq: SeqNo::FIRST,
             sent: now,
             resent: false,
+            at_once: false,
             fragment: 0,
             space: Space::Tagged,
             match_info: 0,
@@ -321,19 +326,28 @@ impl Endpoint {
     /// An eager message, the first of its partner's, has been acknowledged. As [`acknowledged`](Self::acknowledged), for the many.
     #[inline]
     fn acknowledged_message(&mut self, key: Key, first: Key) {
-        let Outgoing { len, token, .. } = self.outgoing[first];
+        let Outgoing {
+            len,
+            token,
+            at_once,
+            ..
+        } = self.outgoing[first];
         let request = RequestId::new(RequestKind::Send, &self.outgoing, first);
         let sending = &mut self.partners[key].sending;
         sending.uncut(&self.outgoing, first);
         sending.bytes = sending.bytes.saturating_sub(len);
         sending.unacked.pop(&mut self.outgoing);
         self.outgoing.discard(first);
-        self.emit(Event::Sent {
+        let delivered = Delivered {
             token,
             request,
-            status: Status::Success,
             length: len,
-        });
+        };
+        if at_once {
+            self.delivered.push_back(delivered);
+        } else {
+            self.emit(delivered.event());
+        }
     }
 
     /// One message has been acknowledged.

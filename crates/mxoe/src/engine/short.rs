@@ -29,6 +29,30 @@ pub struct SentNow {
     pub transmit: Transmit,
 }
 
+/// A message that went out at once has been acknowledged.
+#[derive(Clone, Copy, Debug)]
+pub struct Delivered {
+    /// The request's.
+    pub token: u64,
+    /// The request, which is over.
+    pub request: RequestId,
+    /// Bytes that were sent.
+    pub length: u32,
+}
+
+impl Delivered {
+    /// The event that the long way would have told it by.
+    #[must_use]
+    pub fn event(&self) -> Event {
+        Event::Sent {
+            token: self.token,
+            request: self.request,
+            status: Status::Success,
+            length: self.length,
+        }
+    }
+}
+
 /// A receive that a short message has completed at once.
 #[derive(Clone, Copy, Debug)]
 pub struct Taken {
@@ -83,7 +107,8 @@ impl Taken {
 
 impl Endpoint {
     /// Sends a message of up to 128 bytes, if it need not wait for anything and `has_room` says that its path has room for its frame. What
-    /// it gives is to be gathered before the engine is called again. Otherwise as [`send`](Self::send). When that was is for the next call to say that is
+    /// it gives is to be gathered before the engine is called again. Otherwise as [`send`](Self::send), but that
+    /// [`poll_delivered`](Self::poll_delivered) tells of its acknowledgement, and an event of all that goes wrong. When that was is for the next call to say that is
     /// told the time, or [`date`](Self::date).
     ///
     /// `None`: nothing was done; `send` will say why, or queue it.
@@ -124,6 +149,7 @@ impl Endpoint {
         sending.next = seq.next();
         sending.bytes = sending.bytes.saturating_add(send.len);
         let mut message = Outgoing::message(Time::ZERO, key, send);
+        message.at_once = true;
         message.seq = seq;
         message.stage = Stage::Unacked;
         let entry = self.outgoing.insert(message);

@@ -477,7 +477,9 @@ impl World<'_> {
             let Some(node) = &mut self.nodes[index] else {
                 return Ok(any);
             };
-            let Some(event) = node.endpoint.poll_event() else {
+            let event = node.endpoint.poll_event();
+            let delivered = || Some(node.endpoint.poll_delivered()?.event());
+            let Some(event) = event.or_else(delivered) else {
                 break;
             };
             any = true;

@@ -90,9 +90,15 @@ impl Host {
         memory[offset as usize..][..payload.len()].copy_from_slice(payload);
     }
 
+    /// What the endpoint tells next, in whichever way.
+    fn next_event(&mut self) -> Option<Event> {
+        let event = self.endpoint.poll_event();
+        event.or_else(|| Some(self.endpoint.poll_delivered()?.event()))
+    }
+
     /// Carries out what the events ask for, and keeps the others.
     pub(super) fn process_events(&mut self, now: Time) {
-        while let Some(event) = self.endpoint.poll_event() {
+        while let Some(event) = self.next_event() {
             match event {
                 Event::Copy { from, to, len } => {
                     let bytes = self.stores[&from.0][..len as usize].to_vec();
