@@ -311,12 +311,14 @@ impl Requests {
         slots.filter(|(_, slot)| slot.generation != 0)
     }
 
+    #[inline]
     fn slot(&self, key: Key) -> Option<&Slot> {
         self.slots
             .get(key.slot as usize)
             .filter(|slot| slot.generation == key.generation)
     }
 
+    #[inline]
     fn slot_mut(&mut self, key: Key) -> Option<&mut Slot> {
         self.slots
             .get_mut(key.slot as usize)

@@ -209,6 +209,7 @@ impl Shared {
     }
 
     /// Comes in on behalf of the program.
+    #[inline]
     pub(crate) fn enter(&self) -> Inside<'_> {
         let visits = self.visits.load(Ordering::Relaxed);
         self.visits.store(visits.wrapping_add(1), Ordering::Relaxed);
@@ -239,14 +240,23 @@ impl Shared {
     }
 
     /// Goes out: hands on what others have to do, and tells those who wait.
+    #[inline]
     pub(crate) fn leave(&self, mut guarded: Inside<'_>) {
+        let alone = !guarded.leader && guarded.core.waiters == 0 && !guarded.armed;
+        if alone {
+            // Who ended it knows.
+            guarded.core.ended = false;
+        }
+        if !alone || guarded.core.sent || !guarded.is_quiet() {
+            self.leave_word(guarded);
+        }
+    }
+
+    /// Goes out, where others may wait for what has been done.
+    fn leave_word(&self, mut guarded: Inside<'_>) {
         self.mind_timers(&mut guarded);
         if std::mem::take(&mut guarded.core.sent) {
             self.turn_back_end(&mut guarded.core);
-        }
-        if !guarded.leader && guarded.core.waiters == 0 && !guarded.armed {
-            // Who ended it knows.
-            guarded.core.ended = false;
         }
         if guarded.is_quiet() {
             return;
@@ -653,6 +663,7 @@ impl Guarded {
     }
 
     /// Nobody has to be told anything.
+    #[inline]
     fn is_quiet(&self) -> bool {
         !self.core.ended
             && self.core.wakers.is_empty()
