@@ -15,7 +15,7 @@ use slab::Slab;
 
 use crate::buffer::Memory;
 use crate::fetch::{Fetch, Fetches};
-use crate::offer::{self, Guard, Guards, MAX_HINT, Offer, Offers};
+use crate::offer::{self, Guard, Guards, MAX_HINT, OWN_HINT, Offer, Offers};
 use crate::path::{Incarnation, Path};
 use crate::region::{Regions, Store};
 use crate::request::{Ended, Outcome, Requests};
@@ -226,6 +226,11 @@ impl Core {
                 path.consumer.read_hint(&record, hint);
                 Offer::parse(hint, &direct.theirs, at).and_then(|offer| self.offers.add(offer))
             }
+            None if record.hint_len() == OWN_HINT && path.is_loop_back() => {
+                let mut hint = [0; OWN_HINT];
+                path.consumer.read_hint(&record, &mut hint);
+                self.offers.add(Offer::own(hint))
+            }
             _ => None,
         };
         if let Some(from) = path.source(head) {
@@ -307,7 +312,7 @@ impl Core {
     #[inline]
     pub(crate) fn after_sending(&mut self, at: usize) {
         let path = &mut self.paths[at];
-        let back_end = path.direct.is_none();
+        let back_end = path.leads_to_back_end();
         if !(back_end && self.driven) {
             path.ring();
         }
@@ -317,17 +322,22 @@ impl Core {
     /// Rings a back end that was to be driven, and could not be.
     pub(crate) fn ring_back_end(&mut self) {
         for (_, path) in &mut self.paths {
-            if path.direct.is_none() && !path.dead {
+            if path.leads_to_back_end() && !path.dead {
                 path.ring();
             }
         }
     }
 
-    /// The hint for a rendezvous on a channel whose other end can read us.
+    /// The hint for a rendezvous on a path whose other end can read us.
     fn hint_for(&mut self, at: usize, transmit: &Transmit, hint: &mut [u8; MAX_HINT]) -> usize {
         let Some(offer) = transmit.offer else {
             return 0;
         };
+        if self.paths[at].is_loop_back() {
+            let own = self.regions.offer(offer.region).to_le_bytes();
+            hint[..OWN_HINT].copy_from_slice(&own);
+            return OWN_HINT;
+        }
         let (Some(direct), Some(memory)) = (&self.paths[at].direct, self.regions.get(offer.region))
         else {
             return 0;

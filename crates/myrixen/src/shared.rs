@@ -636,7 +636,7 @@ impl Drop for Shared {
         drop(guarded);
         self.wait_for_pages(|path| path.direct.is_some());
         if self.fabric.forget(self.slot, self.address.endpoint.get()) {
-            self.wait_for_pages(|path| path.direct.is_none());
+            self.wait_for_pages(Path::leads_to_back_end);
         }
     }
 }
@@ -649,10 +649,10 @@ impl Shared {
         });
     }
 
-    /// Says on all direct channels that nothing more comes, and lets go of those whose pages are not lent to others.
+    /// Says on all direct channels that nothing more comes, and lets go of those whose pages are not lent to others, and of the loop-back.
     fn end_directs(&self, core: &mut Core) {
         core.paths.retain(|_, path| {
-            if path.direct.is_none() {
+            if path.leads_to_back_end() {
                 return true;
             }
             path.close();

@@ -510,24 +510,6 @@ fn a_wrong_key_and_a_closed_endpoint_are_refused() {
 }
 
 #[test]
-fn an_endpoint_talks_to_itself() {
-    let fabric = Fabric::embedded().expect("a fabric");
-    let alone = fabric
-        .open(EndpointOptions::default().key(KEY))
-        .expect("an endpoint");
-    let myself = alone
-        .connect(alone.address(), KEY, PATIENCE)
-        .expect("connected");
-    for len in [0, 100, 10_000, 200_000] {
-        let receive = alone.irecv(Match::exact(1), vec![0; len]).expect("posted");
-        let send = alone.isend(&myself, 1, payload(len, 2)).expect("started");
-        let (got, _) = alone.wait_recv(receive).expect("received");
-        assert!(got == payload(len, 2));
-        drop(alone.wait_send(send).expect("sent"));
-    }
-}
-
-#[test]
 fn the_death_of_a_partner_ends_what_waits_for_it() {
     let pair = pair(EndpointOptions::default());
     let send = pair.a.issend(&pair.to_b, 1, vec![0; 100]).expect("started");
