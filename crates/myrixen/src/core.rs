@@ -21,6 +21,9 @@ use crate::region::{Regions, Store};
 use crate::request::{Ended, Outcome, Requests};
 use crate::shorts;
 
+/// Whoever looks on, and could go on or let others go on at some cost, does so after this many turns that have found nothing: a microsecond or two, in which a
+/// partner that looks on has answered.
+pub(crate) const FRUITLESS_TURNS: u32 = 8;
 /// Records taken from one path in one visit.
 const RECEIVE_BUDGET: usize = 64;
 /// Bytes kept for sends that were reported complete early, per endpoint.
@@ -59,6 +62,8 @@ pub(crate) struct Core {
     pub(crate) wakeups: u64,
     /// How much has been done, without avail, for programs that look for ends without waiting, since the last send whose end need not be acknowledged.
     pub(crate) patience: u32,
+    /// Turns that have found nothing since one that did.
+    fruitless: u32,
     /// Frames were put into the ring to the back end since it was last looked at.
     pub(crate) sent: bool,
     pub(crate) dialect: Dialect,
@@ -110,6 +115,7 @@ impl Core {
             looking: false,
             wakeups: 0,
             patience: 0,
+            fruitless: 0,
             sent: false,
             dialect: start.dialect,
             eager_max: start.eager_max,
@@ -144,7 +150,17 @@ impl Core {
             self.engine.handle_timeout(now);
             self.events();
         }
-        busy | self.transmit(now)
+        busy |= self.transmit(now);
+        self.fruitless = if busy {
+            0
+        } else {
+            self.fruitless.saturating_add(1)
+        };
+        if self.fruitless == FRUITLESS_TURNS {
+            self.engine.flush_large_acks(now);
+            self.transmit(now);
+        }
+        busy
     }
 
     /// Looks at the rings, that many times, until something has arrived; true if so. Far cheaper than as many turns, and what arrives is seen sooner.
@@ -189,6 +205,10 @@ impl Core {
         if taken > 0 {
             self.paths[at].promptness.heard();
             self.paths[at].release();
+            if self.paths[at].is_loop_back() {
+                self.engine.acknowledge_own(now);
+                self.events();
+            }
         } else if self.is_over(at) {
             self.lose(at);
             return true;

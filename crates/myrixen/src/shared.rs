@@ -15,7 +15,7 @@ use myrixen_bias::{Guard, Lock};
 use myrixen_platform::{Polling, Ready, WaitSet, Waker as BellWaker};
 
 use crate::binding::Bell;
-use crate::core::Core;
+use crate::core::{Core, FRUITLESS_TURNS};
 use crate::driver::{Bed, Rest, Watched};
 use crate::fabric::Inner;
 use crate::path::{Path, Wait};
@@ -689,10 +689,7 @@ impl Shared {
 const LOOKS: u32 = 32;
 /// Within so long a program comes again that does nothing but look: a few such looks. One that computes meanwhile takes longer, and is not held up.
 const AT_ONCE: Duration = Duration::from_micros(2);
-/// Whoever can go on without what it waits for, at some cost, does so after this many turns that have found nothing: a microsecond or two, in which a
-/// partner that looks on has answered.
-const FRUITLESS_TURNS: u32 = 8;
-/// The same after this many, however busy they are.
+/// Whoever can go on without what it waits for, at some cost, does so after [`FRUITLESS_TURNS`], and after this many, however busy they are.
 const MANY_TURNS: u32 = 64;
 /// How long closing an endpoint waits for the last acknowledgements.
 const LINGER: Duration = Duration::from_secs(2);
