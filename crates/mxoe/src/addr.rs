@@ -5,56 +5,57 @@ use std::str::FromStr;
 
 /// A board: a network interface, named by its 48-bit MAC address (specification, section 1).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-pub struct NicAddr([u8; 6]);
+// One word, since addresses are copied and compared with every message, and bytes that are stored one way and loaded another have a processor wait.
+pub struct NicAddr(u64);
 
 impl NicAddr {
     /// Every board of the segment.
-    pub const BROADCAST: Self = Self([0xff; 6]);
+    pub const BROADCAST: Self = Self::new([0xff; 6]);
     /// No board: all bytes zero.
-    pub const ZERO: Self = Self([0; 6]);
+    pub const ZERO: Self = Self(0);
 
     /// The board with this MAC address, first byte on the wire first.
     #[must_use]
     pub const fn new(octets: [u8; 6]) -> Self {
-        Self(octets)
+        let [a, b, c, d, e, f] = octets;
+        Self(u64::from_be_bytes([0, 0, a, b, c, d, e, f]))
     }
 
     /// From a NIC id: the MAC in the low 48 bits. The high 16 bits are ignored.
     #[must_use]
     pub const fn from_u64(id: u64) -> Self {
-        let [_, _, a, b, c, d, e, f] = id.to_be_bytes();
-        Self([a, b, c, d, e, f])
+        Self(id & 0xffff_ffff_ffff)
     }
 
     /// The NIC id: the MAC in the low 48 bits, high 16 bits zero.
     #[must_use]
     pub const fn to_u64(self) -> u64 {
-        let [a, b, c, d, e, f] = self.0;
-        u64::from_be_bytes([0, 0, a, b, c, d, e, f])
+        self.0
     }
 
     /// The MAC address, first byte on the wire first.
     #[must_use]
     pub const fn octets(self) -> [u8; 6] {
-        self.0
+        let [_, _, a, b, c, d, e, f] = self.0.to_be_bytes();
+        [a, b, c, d, e, f]
     }
 
     /// True for group addresses, [`NicAddr::BROADCAST`] among them. No board may send as one.
     #[must_use]
     pub const fn is_multicast(self) -> bool {
-        self.0[0] & 1 != 0
+        self.octets()[0] & 1 != 0
     }
 }
 
 impl From<[u8; 6]> for NicAddr {
     fn from(octets: [u8; 6]) -> Self {
-        Self(octets)
+        Self::new(octets)
     }
 }
 
 impl fmt::Display for NicAddr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [a, b, c, d, e, g] = self.0;
+        let [a, b, c, d, e, g] = self.octets();
         write!(f, "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{g:02x}")
     }
 }
@@ -86,7 +87,7 @@ impl FromStr for NicAddr {
             *octet = u8::from_str_radix(part, 16).map_err(|_| BadNicAddr)?;
         }
         match parts.next() {
-            None => Ok(Self(octets)),
+            None => Ok(Self::new(octets)),
             Some(_) => Err(BadNicAddr),
         }
     }

@@ -59,6 +59,7 @@ mod arrive;
 mod config;
 mod connect;
 mod counters;
+mod date;
 mod event;
 mod handle;
 mod hold;
@@ -145,6 +146,8 @@ pub struct Endpoint {
     events: VecDeque<Event>,
     /// Partners that may be owed an acknowledgement.
     owing: Vec<Key>,
+    /// Partners to which messages went out without a date.
+    undated: Vec<Key>,
     /// Partners whose next message was dropped for want of room.
     refused: Vec<Key>,
     /// How many partners are owed an acknowledgement.
@@ -188,6 +191,7 @@ impl Endpoint {
             schedule: Schedule::default(),
             events: VecDeque::new(),
             owing: Vec::new(),
+            undated: Vec::new(),
             refused: Vec::new(),
             owed: 0,
             stored: 0,
@@ -238,6 +242,7 @@ impl Endpoint {
 
     /// Where a partner is; `None` for a handle that names none.
     #[must_use]
+    #[inline]
     pub fn address_of(&self, partner: PartnerId) -> Option<Address> {
         let key = partner.find(&self.partners)?;
         Some(self.partners[key].address)

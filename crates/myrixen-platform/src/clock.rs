@@ -15,6 +15,9 @@ use crate::sys;
 /// The longest tick of a kernel (100 Hz): how far behind [`Clock::recent`] may be.
 const TICK: Duration = Duration::from_millis(10);
 
+/// How far behind a glance may be.
+const GLANCE: Duration = Duration::from_micros(3);
+
 /// Shorter timeouts are reckoned from a reading.
 const SHORT: Duration = Duration::from_millis(100);
 
@@ -85,13 +88,14 @@ impl Clock {
         Duration::from_nanos(last.max(tick))
     }
 
-    /// When `timeout` is over: not too early, and where it is long perhaps a tick late.
+    /// When `timeout` is over, given what [`recent`](Self::recent) has just told: not too early, and where it is long perhaps a tick late.
     #[must_use]
-    pub fn deadline(&self, timeout: Duration) -> Duration {
+    pub fn deadline(&self, recent: Duration, timeout: Duration) -> Duration {
         match timeout {
-            Duration::ZERO => self.recent(),
-            long if self.dear && long >= SHORT => {
-                self.recent().saturating_add(long).saturating_add(TICK)
+            Duration::ZERO => recent,
+            long if long >= SHORT => {
+                let behind = if self.dear { TICK } else { GLANCE };
+                recent.saturating_add(long).saturating_add(behind)
             }
             short => self.now().saturating_add(short),
         }
@@ -167,7 +171,7 @@ mod tests {
             };
             for timeout in [1, 50, 99, 100, 15_000].map(Duration::from_millis) {
                 let before = clock.now();
-                assert!(clock.deadline(timeout) >= before + timeout);
+                assert!(clock.deadline(clock.recent(), timeout) >= before + timeout);
             }
         }
     }

@@ -606,6 +606,7 @@ impl<'a> World<'a> {
         let Some(node) = &mut self.nodes[index] else {
             return;
         };
+        node.endpoint.date(self.now);
         let Some(at) = node.endpoint.next_timeout() else {
             return;
         };

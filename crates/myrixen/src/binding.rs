@@ -94,8 +94,8 @@ impl Endpoint {
     pub fn launch_short(&self, payload: &[u8], launch: &Launch) -> Result<(), Status> {
         if launch.completes == Completes::WhenBuffered && payload.len() <= INLINE {
             let mut core = self.shared.enter();
-            let now = self.shared.recent();
-            let sent = core.send_short_ended(now, &launch.cover(), payload, launch.context);
+            let clock = || self.shared.recent();
+            let sent = core.send_short_ended(clock, &launch.cover(), payload, launch.context);
             self.shared.leave(core);
             if sent.is_some() {
                 return Ok(());
@@ -114,7 +114,7 @@ impl Endpoint {
             if core.regions.shorts.sends() >= AHEAD {
                 core.turn(self.shared.recent(), true);
             }
-            if core.send_short(self.shared.recent(), &launch.cover(), payload) {
+            if core.send_short(|| self.shared.recent(), &launch.cover(), payload) {
                 self.shared.leave(core);
                 return Ok(true);
             }
@@ -347,10 +347,11 @@ impl Core {
     fn reap(&mut self, limit: usize, each: &mut impl FnMut(&Ended)) -> usize {
         let mut found = 0;
         while found < limit
-            && let Some(done) = self.requests.pop()
+            && let Some((key, _)) = self.requests.peek(|_| true)
+            && let Ok(Some(done)) = self.requests.completion(key)
         {
             let ended = Ended::of(&done);
-            if let Some(region) = done.region {
+            if let Some(region) = self.requests.dismiss(key) {
                 drop(self.reclaim(region));
             }
             each(&ended);
@@ -361,17 +362,17 @@ impl Core {
 }
 
 impl Ended {
-    fn of(done: &Queued) -> Self {
+    fn of(done: &Queued<'_>) -> Self {
         let told = done.told();
         let envelope = done.envelope();
         Self {
-            kind: done.kind,
+            kind: done.kind(),
             context: done.context,
-            label: done.label,
+            label: done.label(),
             status: told.status,
             peer: told.partner.map(PartnerId::to_u64),
             source: envelope.map(|envelope| envelope.address),
-            bits: done.bits,
+            bits: done.bits(),
             data: envelope.and_then(|envelope| envelope.data),
             message_len: told.message_len,
             len: told.len,

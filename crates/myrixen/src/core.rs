@@ -26,6 +26,8 @@ use crate::shorts;
 pub(crate) const FRUITLESS_TURNS: u32 = 8;
 /// Records taken from one path in one visit.
 const RECEIVE_BUDGET: usize = 64;
+/// Turns at single paths between two whole ones.
+const SHORT_TURNS: u32 = 16;
 /// Bytes kept for sends that were reported complete early, per endpoint.
 pub(crate) const RETAINED_CAP: usize = 16 << 20;
 
@@ -64,6 +66,8 @@ pub(crate) struct Core {
     pub(crate) patience: u32,
     /// Turns that have found nothing since one that did.
     fruitless: u32,
+    /// Turns at single paths since the last whole one.
+    short_turns: u32,
     /// Frames were put into the ring to the back end since it was last looked at.
     pub(crate) sent: bool,
     pub(crate) dialect: Dialect,
@@ -116,6 +120,7 @@ impl Core {
             wakeups: 0,
             patience: 0,
             fruitless: 0,
+            short_turns: 0,
             sent: false,
             dialect: start.dialect,
             eager_max: start.eager_max,
@@ -135,6 +140,8 @@ impl Core {
     /// Everything that can be done without waiting. True if anything was. `looks_on` says that the next turn comes at once, whatever this one
     /// has found.
     pub(crate) fn turn(&mut self, now: Time, looks_on: bool) -> bool {
+        self.short_turns = 0;
+        self.engine.date(now);
         let mut busy = false;
         for at in 0..self.paths.capacity() {
             if self.is_live(at) {
@@ -163,16 +170,35 @@ impl Core {
         busy
     }
 
-    /// Looks at the rings, that many times, until something has arrived; true if so. Far cheaper than as many turns, and what arrives is seen sooner.
-    pub(crate) fn look_out(&self, times: u32) -> bool {
+    /// As [`turn`](Self::turn), for a path on which a look has found something. All else waits for the next turn, which is never far: before anybody
+    /// sleeps, when this has not brought what was waited for, and after a few of these.
+    pub(crate) fn turn_at(&mut self, now: Time, looks_on: bool, at: usize) -> bool {
+        self.short_turns += 1;
+        if self.short_turns > SHORT_TURNS || !self.is_live(at) {
+            return self.turn(now, looks_on);
+        }
+        self.fruitless = 0;
+        self.receive(now, at) | self.transmit(now)
+    }
+
+    /// The first path on which something has arrived.
+    #[inline]
+    pub(crate) fn arrived(&self) -> Option<usize> {
+        let arrived = |path: &Path| !path.dead && !path.consumer.is_empty();
+        let mut paths = self.paths.iter();
+        paths.find(|(_, path)| arrived(path)).map(|(at, _)| at)
+    }
+
+    /// Looks at the rings, that many times, until something has arrived; tells where. Far cheaper than as many turns, and what arrives is seen sooner.
+    pub(crate) fn look_out(&self, times: u32) -> Option<usize> {
         for _ in 0..times {
-            let arrived = |path: &Path| !path.dead && !path.consumer.is_empty();
-            if self.paths.iter().any(|(_, path)| arrived(path)) {
-                return true;
+            let arrived = self.arrived();
+            if arrived.is_some() {
+                return arrived;
             }
             std::hint::spin_loop();
         }
-        false
+        None
     }
 
     /// Polling pays: spares the other ends their fences. They hear of it before we sleep.

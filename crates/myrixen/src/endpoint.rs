@@ -411,7 +411,6 @@ impl Endpoint {
         len: usize,
     ) -> Result<Key> {
         let len = message_len(len)?;
-        let now = self.shared.recent();
         let region = core.regions.add(memory);
         let key = core.requests.add(New {
             kind: Kind::Receive,
@@ -421,8 +420,9 @@ impl Endpoint {
             len: 0,
             may_end_early: false,
         });
+        let mut there = None;
         let started = core.engine.receive(
-            now,
+            || *there.insert(self.shared.recent()),
             Receive {
                 space: matching.space,
                 match_info: matching.bits,
@@ -444,8 +444,10 @@ impl Endpoint {
                 });
             }
         }
-        core.events();
-        core.transmit(now);
+        if let Some(now) = there {
+            core.events();
+            core.transmit(now);
+        }
         Ok(key)
     }
 

@@ -14,7 +14,7 @@ use crate::core::{Core, RETAINED_CAP};
 use crate::endpoint::{Cover, Endpoint, message_len};
 use crate::error::{Error, Result, Status};
 use crate::message::{Match, Peer};
-use crate::queue::{Completion, End};
+use crate::queue::{Completion, End, keep};
 use crate::request::{Key, Kind, New, NotQueued, Outcome};
 use crate::shared::Inside;
 use crate::short::AHEAD;
@@ -128,8 +128,8 @@ impl Endpoint {
             && core.engine.address_of(to.partner) == Some(to.address)
         {
             let cover = Cover::tagged(to, outgoing.bits);
-            let now = self.shared.recent();
-            if let Some(key) = core.send_short_ended(now, &cover, payload, outgoing.context) {
+            let clock = || self.shared.recent();
+            if let Some(key) = core.send_short_ended(clock, &cover, payload, outgoing.context) {
                 self.shared.leave(core);
                 return Ok(RequestId::new(key));
             }
@@ -210,26 +210,31 @@ impl Endpoint {
     /// [`Error::UnknownRequest`].
     pub fn test(&self, id: RequestId) -> Result<Option<Completion>> {
         let mut memory = Memory::Empty;
-        let end = self.test_into(id, &mut memory)?;
+        let end = self.test_into(id, Some(&mut memory), keep)?;
         Ok(end.map(|end| Completion::new(end, memory)))
     }
 
-    /// As [`test`](Self::test), for programs that do not want the buffer back.
+    /// As [`test`](Self::test), for programs that do not want the buffer back: shows the end to `look`, which must not call the endpoint.
     ///
     /// # Errors
     /// As for [`test`](Self::test).
     #[inline(always)]
-    pub fn test_end(&self, id: RequestId) -> Result<Option<End>> {
-        self.test_into(id, &mut Memory::Empty)
+    pub fn test_with<T>(&self, id: RequestId, look: impl FnOnce(&End) -> T) -> Result<Option<T>> {
+        self.test_into(id, None, look)
     }
 
     #[inline(always)]
-    fn test_into(&self, id: RequestId, memory: &mut Memory) -> Result<Option<End>> {
-        let mut end = None;
+    fn test_into<T>(
+        &self,
+        id: RequestId,
+        mut memory: Option<&mut Memory>,
+        look: impl FnOnce(&End) -> T,
+    ) -> Result<Option<T>> {
+        let mut look = Some(look);
         let ended = self
             .shared
-            .poll(|core, hurried| core.take_ended(id, hurried, &mut end, memory));
-        taken(ended, end)
+            .poll(|core, hurried| core.take_ended(id, hurried, memory.as_deref_mut(), &mut look));
+        ended.transpose().map_err(|NotQueued| Error::UnknownRequest)
     }
 
     /// Waits for the end of a request. `None` when the time is over, or at a [`wakeup`](Self::wakeup).
@@ -238,31 +243,37 @@ impl Endpoint {
     /// [`Error::UnknownRequest`], also when somebody else has taken its end meanwhile.
     pub fn wait(&self, id: RequestId, timeout: Option<Duration>) -> Result<Option<Completion>> {
         let mut memory = Memory::Empty;
-        let end = self.wait_into(id, timeout, &mut memory)?;
+        let end = self.wait_into(id, timeout, Some(&mut memory), keep)?;
         Ok(end.map(|end| Completion::new(end, memory)))
     }
 
-    /// As [`wait`](Self::wait), for programs that do not want the buffer back.
+    /// As [`wait`](Self::wait), for programs that do not want the buffer back: shows the end to `look`, which must not call the endpoint.
     ///
     /// # Errors
     /// As for [`wait`](Self::wait).
     #[inline(always)]
-    pub fn wait_end(&self, id: RequestId, timeout: Option<Duration>) -> Result<Option<End>> {
-        self.wait_into(id, timeout, &mut Memory::Empty)
-    }
-
-    #[inline(always)]
-    fn wait_into(
+    pub fn wait_with<T>(
         &self,
         id: RequestId,
         timeout: Option<Duration>,
-        memory: &mut Memory,
-    ) -> Result<Option<End>> {
-        let mut end = None;
+        look: impl FnOnce(&End) -> T,
+    ) -> Result<Option<T>> {
+        self.wait_into(id, timeout, None, look)
+    }
+
+    #[inline(always)]
+    fn wait_into<T>(
+        &self,
+        id: RequestId,
+        timeout: Option<Duration>,
+        mut memory: Option<&mut Memory>,
+        look: impl FnOnce(&End) -> T,
+    ) -> Result<Option<T>> {
+        let mut look = Some(look);
         let ended = self.drive_until_woken(timeout, |core, hurried| {
-            core.take_ended(id, hurried, &mut end, memory)
+            core.take_ended(id, hurried, memory.as_deref_mut(), &mut look)
         });
-        taken(ended, end)
+        ended.transpose().map_err(|NotQueued| Error::UnknownRequest)
     }
 
     /// Waits for the end of a request, and leaves it in the queue; a send's buffer is not waited for longer than it takes to copy it. False when the time is
@@ -367,37 +378,23 @@ impl Endpoint {
     }
 }
 
-/// What has come of looking for the end of a request.
-#[inline(always)]
-fn taken(ended: Option<Result<(), NotQueued>>, end: Option<End>) -> Result<Option<End>> {
-    match ended {
-        Some(Err(NotQueued)) => Err(Error::UnknownRequest),
-        Some(Ok(())) | None => Ok(end),
-    }
-}
-
 /// How long breaking off waits for the last acknowledgements.
 const PARTING: Duration = Duration::from_secs(1);
 
 impl Core {
-    /// Takes the end of a request that is over, to where it is wanted: what is as large as an end is not to be handed from call to call.
+    /// As [`take_end`](Self::take_end), of a request that may not be over.
     #[inline(always)]
-    fn take_ended(
+    fn take_ended<T>(
         &mut self,
         id: RequestId,
         hurried: bool,
-        end: &mut Option<End>,
-        memory: &mut Memory,
-    ) -> Option<Result<(), NotQueued>> {
+        memory: Option<&mut Memory>,
+        look: &mut Option<impl FnOnce(&End) -> T>,
+    ) -> Option<Result<T, NotQueued>> {
         if hurried {
             self.hurry(id.key());
         }
-        let done = match self.requests.take_queued(id.key()) {
-            Ok(done) => done?,
-            Err(error) => return Some(Err(error)),
-        };
-        *end = Some(self.end_of(&done, memory));
-        Some(Ok(()))
+        self.take_end(id.key(), memory, look).transpose()
     }
 
     /// A send that is over for the program, with so much transferred.
@@ -424,12 +421,12 @@ impl Core {
     /// done.
     pub(crate) fn send_short_ended(
         &mut self,
-        now: Time,
+        clock: impl FnOnce() -> Time,
         cover: &Cover,
         payload: &[u8],
         context: u64,
     ) -> Option<Key> {
-        let sent = self.regions.shorts.sends() < AHEAD && self.send_short(now, cover, payload);
+        let sent = self.regions.shorts.sends() < AHEAD && self.send_short(clock, cover, payload);
         if !sent {
             return None;
         }

@@ -4,6 +4,8 @@
 use std::ops::Deref;
 use std::time::Duration;
 
+use mxoe::engine;
+
 use crate::buffer::{Buffer, Memory, RecvBuffer, SendBuffer};
 use crate::core::Core;
 use crate::endpoint::Endpoint;
@@ -11,7 +13,7 @@ use crate::error::{Error, Result, Status};
 use crate::handle::{RecvRequest, SendRequest};
 use crate::message::{Match, Peer, Received};
 use crate::posted::RequestId;
-use crate::request::{Kind, Queued, Told};
+use crate::request::{Key, Kind, NotQueued, Queued, Told};
 
 /// How a request has ended.
 #[derive(Clone, Copy, Debug)]
@@ -71,6 +73,11 @@ impl End {
     }
 }
 
+/// Has an end outlast the look at it.
+pub(crate) fn keep(end: &End) -> End {
+    *end
+}
+
 impl Completion {
     pub(crate) fn new(end: End, memory: Memory) -> Self {
         Self { end, memory }
@@ -117,33 +124,40 @@ impl Endpoint {
     /// The oldest completion whose match information fits, if there is one.
     pub fn test_any(&self, matching: Match) -> Option<Completion> {
         let mut memory = Memory::Empty;
-        let end = self
-            .shared
-            .poll(|core, hurried| core.next_end(matching, hurried, &mut memory))?;
+        let end = self.shared.poll(|core, hurried| {
+            core.next_end(matching, hurried, Some(&mut memory), &mut Some(keep))
+        })?;
         Some(Completion::new(end, memory))
     }
 
-    /// As [`test_any`](Self::test_any), for programs that do not want the buffer back.
-    pub fn test_any_end(&self, matching: Match) -> Option<End> {
-        let mut memory = Memory::Empty;
+    /// As [`test_any`](Self::test_any), for programs that do not want the buffer back: shows the end to `look`, which must not call the endpoint.
+    #[inline]
+    pub fn test_any_with<T>(&self, matching: Match, look: impl FnOnce(&End) -> T) -> Option<T> {
+        let mut look = Some(look);
         self.shared
-            .poll(|core, hurried| core.next_end(matching, hurried, &mut memory))
+            .poll(|core, hurried| core.next_end(matching, hurried, None, &mut look))
     }
 
     /// Waits for a completion whose match information fits. `None` when the time is over, or at a [`wakeup`](Self::wakeup).
     pub fn wait_any(&self, matching: Match, timeout: Option<Duration>) -> Option<Completion> {
         let mut memory = Memory::Empty;
         let end = self.drive_until_woken(timeout, |core, hurried| {
-            core.next_end(matching, hurried, &mut memory)
+            core.next_end(matching, hurried, Some(&mut memory), &mut Some(keep))
         })?;
         Some(Completion::new(end, memory))
     }
 
-    /// As [`wait_any`](Self::wait_any), for programs that do not want the buffer back.
-    pub fn wait_any_end(&self, matching: Match, timeout: Option<Duration>) -> Option<End> {
-        let mut memory = Memory::Empty;
+    /// As [`wait_any`](Self::wait_any), for programs that do not want the buffer back: shows the end to `look`, which must not call the endpoint.
+    #[inline]
+    pub fn wait_any_with<T>(
+        &self,
+        matching: Match,
+        timeout: Option<Duration>,
+        look: impl FnOnce(&End) -> T,
+    ) -> Option<T> {
+        let mut look = Some(look);
         self.drive_until_woken(timeout, |core, hurried| {
-            core.next_end(matching, hurried, &mut memory)
+            core.next_end(matching, hurried, None, &mut look)
         })
     }
 
@@ -181,12 +195,42 @@ impl Endpoint {
 }
 
 impl Core {
-    fn next_end(&mut self, matching: Match, hurried: bool, memory: &mut Memory) -> Option<End> {
-        if hurried && self.requests.peek(|bits| matching.fits(bits)).is_none() {
-            self.hurry_any(|bits| matching.fits(bits));
+    fn next_end<T>(
+        &mut self,
+        matching: Match,
+        hurried: bool,
+        memory: Option<&mut Memory>,
+        look: &mut Option<impl FnOnce(&End) -> T>,
+    ) -> Option<T> {
+        let fits = |bits| matching.fits(bits);
+        if hurried && self.requests.peek(fits).is_none() {
+            self.hurry_any(fits);
         }
-        let done = self.requests.next_completion(|bits| matching.fits(bits))?;
-        Some(self.end_of(&done, memory))
+        let (key, _) = self.requests.peek(fits)?;
+        self.take_end(key, memory, look).ok()?
+    }
+
+    /// Takes a completion out of the queue: shows it to `look`, which is called once at most, and gives its buffer to `memory`, where somebody wants it. So
+    /// little is moved about, which costs more than all else that is done here. `Err`: it is none of the queue's requests.
+    #[inline(always)]
+    pub(crate) fn take_end<T>(
+        &mut self,
+        key: Key,
+        memory: Option<&mut Memory>,
+        look: &mut Option<impl FnOnce(&End) -> T>,
+    ) -> Result<Option<T>, NotQueued> {
+        let Some(done) = self.requests.completion(key)? else {
+            return Ok(None);
+        };
+        let end = End::of(&done, &self.engine);
+        let seen = look.take().map(|look| look(&end));
+        if let Some(region) = self.requests.dismiss(key) {
+            let own = self.reclaim(region);
+            if let Some(memory) = memory {
+                *memory = own;
+            }
+        }
+        Ok(seen)
     }
 
     fn peek(&mut self, hurried: bool) -> Option<Peeked> {
@@ -202,27 +246,26 @@ impl Core {
             bits,
         })
     }
+}
 
-    /// What became of a request that is out of the queue. Its buffer goes to `memory`: buffers are large, and many moves cost more than a look at them.
+impl End {
     #[inline(always)]
-    pub(crate) fn end_of(&mut self, done: &Queued, memory: &mut Memory) -> End {
-        if let Some(region) = done.region {
-            *memory = self.reclaim(region);
-        }
+    fn of(done: &Queued<'_>, engine: &engine::Endpoint) -> Self {
         let Told {
             status,
             partner,
             message_len,
             len,
         } = done.told();
+        let source = done.envelope().map(|envelope| envelope.address);
         let peer = partner.and_then(|partner| {
-            let address = self.engine.address_of(partner)?;
+            let address = source.or_else(|| engine.address_of(partner))?;
             Some(Peer { partner, address })
         });
-        End {
-            kind: done.kind,
+        Self {
+            kind: done.kind(),
             context: done.context,
-            bits: done.bits,
+            bits: done.bits(),
             status,
             peer,
             message_len: message_len as usize,

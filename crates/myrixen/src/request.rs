@@ -3,7 +3,6 @@
 use std::task::Waker;
 
 use mxoe::engine::{self, Envelope, PartnerId, RegionId, Status};
-use slab::Slab;
 
 /// Names a request of one endpoint. A number is never taken for a later request in the same slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,8 +78,10 @@ enum Early {
     Ended { kept: usize },
 }
 
+/// Slots are written where they lie, and used again: a request is large, and ends soon.
 struct Slot {
     kind: Kind,
+    /// 0 while nobody's.
     generation: u32,
     engine: Option<engine::RequestId>,
     region: Option<RegionId>,
@@ -95,7 +96,7 @@ struct Slot {
     label: u32,
     interest: Interest,
     outcome: Option<Outcome>,
-    /// Its neighbours in the list that it is in.
+    /// Its neighbours in the list that it is in; the next free one where it is nobody's.
     before: Option<u32>,
     after: Option<u32>,
 }
@@ -117,6 +118,22 @@ struct Ends {
 }
 
 impl Slot {
+    const FREE: Self = Self {
+        kind: Kind::Connect,
+        generation: 0,
+        engine: None,
+        region: None,
+        bits: 0,
+        partner: None,
+        len: 0,
+        early: Early::No,
+        label: 0,
+        interest: Interest::Nobody,
+        outcome: None,
+        before: None,
+        after: None,
+    };
+
     /// The list that it is in.
     fn list(&self) -> Option<List> {
         match (&self.interest, &self.outcome, self.early) {
@@ -135,16 +152,11 @@ impl Slot {
     }
 }
 
-/// A completed request, out of the completion queue.
-pub(crate) struct Queued {
-    pub(crate) kind: Kind,
+/// A completion, where it lies: what is as large is not to be handed about.
+pub(crate) struct Queued<'a> {
+    slot: &'a Slot,
+    outcome: &'a Outcome,
     pub(crate) context: u64,
-    pub(crate) bits: u64,
-    pub(crate) partner: Option<PartnerId>,
-    pub(crate) len: u32,
-    pub(crate) label: u32,
-    pub(crate) region: Option<RegionId>,
-    pub(crate) outcome: Outcome,
 }
 
 /// What became of a request.
@@ -158,14 +170,29 @@ pub(crate) struct Told {
     pub(crate) len: u32,
 }
 
-impl Queued {
+impl Queued<'_> {
+    pub(crate) fn kind(&self) -> Kind {
+        self.slot.kind
+    }
+
+    /// Match information of what was sent or received.
+    pub(crate) fn bits(&self) -> u64 {
+        self.slot.bits
+    }
+
+    /// What a binding calls it beside.
+    pub(crate) fn label(&self) -> u32 {
+        self.slot.label
+    }
+
     #[inline(always)]
     pub(crate) fn told(&self) -> Told {
-        let (status, partner, message_len, len) = match self.outcome {
+        let sent = |status, length| (status, self.slot.partner, self.slot.len, length);
+        let (status, partner, message_len, len) = match *self.outcome {
             Outcome::Connected(partner) => (Status::Success, Some(partner), 0, 0),
             Outcome::NotConnected(status) => (status, None, 0, 0),
-            Outcome::Unmet(status) => (status, self.partner, self.len, 0),
-            Outcome::Sent { status, length } => (status, self.partner, self.len, length),
+            Outcome::Unmet(status) => sent(status, 0),
+            Outcome::Sent { status, length } => sent(status, length),
             Outcome::Received {
                 status,
                 ref envelope,
@@ -181,8 +208,9 @@ impl Queued {
     }
 
     /// The cover of what was received.
+    #[inline]
     pub(crate) fn envelope(&self) -> Option<&Envelope> {
-        match &self.outcome {
+        match self.outcome {
             Outcome::Received { envelope, .. } => Some(envelope),
             _ => None,
         }
@@ -219,7 +247,9 @@ pub(crate) struct New {
 /// All requests of one endpoint.
 #[derive(Default)]
 pub(crate) struct Requests {
-    slots: Slab<Slot>,
+    slots: Vec<Slot>,
+    /// The first free one.
+    free: Option<u32>,
     next_generation: u32,
     lists: [Ends; 2],
     /// Bytes copied for sends that were reported complete before they were acknowledged.
@@ -232,29 +262,53 @@ impl Requests {
         // Not 0, so that no request's number is 0.
         self.next_generation = self.next_generation.wrapping_add(1).max(1);
         let generation = self.next_generation;
-        let slot = self.slots.insert(Slot {
-            kind: new.kind,
-            generation,
-            engine: None,
-            region: new.region,
-            bits: new.bits,
-            partner: new.partner,
-            len: new.len,
-            early: if new.may_end_early {
-                Early::Asked
-            } else {
-                Early::No
-            },
-            label: 0,
-            interest: Interest::Handle(None),
-            outcome: None,
-            before: None,
-            after: None,
-        });
+        let at = match self.free {
+            Some(at) => at,
+            None => self.grow(),
+        };
+        let slot = &mut self.slots[at as usize];
+        self.free = slot.after.take();
+        slot.kind = new.kind;
+        slot.generation = generation;
+        slot.engine = None;
+        slot.region = new.region;
+        slot.bits = new.bits;
+        slot.partner = new.partner;
+        slot.len = new.len;
+        slot.early = if new.may_end_early {
+            Early::Asked
+        } else {
+            Early::No
+        };
+        slot.label = 0;
+        slot.interest = Interest::Handle(None);
+        slot.before = None;
         Key {
-            slot: u32::try_from(slot).expect("more than 2^32 requests in flight"),
+            slot: at,
             generation,
         }
+    }
+
+    #[cold]
+    fn grow(&mut self) -> u32 {
+        let at = u32::try_from(self.slots.len()).expect("more than 2^32 requests in flight");
+        self.slots.push(Slot::FREE);
+        at
+    }
+
+    /// Frees a slot, which is in no list.
+    fn vacate(&mut self, at: u32) {
+        let slot = &mut self.slots[at as usize];
+        slot.generation = 0;
+        slot.interest = Interest::Nobody;
+        slot.outcome = None;
+        slot.after = self.free.replace(at);
+    }
+
+    /// All requests, with their places.
+    fn living(&self) -> impl Iterator<Item = (u32, &Slot)> {
+        let slots = (0..).zip(&self.slots);
+        slots.filter(|(_, slot)| slot.generation != 0)
     }
 
     fn slot(&self, key: Key) -> Option<&Slot> {
@@ -290,7 +344,7 @@ impl Requests {
     /// Forgets a request: the engine refused it, or it was taken back.
     pub(crate) fn withdraw(&mut self, key: Key) {
         if self.slot(key).is_some() {
-            self.remove(key.slot);
+            self.discard(key.slot);
         }
     }
 
@@ -334,8 +388,9 @@ impl Requests {
                 Ended::Waiting
             }
             Interest::Nobody => {
-                let slot = self.slots.remove(key.slot as usize);
-                Ended::Drop(slot.region)
+                let region = slot.region;
+                self.vacate(key.slot);
+                Ended::Drop(region)
             }
         }
     }
@@ -346,7 +401,7 @@ impl Requests {
         slot.early = Early::No;
         let region = slot.region.take();
         if matches!(slot.interest, Interest::Nobody) {
-            self.slots.remove(key.slot as usize);
+            self.vacate(key.slot);
         }
         Ended::Drop(region)
     }
@@ -363,9 +418,10 @@ impl Requests {
 
     /// Takes a finished request out, with its region.
     pub(crate) fn take(&mut self, key: Key) -> Option<(Outcome, Option<RegionId>)> {
-        self.slot(key)?.outcome.as_ref()?;
-        let slot = self.remove(key.slot);
-        Some((slot.outcome?, slot.region))
+        let slot = self.slot(key)?;
+        let ended = (slot.outcome.clone()?, slot.region);
+        self.discard(key.slot);
+        Some(ended)
     }
 
     /// The task to wake when the request ends.
@@ -400,7 +456,9 @@ impl Requests {
     pub(crate) fn abandon(&mut self, key: Key) -> Option<RegionId> {
         let slot = self.slot(key)?;
         if slot.outcome.is_some() && slot.kept().is_none() {
-            return self.remove(key.slot).region;
+            let region = slot.region;
+            self.discard(key.slot);
+            return region;
         }
         self.disown(key.slot);
         None
@@ -433,7 +491,7 @@ impl Requests {
         let of = |slot: &Slot| {
             slot.kind == Kind::Receive && slot.partner == Some(partner) && slot.outcome.is_none()
         };
-        let slots = self.slots.iter().filter(|(_, slot)| of(slot));
+        let slots = self.living().filter(|(_, slot)| of(slot));
         slots.filter_map(|(_, slot)| slot.engine).collect()
     }
 
@@ -443,22 +501,15 @@ impl Requests {
 
     /// A receive that waits for the completion queue under this number of the program, with such a label.
     pub(crate) fn receive_of(&self, context: u64, of: impl Fn(u32) -> bool) -> Option<Key> {
-        let found = self.slots.iter().find(|(_, slot)| {
+        let found = self.living().find(|(_, slot)| {
             slot.kind == Kind::Receive
                 && slot.outcome.is_none()
                 && matches!(slot.interest, Interest::Queue(held) if held == context)
                 && of(slot.label)
         });
-        let (at, slot) = found?;
-        let generation = slot.generation;
-        let slot = u32::try_from(at).ok()?;
+        let (slot, Slot { generation, .. }) = found?;
+        let generation = *generation;
         Some(Key { slot, generation })
-    }
-
-    /// The oldest completion, out of the queue.
-    pub(crate) fn pop(&mut self) -> Option<Queued> {
-        let (key, _) = self.peek(|_| true)?;
-        self.take_queued(key).ok().flatten()
     }
 
     /// Bytes kept of sends that were reported complete.
@@ -550,60 +601,32 @@ impl Requests {
         None
     }
 
-    /// Takes a completion out of the queue. `Err`: it is none of the queue's requests.
+    /// A completion of the queue's; `None` while the request is not over. `Err`: it is none of the queue's requests.
     #[inline(always)]
-    pub(crate) fn take_queued(&mut self, key: Key) -> Result<Option<Queued>, NotQueued> {
+    pub(crate) fn completion(&self, key: Key) -> Result<Option<Queued<'_>>, NotQueued> {
         let slot = self.slot(key).ok_or(NotQueued)?;
         let Interest::Queue(context) = slot.interest else {
             return Err(NotQueued);
         };
-        if slot.outcome.is_none() {
-            return Ok(None);
-        }
-        if slot.kept().is_some() {
-            return Ok(self.take_kept(key.slot, context));
-        }
-        Ok(self.take_whole(key.slot, context))
-    }
-
-    #[inline(always)]
-    fn take_whole(&mut self, at: u32, context: u64) -> Option<Queued> {
-        let slot = self.remove(at);
-        Some(Queued {
-            kind: slot.kind,
-            context,
-            bits: slot.bits,
-            partner: slot.partner,
-            len: slot.len,
-            label: slot.label,
-            region: slot.region,
-            outcome: slot.outcome?,
-        })
-    }
-
-    /// Takes a send out of the queue that the engine still knows: its slot stays.
-    fn take_kept(&mut self, at: u32, context: u64) -> Option<Queued> {
-        let slot = &mut self.slots[at as usize];
-        let (kind, bits, partner, len) = (slot.kind, slot.bits, slot.partner, slot.len);
-        let label = slot.label;
-        let outcome = slot.outcome.clone()?;
-        self.disown(at);
-        Some(Queued {
-            kind,
-            context,
-            bits,
-            partner,
-            len,
-            label,
-            region: None,
+        Ok(slot.outcome.as_ref().map(|outcome| Queued {
+            slot,
             outcome,
-        })
+            context,
+        }))
     }
 
-    /// Takes the oldest completion whose match information fits.
-    pub(crate) fn next_completion(&mut self, fits: impl Fn(u64) -> bool) -> Option<Queued> {
-        let (key, _) = self.peek(fits)?;
-        self.take_queued(key).ok().flatten()
+    /// Takes a completion out of the queue. Gives its region, which is nobody's now.
+    #[inline(always)]
+    pub(crate) fn dismiss(&mut self, key: Key) -> Option<RegionId> {
+        let slot = self.slot_mut(key)?;
+        if slot.kept().is_some() {
+            // A send that the engine still knows: its slot stays.
+            self.disown(key.slot);
+            return None;
+        }
+        let region = slot.region;
+        self.discard(key.slot);
+        region
     }
 
     /// Puts a request at the end of a list.
@@ -635,9 +658,9 @@ impl Requests {
     }
 
     /// Takes a request out, of its list as well.
-    fn remove(&mut self, at: u32) -> Slot {
+    fn discard(&mut self, at: u32) {
         self.unlink(at);
-        self.slots.remove(at as usize)
+        self.vacate(at);
     }
 
     /// Sends to this partner that are not acknowledged, and that the program has been told, or may think, are complete.
@@ -647,8 +670,7 @@ impl Requests {
             (_, Early::Offered) => slot.outcome.is_none(),
             _ => false,
         };
-        self.slots
-            .iter()
+        self.living()
             .any(|(_, slot)| slot.partner == Some(partner) && lingers(slot))
     }
 
@@ -657,13 +679,12 @@ impl Requests {
         let open = |slot: &Slot| {
             slot.kind == Kind::Send && (slot.outcome.is_none() || slot.kept().is_some())
         };
-        self.slots.iter().filter(|(_, slot)| open(slot)).count()
+        self.living().filter(|(_, slot)| open(slot)).count()
     }
 
     /// Every request whose end is still to come.
     pub(crate) fn pending(&self) -> usize {
-        self.slots
-            .iter()
+        self.living()
             .filter(|(_, slot)| slot.outcome.is_none())
             .count()
     }

@@ -174,9 +174,12 @@ impl Shared {
         self.fabric.clock.recent()
     }
 
-    /// As [`myrixen_platform::Clock::fine`].
-    fn fine(&self) -> Time {
-        self.fabric.clock.fine()
+    /// As [`recent`](Self::recent), but fine where somebody learns from it how long to poll.
+    fn time_for(&self, learns: bool) -> Time {
+        if learns {
+            return self.fabric.clock.fine();
+        }
+        self.recent()
     }
 
     /// Wakes whoever sleeps on the doorbells, so that it looks at everything anew.
@@ -223,6 +226,12 @@ impl Shared {
 
     /// Wakes a leader that would sleep past a timer that we have set.
     fn mind_timers(&self, guarded: &mut Guarded) {
+        if !guarded.leader {
+            return;
+        }
+        if guarded.core.engine.has_undated() {
+            guarded.core.engine.date(self.recent());
+        }
         if guarded.oversleeps() {
             guarded.leader_due = guarded.core.engine.next_timeout();
             self.wakeup.wake();
@@ -281,6 +290,29 @@ impl Shared {
         turn.busy
     }
 
+    /// Looks at the rings, that many times, until something has arrived, and tells where. Not where a back end of our own has to bring it first.
+    #[inline]
+    fn look_out(&self, core: &Core, times: u32) -> Option<usize> {
+        match self.fabric.driver {
+            Some(_) => None,
+            None => core.look_out(times),
+        }
+    }
+
+    /// One turn of the back end, where we drive it, and of the endpoint: a short one if a look has found where something has arrived.
+    fn turn(
+        &self,
+        guarded: &mut Guarded,
+        now: Time,
+        looks_on: bool,
+        arrived: Option<usize>,
+    ) -> bool {
+        match arrived {
+            Some(at) if !guarded.is_halted() => guarded.core.turn_at(now, looks_on, at),
+            _ => self.turn_back_end(&mut guarded.core) | guarded.turn(now, looks_on),
+        }
+    }
+
     /// The handler of unexpected messages sees them before anybody else.
     fn let_handler_look<'a>(&'a self, guarded: Inside<'a>) -> Inside<'a> {
         if !guarded.has_to_show() {
@@ -298,11 +330,13 @@ impl Shared {
         if found.is_none() {
             let now = self.recent();
             let spins = |last| now.since(last) <= AT_ONCE;
-            if guarded.in_vain.is_some_and(spins) && self.fabric.driver.is_none() {
-                // Nothing else is done between two looks: what comes is seen sooner from in here.
-                guarded.look_out(LOOKS);
-            }
-            let busy = self.turn_back_end(&mut guarded.core) | guarded.turn(now, true);
+            // Where nothing else is done between two looks, what comes is seen sooner from in here.
+            let looks = match guarded.in_vain.is_some_and(spins) {
+                true => LOOKS,
+                false => 1,
+            };
+            let arrived = self.look_out(&guarded, looks);
+            let busy = self.turn(&mut guarded, now, true, arrived);
             if busy {
                 guarded.core.look_on();
             }
@@ -356,15 +390,16 @@ impl Shared {
         mut done: impl FnMut(&mut Core, bool) -> Option<T>,
     ) -> Option<T> {
         let mut guarded = self.enter();
-        let mut now = self.recent();
         if let Some(found) = done(&mut guarded, false) {
             self.leave(guarded);
             return Some(found);
         }
+        let mut now = self.recent();
         let (mut turns, mut fruitless) = (0_u32, 0_u32);
-        let deadline = timeout.map(|timeout| self.fabric.clock.deadline(timeout));
+        let deadline = timeout.map(|timeout| self.fabric.clock.deadline(now, timeout));
         let (mut idle_since, mut idle) = (now, false);
         let mut slept = false;
+        let mut arrived = self.look_out(&guarded, 1);
         loop {
             if guarded.is_halted() {
                 if let Some(found) = done(&mut guarded, true) {
@@ -377,7 +412,7 @@ impl Shared {
             }
             guarded.core.sent = false;
             let looks_on = guarded.looks_on();
-            let busy = self.turn_back_end(&mut guarded.core) | guarded.turn(now, looks_on);
+            let busy = self.turn(&mut guarded, now, looks_on, arrived.take());
             if busy {
                 if std::mem::take(&mut idle) {
                     guarded.polling.came_after(now.since(idle_since));
@@ -408,9 +443,13 @@ impl Shared {
             let has_time = || now.since(idle_since) < guarded.polling.time();
             if spins || (!busy && learns && has_time()) {
                 idle = true;
-                let seen = !busy && self.fabric.driver.is_none() && guarded.look_out(LOOKS);
+                // Read before the looks: what comes is not to wait for it.
+                now = self.time_for(learns);
+                if !busy {
+                    arrived = self.look_out(&guarded, LOOKS);
+                }
                 // Letting others have the lock takes longer than a turn that has something to do.
-                if !guarded.is_quiet() || !(busy || seen) {
+                if !guarded.is_quiet() || !(busy || arrived.is_some()) {
                     self.leave(guarded);
                     std::hint::spin_loop();
                     guarded = self.lock();
@@ -425,10 +464,9 @@ impl Shared {
                     now = self.recent();
                 }
                 (idle_since, idle) = (now, false);
-                continue;
+            } else {
+                now = self.time_for(learns);
             }
-            // Only who polls for a time needs to know how much of it is over.
-            now = if learns { self.fine() } else { self.recent() };
         }
     }
 
@@ -575,7 +613,7 @@ impl Guarded {
     /// The leader sleeps past a timer that has been set since.
     fn oversleeps(&self) -> bool {
         let due = self.core.engine.next_timeout();
-        self.leader && due.is_some_and(|due| self.leader_due.is_none_or(|later| due < later))
+        due.is_some_and(|due| self.leader_due.is_none_or(|later| due < later))
     }
 
     /// Sees, without waiting, which doorbells rang.
@@ -715,7 +753,7 @@ impl Clock {
     }
 
     /// As [`myrixen_platform::Clock::deadline`].
-    pub(crate) fn deadline(&self, timeout: Duration) -> Time {
-        Time::ZERO + self.0.deadline(timeout)
+    pub(crate) fn deadline(&self, recent: Time, timeout: Duration) -> Time {
+        Time::ZERO + self.0.deadline(recent.since(Time::ZERO), timeout)
     }
 }

@@ -42,7 +42,7 @@ impl Endpoint {
             self.fall_back();
             core = self.shared.enter();
         }
-        let sent = core.send_short(self.shared.recent(), &Cover::tagged(to, bits), payload);
+        let sent = core.send_short(|| self.shared.recent(), &Cover::tagged(to, bits), payload);
         self.shared.leave(core);
         sent
     }
@@ -69,7 +69,7 @@ impl Endpoint {
         let received = self.shared.drive(timeout, |core, _| {
             let awaited = match &awaited {
                 Some(awaited) => awaited,
-                None => match core.await_short(self.shared.recent(), matching, buffer.len()) {
+                None => match core.await_short(|| self.shared.recent(), matching, buffer.len()) {
                     Ok(begun) => awaited.insert(begun),
                     Err(error) => return Some(Err(error)),
                 },
@@ -103,9 +103,14 @@ impl Endpoint {
 
 impl Core {
     /// Sends a short message if it can go out now. Then it is over for the program: a copy stays behind until it is acknowledged. False: nothing
-    /// was done.
+    /// was done. What time it is is asked where round trips matter: on a direct path nothing is lost, and to ask takes as long as a good part of sending.
     #[inline]
-    pub(crate) fn send_short(&mut self, now: Time, cover: &Cover, payload: &[u8]) -> bool {
+    pub(crate) fn send_short(
+        &mut self,
+        clock: impl FnOnce() -> Time,
+        cover: &Cover,
+        payload: &[u8],
+    ) -> bool {
         if self.regions.shorts.sends() >= FAR_AHEAD {
             return false;
         }
@@ -128,11 +133,14 @@ impl Core {
             let path = paths.get_mut(usize::from(path.get()));
             path.is_some_and(|path| !path.dead && path.has_room_for_short())
         };
-        let Some(sent) = self.engine.send_now(now, &send, has_room) else {
+        let Some(sent) = self.engine.send_now(&send, has_room) else {
             self.regions.shorts.unsend(region);
             return false;
         };
         let at = usize::from(sent.path.get());
+        if self.paths[at].direct.is_none() {
+            self.engine.date(clock());
+        }
         match self.paths[at].send_short(&sent.transmit.head, payload) {
             Ok(_) => self.after_sending(at),
             // It counts as lost, and goes by another path.
@@ -177,11 +185,17 @@ impl Core {
     }
 
     /// Posts a receive for a short message.
-    fn await_short(&mut self, now: Time, matching: &Match, room: usize) -> Result<Awaited> {
+    fn await_short(
+        &mut self,
+        clock: impl Fn() -> Time,
+        matching: &Match,
+        room: usize,
+    ) -> Result<Awaited> {
         let slot = self.regions.shorts.await_one(room);
         let slot = slot.ok_or_else(|| Error::Invalid("a short buffer is longer".into()))?;
+        let mut there = None;
         let posted = self.engine.receive(
-            now,
+            || *there.insert(clock()),
             Receive {
                 space: matching.space,
                 match_info: matching.bits,
@@ -195,9 +209,11 @@ impl Core {
         );
         match posted {
             Ok(request) => {
-                // It may be there already, or large where it comes from and to be asked for.
-                self.events();
-                self.transmit(now);
+                if let Some(now) = there {
+                    // It may be large where it comes from, and to be asked for.
+                    self.events();
+                    self.transmit(now);
+                }
                 Ok(Awaited { slot, request })
             }
             Err(status) => {

@@ -28,17 +28,21 @@ impl Report {
         }
     }
 
-    /// Says how a request ended, or that none has.
+    /// Says how a request ended.
     #[inline(always)]
-    fn fill(self, ep: &Ep, ended: Result<Option<End>, Error>) -> Answer {
+    fn fill(self, ep: &Ep, done: &End) {
+        // SAFETY: the program points to a place for a status, or nowhere.
+        unsafe { put(self.status, status(ep, done)) };
+        // SAFETY: the program points to the request's handle, or nowhere.
+        unsafe { put(self.request, 0) };
+    }
+
+    /// Says whether one has ended.
+    #[inline(always)]
+    fn answer(self, ended: Result<Option<()>, Error>) -> Answer {
         let ended = ended.map_err(|error| not_posted(&error))?;
         // SAFETY: the program points to a place for a number, or nowhere.
         unsafe { put(self.result, u32::from(ended.is_some())) };
-        let Some(done) = ended else { return Ok(()) };
-        // SAFETY: the program points to a place for a status, or nowhere.
-        unsafe { put(self.status, status(ep, &done)) };
-        // SAFETY: the program points to the request's handle, or nowhere.
-        unsafe { put(self.request, 0) };
         Ok(())
     }
 }
@@ -85,8 +89,9 @@ pub unsafe extern "C" fn mx_test(
     result: *mut u32,
 ) -> mx_return_t {
     with_endpoint("mx_test", ep, |ep| {
-        let ended = ep.endpoint.test_end(request(ep, req)?);
-        Report::new(req, status, result).fill(ep, ended)
+        let report = Report::new(req, status, result);
+        let id = request(ep, req)?;
+        report.answer(ep.endpoint.test_with(id, |end| report.fill(ep, end)))
     })
 }
 
@@ -103,10 +108,10 @@ pub unsafe extern "C" fn mx_wait(
     result: *mut u32,
 ) -> mx_return_t {
     with_endpoint("mx_wait", ep, |ep| {
-        let ended = ep
-            .endpoint
-            .wait_end(request(ep, req)?, ep.patience(timeout));
-        Report::new(req, status, result).fill(ep, ended)
+        let report = Report::new(req, status, result);
+        let (id, patience) = (request(ep, req)?, ep.patience(timeout));
+        let fill = |end: &End| report.fill(ep, end);
+        report.answer(ep.endpoint.wait_with(id, patience, fill))
     })
 }
 
@@ -123,8 +128,10 @@ pub unsafe extern "C" fn mx_test_any(
     result: *mut u32,
 ) -> mx_return_t {
     with_endpoint("mx_test_any", ep, |ep| {
-        let ended = ep.endpoint.test_any_end(matching(match_info, match_mask)?);
-        Report::new(std::ptr::null_mut(), status, result).fill(ep, Ok(ended))
+        let report = Report::new(std::ptr::null_mut(), status, result);
+        let matching = matching(match_info, match_mask)?;
+        let fill = |end: &End| report.fill(ep, end);
+        report.answer(Ok(ep.endpoint.test_any_with(matching, fill)))
     })
 }
 
@@ -142,9 +149,10 @@ pub unsafe extern "C" fn mx_wait_any(
     result: *mut u32,
 ) -> mx_return_t {
     with_endpoint("mx_wait_any", ep, |ep| {
-        let matching = matching(match_info, match_mask)?;
-        let ended = ep.endpoint.wait_any_end(matching, ep.patience(timeout));
-        Report::new(std::ptr::null_mut(), status, result).fill(ep, Ok(ended))
+        let report = Report::new(std::ptr::null_mut(), status, result);
+        let (matching, patience) = (matching(match_info, match_mask)?, ep.patience(timeout));
+        let fill = |end: &End| report.fill(ep, end);
+        report.answer(Ok(ep.endpoint.wait_any_with(matching, patience, fill)))
     })
 }
 

@@ -31,13 +31,17 @@ pub unsafe extern "C" fn mx_isend(
             true => Completes::WhenBuffered,
             false => Completes::WhenDelivered,
         };
-        // SAFETY: the caller's promise.
-        let segments = unsafe { Segments::read(segments, count) }?;
         let outgoing = Outgoing {
             bits: match_info,
             completes,
             context: context as u64,
         };
+        // SAFETY: the caller's promise.
+        if let Some(short) = unsafe { Segments::short(segments, count) } {
+            return send_short(ep, short.bytes(), dest, outgoing, needed(request)?);
+        }
+        // SAFETY: the caller's promise.
+        let segments = unsafe { Segments::read(segments, count) }?;
         send(ep, segments, dest, outgoing, request)
     })
 }
@@ -68,7 +72,19 @@ pub unsafe extern "C" fn mx_issend(
     })
 }
 
+/// Sends up to [`INLINE`] bytes, which are copied.
 #[inline]
+fn send_short(
+    ep: &Ep,
+    bytes: &[u8],
+    dest: mx_endpoint_addr_t,
+    outgoing: Outgoing,
+    request: *mut mx_request_t,
+) -> Answer {
+    let posted = ep.endpoint.post_short(&dest.peer(ep)?, bytes, outgoing);
+    posted_as(ep, posted, request)
+}
+
 fn send(
     ep: &Ep,
     segments: Segments,
@@ -94,6 +110,12 @@ fn send(
             ep.endpoint.post_send(&peer, many, outgoing)
         }
     };
+    posted_as(ep, posted, request)
+}
+
+/// Tells the program by what handle it knows what it has begun to send.
+#[inline]
+fn posted_as(ep: &Ep, posted: Result<RequestId, Error>, request: *mut mx_request_t) -> Answer {
     let id = posted.map_err(|error| not_posted(&error))?;
     limit(ep, id)?;
     // SAFETY: the program points to a place for a handle.

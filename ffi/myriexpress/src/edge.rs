@@ -75,7 +75,7 @@ fn guarded(body: impl FnOnce() -> Answer) -> Answer {
     })
 }
 
-#[inline]
+#[inline(always)]
 fn finish(name: &str, ep: Option<&Ep>, answer: Answer) -> mx_return_t {
     match answer {
         Ok(()) => ReturnCode::Success as mx_return_t,

@@ -45,6 +45,7 @@ pub extern "C" fn mx_set_error_handler(handler: mx_error_handler_t) -> mx_error_
 }
 
 /// Hands an error to the handler it is for. Returns what the call is to return.
+#[cold]
 pub(crate) fn report(call: &str, fault: &Fault, own: mx_error_handler_t) -> mx_return_t {
     let code = fault.code as mx_return_t;
     let global = *HANDLER

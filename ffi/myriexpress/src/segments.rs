@@ -3,7 +3,7 @@
 //! The program keeps it valid, and does not touch what is received into, until the request is over: that is MX's contract, and what `unsafe` in this file
 //! rests on.
 
-use myrixen::{Foreign, Handed};
+use myrixen::{Foreign, Handed, INLINE};
 
 use crate::codes::ReturnCode;
 use crate::edge::Fault;
@@ -50,6 +50,26 @@ impl Segments {
         }
         // SAFETY: the caller's promise.
         unsafe { Self::read_many(list, count) }
+    }
+
+    /// The one segment of a message that is short, as most are: the same as [`read`](Self::read) in a fraction of the time. `None` for all others.
+    ///
+    /// # Safety
+    /// As for [`read`](Self::read).
+    #[inline]
+    pub(crate) unsafe fn short(list: *const mx_segment_t, count: u32) -> Option<Handed> {
+        if count != 1 || list.is_null() {
+            return None;
+        }
+        // SAFETY: the caller's promise.
+        let segment = unsafe { list.read() };
+        let (at, len) = (
+            segment.segment_ptr.cast::<u8>(),
+            segment.segment_length as usize,
+        );
+        let short = len <= INLINE && !at.is_null();
+        // SAFETY: the caller's promise.
+        short.then(|| unsafe { Handed::new(at, len) })
     }
 
     /// # Safety

@@ -141,7 +141,7 @@ impl Driver {
         // A partner that is lost may be forgotten, to make room for another.
         let source = receive.source;
         let known = source.is_none_or(|source| self.endpoint.address_of(source).is_some());
-        let result = self.endpoint.receive(now, receive);
+        let result = self.endpoint.receive(|| now, receive);
         let taken = self.ask(Asked::Receive, len, result);
         assert!(taken || self.closed || !known, "a receive is refused");
     }

@@ -90,7 +90,7 @@ impl Side {
     pub(crate) fn send_now(&mut self, len: u32) -> Option<SentNow> {
         self.now += TICK;
         let send = self.message(len);
-        self.endpoint.send_now(self.now, black_box(&send), |_| true)
+        self.endpoint.send_now(black_box(&send), |_| true)
     }
 
     fn message(&self, len: u32) -> Send {
@@ -126,7 +126,7 @@ impl Side {
             len,
             token: 8,
         };
-        let posted = self.endpoint.receive(self.now, black_box(receive));
+        let posted = self.endpoint.receive(|| self.now, black_box(receive));
         black_box(posted).expect("open");
     }
 

@@ -181,6 +181,7 @@ impl Endpoint {
     }
 
     fn flush_acks_to(&mut self, now: Time, wanted: impl Fn(&Partner) -> bool) {
+        self.date(now);
         let mut end = self.owing.len();
         while let Some(at) = end.checked_sub(1) {
             end = at;
@@ -205,6 +206,7 @@ impl Endpoint {
         let Some(&key) = self.by_address.get(&packed(self.config.address)) else {
             return;
         };
+        self.date(now);
         let Partner {
             sending, receiving, ..
         } = &self.partners[key];

@@ -19,6 +19,7 @@ impl Endpoint {
         now: Time,
         arrival: Arrival<'_>,
     ) -> Result<Option<Placement>, WireError> {
+        self.date(now);
         self.counters.frames_in = self.counters.frames_in.wrapping_add(1);
         let via = Via {
             path: arrival.path,

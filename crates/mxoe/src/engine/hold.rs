@@ -62,6 +62,7 @@ impl Endpoint {
     /// Ends everything with a partner now: sends, connects and receives that have begun fail with [`Status::NotConnected`], and what it has sent and nobody
     /// has received is dropped. Both sides have to connect anew.
     pub fn break_off(&mut self, now: Time, partner: PartnerId) {
+        self.date(now);
         let Some(key) = partner.find(&self.partners) else {
             return;
         };

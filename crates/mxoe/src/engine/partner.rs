@@ -73,6 +73,8 @@ pub(super) struct Sending {
     pub(super) cutting: Key,
     /// Eager payload bytes in `unacked`.
     pub(super) bytes: u32,
+    /// How many of `unacked`, the last ones, have no date yet.
+    pub(super) undated: u32,
     /// How many messages may be unacknowledged.
     pub(super) window: u32,
     pub(super) recovery: Recovery,
@@ -211,6 +213,7 @@ impl Partner {
                 parked: Queue::default(),
                 cutting: Key::NIL,
                 bytes: 0,
+                undated: 0,
                 window,
                 recovery: Recovery::None,
                 repeats: 0,

@@ -20,6 +20,7 @@ const NEWS_MAY_TAKE: Duration = Duration::from_secs(10);
 impl Endpoint {
     /// Adds a path, or replaces one because what it led through came back: what was in flight on it is due at once.
     pub fn set_path(&mut self, now: Time, path: PathId, profile: PathProfile) {
+        self.date(now);
         let place = path.place();
         if self.paths.len() <= place {
             self.paths.resize_with(place.saturating_add(1), || None);
@@ -43,6 +44,7 @@ impl Endpoint {
 
     /// A path is gone. Partners that were routed over it are reached by `SWITCH` again; what was in flight is due at once.
     pub fn drop_path(&mut self, now: Time, path: PathId) {
+        self.date(now);
         let Some(place) = self.paths.get_mut(path.place()) else {
             return;
         };
@@ -117,6 +119,7 @@ impl Endpoint {
     /// The news may be late: somebody else may have opened the same endpoint since, and be our partner now. So a partner
     /// that has been there for a short time only is asked, and counts as gone when it does not answer within seconds.
     pub fn peer_gone(&mut self, now: Time, who: Gone) {
+        self.date(now);
         match who {
             Gone::Endpoint(address) => {
                 if let Some(&key) = self.by_address.get(&packed(address)) {

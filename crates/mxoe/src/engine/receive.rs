@@ -34,9 +34,15 @@ impl Endpoint {
     /// Posts a receive. It takes the oldest unexpected message that it accepts; else it waits behind all receives posted
     /// before. Its request ends with [`Event::Received`], or with [`Event::Cancelled`] if nothing was matched.
     ///
+    /// What time it is is asked where there is such a message only. Where not, there is no event, and nothing to be sent.
+    ///
     /// # Errors
     /// [`Status::Closed`]; [`Status::BadHandle`] for an unknown source.
-    pub fn receive(&mut self, now: Time, receive: Receive) -> Result<RequestId, Status> {
+    pub fn receive(
+        &mut self,
+        now: impl FnOnce() -> Time,
+        receive: Receive,
+    ) -> Result<RequestId, Status> {
         if !self.open {
             return Err(Status::Closed);
         }
@@ -54,7 +60,7 @@ impl Endpoint {
             token: receive.token,
         };
         if let Some(incoming) = self.matcher.take_arrived(receive.space, &pattern) {
-            return Ok(self.receive_incoming(now, incoming, into));
+            return Ok(self.receive_incoming(now(), incoming, into));
         }
         let receiver = self.insert_receiver(into, Wait::Message(Key::NIL));
         let posted = self.matcher.post(receive.space, pattern, receiver);

@@ -63,6 +63,7 @@ impl Endpoint {
 
     /// Time has passed. Calling it early or late is harmless.
     pub fn handle_timeout(&mut self, now: Time) {
+        self.date(now);
         while let Some((due, whose)) = self.schedule.pop(now) {
             match whose {
                 Whose::Partner(key) => self.on_partner_timer(now, key, due),
@@ -92,7 +93,7 @@ impl Endpoint {
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) is to be called; `None` for never. It may turn out that nothing
-    /// was due.
+    /// was due. What was sent at once counts from [`date`](Self::date) on.
     #[must_use]
     pub fn next_timeout(&self) -> Option<Time> {
         self.schedule.next()
@@ -101,6 +102,7 @@ impl Endpoint {
     /// Closes the endpoint: requests end with [`Status::Closed`], further ones are refused, frames that arrive are dropped.
     /// What acknowledgements are owed go out with the following `poll_transmit` (section 5.4).
     pub fn close(&mut self, now: Time) {
+        self.date(now);
         if !self.open {
             return;
         }

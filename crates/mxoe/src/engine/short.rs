@@ -83,13 +83,13 @@ impl Taken {
 
 impl Endpoint {
     /// Sends a message of up to 128 bytes, if it need not wait for anything and `has_room` says that its path has room for its frame. What
-    /// it gives is to be gathered before the engine is called again. Otherwise as [`send`](Self::send).
+    /// it gives is to be gathered before the engine is called again. Otherwise as [`send`](Self::send). When that was is for the next call to say that is
+    /// told the time, or [`date`](Self::date).
     ///
     /// `None`: nothing was done; `send` will say why, or queue it.
     #[inline]
     pub fn send_now(
         &mut self,
-        now: Time,
         send: &Send,
         has_room: impl FnOnce(PathId) -> bool,
     ) -> Option<SentNow> {
@@ -114,7 +114,6 @@ impl Endpoint {
             return None;
         }
         let (path, sending) = (partner.path, &mut partner.sending);
-        let first = sending.unacked.is_empty();
         let free = sending.queued.is_empty()
             && sending.cutting.some().is_none()
             && matches!(sending.recovery, Recovery::None);
@@ -124,12 +123,7 @@ impl Endpoint {
         let seq = sending.next;
         sending.next = seq.next();
         sending.bytes = sending.bytes.saturating_add(send.len);
-        if first {
-            // From now on something is waited for.
-            sending.advanced = now;
-            sending.progress = now;
-        }
-        let mut message = Outgoing::message(now, key, send);
+        let mut message = Outgoing::message(Time::ZERO, key, send);
         message.seq = seq;
         message.stage = Stage::Unacked;
         let entry = self.outgoing.insert(message);
@@ -152,7 +146,7 @@ impl Endpoint {
         counters.messages_out = counters.messages_out.wrapping_add(1);
         counters.frames_out = counters.frames_out.wrapping_add(1);
         counters.bytes_out = counters.bytes_out.wrapping_add(send.len.into());
-        self.arm_resend(now, key);
+        self.leave_undated(key);
         let slice = Slice {
             region: send.region,
             offset: 0,
@@ -192,6 +186,7 @@ impl Endpoint {
         head: &[u8],
         len: usize,
     ) -> Option<Taken> {
+        self.date(now);
         let ShortMessage {
             head: cover,
             length,

@@ -161,6 +161,7 @@ impl Endpoint {
     /// The next frame for a path that has room for one; `None` when there is none. What it names is to be gathered
     /// before the engine is called again.
     pub fn poll_transmit(&mut self, now: Time, path: PathId) -> Option<Transmit> {
+        self.date(now);
         // A frame is moved as seldom as may be: it is some hundred bytes.
         let urgent = self.path(path)?.is_urgent();
         let mut next = None;

@@ -110,7 +110,7 @@ impl<'a> Stage<'a> {
                 len,
                 token: region.0.into(),
             };
-            self.endpoint.receive(self.now, receive).unwrap();
+            self.endpoint.receive(|| self.now, receive).unwrap();
         }
     }
 

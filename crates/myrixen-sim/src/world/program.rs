@@ -286,7 +286,7 @@ impl World<'_> {
             len,
             token,
         };
-        let request = node.endpoint.receive(self.now, receive);
+        let request = node.endpoint.receive(|| self.now, receive);
         let request = request.map_err(|status| Violation::Refused {
             node: index,
             status,

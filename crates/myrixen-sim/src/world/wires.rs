@@ -143,7 +143,7 @@ impl World<'_> {
         };
         let has_room =
             |path: PathId| open(path) && free[usize::from(path.get())].since(now) <= depth;
-        let Some(sent) = node.endpoint.send_now(now, send, has_room) else {
+        let Some(sent) = node.endpoint.send_now(send, has_room) else {
             return Ok(None);
         };
         let way = ways.iter().find(|(way, ..)| *way == sent.path);

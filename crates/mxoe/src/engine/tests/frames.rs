@@ -352,7 +352,7 @@ impl Victim {
                     token: 0,
                 };
                 self.requests
-                    .push(self.endpoint.receive(self.now, receive).unwrap());
+                    .push(self.endpoint.receive(|| self.now, receive).unwrap());
             }
             Step::Send(len, sync) => {
                 let partner = self.endpoint.find_partner(address(1));

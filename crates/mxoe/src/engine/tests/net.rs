@@ -483,7 +483,7 @@ impl Net {
             len: u32::try_from(room).unwrap(),
             token: info,
         };
-        let request = host.endpoint.receive(self.now, receive).unwrap();
+        let request = host.endpoint.receive(|| self.now, receive).unwrap();
         (request, region)
     }
 

@@ -244,7 +244,7 @@ fn the_two_spaces_do_not_mix() {
             len: 8,
             token: 0,
         };
-        net.hosts[1].endpoint.receive(net.now, receive).unwrap()
+        net.hosts[1].endpoint.receive(|| net.now, receive).unwrap()
     };
     let tagged = post(&mut net, Space::Tagged);
     let plain = post(&mut net, Space::Plain);
@@ -449,7 +449,7 @@ fn closing_ends_everything_and_acknowledges_what_has_come() {
         token: 0,
     };
     assert_eq!(
-        net.hosts[0].endpoint.receive(net.now, receive),
+        net.hosts[0].endpoint.receive(|| net.now, receive),
         Err(Status::Closed)
     );
 }

@@ -32,8 +32,7 @@ fn short(partner: PartnerId, region: RegionId, len: u32) -> Send {
 fn send_now(net: &mut Net, partner: PartnerId, bytes: &[u8], has_room: bool) -> Option<SentNow> {
     let region = net.hosts[0].region(bytes.to_vec());
     let send = short(partner, region, u32::try_from(bytes.len()).unwrap());
-    let now = net.now;
-    net.hosts[0].endpoint.send_now(now, &send, |_| has_room)
+    net.hosts[0].endpoint.send_now(&send, |_| has_room)
 }
 
 fn frame(sent: &SentNow, bytes: &[u8]) -> Vec<u8> {
@@ -138,4 +137,30 @@ fn what_nobody_waits_for_or_whose_turn_has_not_come_is_not_taken() {
     assert!(take_now(&mut net, &first).is_some());
     assert!(take_now(&mut net, &first).is_none(), "a duplicate");
     assert!(take_now(&mut net, &second).is_some());
+}
+
+#[test]
+fn what_went_at_once_counts_from_the_next_call_that_knows_the_time() {
+    let (mut net, partner) = connected();
+    let initial = net.hosts[0].endpoint.config().timers.rto_initial;
+    for _ in 0..3 {
+        assert!(send_now(&mut net, partner, &[1], true).is_some());
+    }
+    assert_eq!(net.hosts[0].endpoint.next_timeout(), None, "nobody knows");
+    // The program computes, and comes again.
+    net.now += initial * 3;
+    let endpoint = &mut net.hosts[0].endpoint;
+    assert!(endpoint.has_undated());
+    endpoint.date(net.now);
+    assert!(!endpoint.has_undated());
+    let due = endpoint.next_timeout().expect("an answer is waited for");
+    assert!(due > net.now, "{due} is before {}", net.now);
+    endpoint.handle_timeout(net.now);
+    assert!(
+        !endpoint.may_transmit(PathId::SWITCH),
+        "nothing is lost yet"
+    );
+    // None has arrived: all go again, and what is sent behind them waits its turn.
+    net.run(std::time::Duration::from_secs(2));
+    assert!(net.hosts[0].endpoint.is_idle());
 }
