@@ -5,10 +5,15 @@ use mxoe::engine::{Gone, PathId};
 use myrixen_platform::BellKind;
 use myrixen_platform::message::ChannelId;
 use myrixen_platform::process::DirectHandles;
+use myrixen_ring::Capacity;
 
+use crate::core::Core;
 use crate::error::{Error, Result};
 use crate::path::{Incarnation, Path};
 use crate::shared::Shared;
+
+/// The ring of a loop-back. Whoever fills it also empties it, so that it need hold no more than stays in a processor's own caches.
+const LOOP_BYTES: u32 = 256 * 1024;
 
 impl Shared {
     /// Installs the path to the back end: the first time, or when the back end is back. Then everything
@@ -89,6 +94,33 @@ impl Shared {
         Ok(())
     }
 
+    /// Has messages to ourselves take a path of their own from now on: the back end, which may be waiting for a processor, is not needed
+    /// for them. Where it cannot be made, for want of descriptors, they go through the back end.
+    pub(crate) fn loop_back(&self, core: &mut Core) {
+        if core.paths.iter().any(|(_, path)| path.is_loop_back()) {
+            return;
+        }
+        let entry = core.paths.vacant_entry();
+        let (Ok(id), Ok(ring)) = (u16::try_from(entry.key()), Capacity::new(LOOP_BYTES)) else {
+            return;
+        };
+        let id = PathId::new(id);
+        let made = Path::loop_back(id, ring, self.fabric.board().max_frame);
+        let listening = made.and_then(|mut path| path.listen(&self.bells).map(|()| path));
+        let Ok(mut path) = listening else {
+            return;
+        };
+        if core.looking {
+            path.consumer.look_on();
+        }
+        let (now, profile) = (self.now(), path.profile(core.dialect));
+        entry.insert(path);
+        core.engine.set_path(now, id, profile);
+        core.engine.route(now, self.address, id);
+        // Whoever sleeps on the doorbells has not said so in this ring.
+        self.rouse();
+    }
+
     /// A direct channel is over: its peer is reached through the back end again. Returns to whom it was, and which.
     pub(crate) fn drop_direct(&self, id: PathId) -> Option<(Address, ChannelId)> {
         let mut guarded = self.visit();
@@ -141,7 +173,7 @@ impl Shared {
         }
     }
 
-    /// Lets go of every queue pair: of its pages and its doorbells. Gives the peers of the direct channels.
+    /// Lets go of every queue pair that others share: of its pages and its doorbells. Gives the peers of the direct channels.
     ///
     /// # Errors
     /// When there are no descriptors to hold the place of the path to the back end.
@@ -149,8 +181,9 @@ impl Shared {
         let held = Path::nowhere()?;
         let directs: Vec<PathId> = {
             let guarded = self.visit();
-            let paths = guarded.paths.iter().map(|(_, path)| path.id);
-            paths.filter(|id| *id != PathId::SWITCH).collect()
+            let paths = guarded.paths.iter();
+            let directs = paths.filter(|(_, path)| path.direct.is_some());
+            directs.map(|(_, path)| path.id).collect()
         };
         let peers = directs.into_iter().filter_map(|id| self.drop_direct(id));
         let peers = peers.map(|(peer, _)| peer).collect();

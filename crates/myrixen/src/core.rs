@@ -15,12 +15,15 @@ use slab::Slab;
 
 use crate::buffer::Memory;
 use crate::fetch::{Fetch, Fetches};
-use crate::offer::{self, Guard, Guards, MAX_HINT, Offer, Offers};
+use crate::offer::{self, Guard, Guards, MAX_HINT, OWN_HINT, Offer, Offers};
 use crate::path::{Incarnation, Path};
 use crate::region::{Regions, Store};
 use crate::request::{Ended, Outcome, Requests};
 use crate::shorts;
 
+/// Whoever looks on, and could go on or let others go on at some cost, does so after this many turns that have found nothing: a microsecond or two, in which a
+/// partner that looks on has answered.
+pub(crate) const FRUITLESS_TURNS: u32 = 8;
 /// Records taken from one path in one visit.
 const RECEIVE_BUDGET: usize = 64;
 /// Turns at single paths between two whole ones.
@@ -61,6 +64,8 @@ pub(crate) struct Core {
     pub(crate) wakeups: u64,
     /// How much has been done, without avail, for programs that look for ends without waiting, since the last send whose end need not be acknowledged.
     pub(crate) patience: u32,
+    /// Turns that have found nothing since one that did.
+    fruitless: u32,
     /// Turns at single paths since the last whole one.
     short_turns: u32,
     /// Frames were put into the ring to the back end since it was last looked at.
@@ -114,6 +119,7 @@ impl Core {
             looking: false,
             wakeups: 0,
             patience: 0,
+            fruitless: 0,
             short_turns: 0,
             sent: false,
             dialect: start.dialect,
@@ -151,7 +157,17 @@ impl Core {
             self.engine.handle_timeout(now);
             self.events();
         }
-        busy | self.transmit(now)
+        busy |= self.transmit(now);
+        self.fruitless = if busy {
+            0
+        } else {
+            self.fruitless.saturating_add(1)
+        };
+        if self.fruitless == FRUITLESS_TURNS {
+            self.engine.flush_large_acks(now);
+            self.transmit(now);
+        }
+        busy
     }
 
     /// As [`turn`](Self::turn), for a path on which a look has found something. All else waits for the next turn, which is never far: before anybody
@@ -161,6 +177,7 @@ impl Core {
         if self.short_turns > SHORT_TURNS || !self.is_live(at) {
             return self.turn(now, looks_on);
         }
+        self.fruitless = 0;
         self.receive(now, at) | self.transmit(now)
     }
 
@@ -214,6 +231,10 @@ impl Core {
         if taken > 0 {
             self.paths[at].promptness.heard();
             self.paths[at].release();
+            if self.paths[at].is_loop_back() {
+                self.engine.acknowledge_own(now);
+                self.events();
+            }
         } else if self.is_over(at) {
             self.lose(at);
             return true;
@@ -250,6 +271,11 @@ impl Core {
                 let hint = &mut hint[..record.hint_len().min(MAX_HINT)];
                 path.consumer.read_hint(&record, hint);
                 Offer::parse(hint, &direct.theirs, at).and_then(|offer| self.offers.add(offer))
+            }
+            None if record.hint_len() == OWN_HINT && path.is_loop_back() => {
+                let mut hint = [0; OWN_HINT];
+                path.consumer.read_hint(&record, &mut hint);
+                self.offers.add(Offer::own(hint))
             }
             _ => None,
         };
@@ -332,7 +358,7 @@ impl Core {
     #[inline]
     pub(crate) fn after_sending(&mut self, at: usize) {
         let path = &mut self.paths[at];
-        let back_end = path.direct.is_none();
+        let back_end = path.leads_to_back_end();
         if !(back_end && self.driven) {
             path.ring();
         }
@@ -342,17 +368,22 @@ impl Core {
     /// Rings a back end that was to be driven, and could not be.
     pub(crate) fn ring_back_end(&mut self) {
         for (_, path) in &mut self.paths {
-            if path.direct.is_none() && !path.dead {
+            if path.leads_to_back_end() && !path.dead {
                 path.ring();
             }
         }
     }
 
-    /// The hint for a rendezvous on a channel whose other end can read us.
+    /// The hint for a rendezvous on a path whose other end can read us.
     fn hint_for(&mut self, at: usize, transmit: &Transmit, hint: &mut [u8; MAX_HINT]) -> usize {
         let Some(offer) = transmit.offer else {
             return 0;
         };
+        if self.paths[at].is_loop_back() {
+            let own = self.regions.offer(offer.region).to_le_bytes();
+            hint[..OWN_HINT].copy_from_slice(&own);
+            return OWN_HINT;
+        }
         let (Some(direct), Some(memory)) = (&self.paths[at].direct, self.regions.get(offer.region))
         else {
             return 0;

@@ -102,6 +102,9 @@ impl Endpoint {
     /// Has the engine connect.
     pub(crate) fn begin_connect(&self, core: &mut Core, connecting: &Connecting) -> Result<Key> {
         let &Connecting { to, key, bits, .. } = connecting;
+        if to == self.shared.address {
+            self.shared.loop_back(core);
+        }
         let now = self.shared.recent();
         let request = core.requests.add(New {
             kind: Kind::Connect,
@@ -170,6 +173,9 @@ impl Endpoint {
         core.paths
             .iter()
             .find_map(|(_, path)| {
+                if path.is_loop_back() && peer.address == self.shared.address {
+                    return Some(PathKind::LoopBack);
+                }
                 let direct = path.direct.as_ref()?;
                 (direct.peer == peer.address).then_some(PathKind::Direct {
                     reads_memory: direct.readable.memory,

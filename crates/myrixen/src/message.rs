@@ -157,6 +157,8 @@ pub enum PathKind {
     },
     /// Through the back end: to another guest of this host, or to another host.
     Switched,
+    /// From the endpoint to itself.
+    LoopBack,
 }
 
 impl From<&Envelope> for Pending {

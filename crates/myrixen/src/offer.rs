@@ -25,6 +25,8 @@ const ENTRY: usize = 16;
 const MAX_PIECES: usize = 16;
 /// The longest hint: what a ring's largest record must leave room for.
 pub(crate) const MAX_HINT: usize = HEADER + MAX_PIECES * ENTRY;
+/// The length of the hint on a message to ourselves: the number that our regions know the offer by.
+pub(crate) const OWN_HINT: usize = 8;
 /// Guard words of one pool: more rendezvous sends than this at a time go without an offer.
 const GUARDS: usize = 256;
 /// The bytes that they take of it.
@@ -188,8 +190,16 @@ pub(crate) struct Theirs {
     pub(crate) memory: Option<PeerMemory>,
 }
 
+/// Data that has been offered.
+pub(crate) enum Offer {
+    /// A partner's.
+    Theirs(Described),
+    /// Our own, in a message to ourselves, by the number that our regions know it by.
+    Own(u64),
+}
+
 /// Data that a partner has offered. Its numbers are the partner's: nothing here is trusted.
-pub(crate) struct Offer {
+pub(crate) struct Described {
     kind: u16,
     guard_at: u32,
     guard: u64,
@@ -202,8 +212,50 @@ pub(crate) struct Offer {
 }
 
 impl Offer {
+    /// Reads a hint of ours.
+    pub(crate) fn own(hint: [u8; OWN_HINT]) -> Self {
+        Self::Own(u64::from_le_bytes(hint))
+    }
+
     /// Reads a hint that came by that path. `None` if it makes no sense, or names what we cannot read (yet): the message is then pulled.
     pub(crate) fn parse(hint: &[u8], readable: &Theirs, path: usize) -> Option<Self> {
+        Described::parse(hint, readable, path).map(Self::Theirs)
+    }
+
+    /// The path by which its owner may be asked for the data instead.
+    pub(crate) fn asked_on(&self) -> Option<usize> {
+        match self {
+            Self::Theirs(described) => described.asked_on(),
+            Self::Own(_) => None,
+        }
+    }
+
+    /// Copies `len` bytes from `offset` of the offered data to the same place of a region. False if they cannot be read, or there is no such region.
+    pub(crate) fn read(
+        &self,
+        regions: &mut Regions,
+        into: RegionId,
+        offset: usize,
+        len: usize,
+    ) -> bool {
+        match self {
+            Self::Theirs(described) => described.read(regions, into, offset, len),
+            Self::Own(number) => regions.copy_offered(*number, into, offset, len),
+        }
+    }
+
+    /// Whether the data was still the offered one, after it has been copied.
+    pub(crate) fn still_valid(&self) -> bool {
+        match self {
+            Self::Theirs(described) => described.still_valid(),
+            // Nobody else comes in while it is copied.
+            Self::Own(_) => true,
+        }
+    }
+}
+
+impl Described {
+    fn parse(hint: &[u8], readable: &Theirs, path: usize) -> Option<Self> {
         let u16_at = |at: usize| Some(u16::from_le_bytes(hint.get(at..at + 2)?.try_into().ok()?));
         let u64_at = |at: usize| Some(u64::from_le_bytes(hint.get(at..at + 8)?.try_into().ok()?));
         let kind = u16_at(0)?;
@@ -241,20 +293,12 @@ impl Offer {
         })
     }
 
-    /// The path by which its owner may be asked for the data: only where reading goes through the kernel, which costs more than it saves while
-    /// both ends are awake.
-    pub(crate) fn asked_on(&self) -> Option<usize> {
+    /// Only where reading goes through the kernel, which costs more than it saves while both ends are awake.
+    fn asked_on(&self) -> Option<usize> {
         (self.kind == KIND_MEMORY).then_some(self.path)
     }
 
-    /// Copies `len` bytes from `offset` of the offered data to the same place of a region. False if they cannot be read, or there is no such region.
-    pub(crate) fn read(
-        &self,
-        regions: &mut Regions,
-        into: RegionId,
-        offset: usize,
-        len: usize,
-    ) -> bool {
+    fn read(&self, regions: &mut Regions, into: RegionId, offset: usize, len: usize) -> bool {
         if !regions.holds(into) {
             return false;
         }
@@ -294,8 +338,7 @@ impl Offer {
             .is_some_and(|memory| memory.read(from, into).is_ok_and(|read| read == into.len()))
     }
 
-    /// Whether the data was still the offered one, after it has been copied.
-    pub(crate) fn still_valid(&self) -> bool {
+    fn still_valid(&self) -> bool {
         fence(Ordering::Acquire); // after the copy; pairs with: revoke
         self.pool
             .load_u64(self.guard_at as usize, Ordering::Acquire)

@@ -69,7 +69,7 @@ impl EndpointOptions {
     }
 
     /// Whether to open direct channels to guests of this host (default: yes). Without them every
-    /// message goes through the back end.
+    /// message to others goes through the back end.
     #[must_use]
     pub fn direct(mut self, direct: bool) -> Self {
         self.direct = direct;

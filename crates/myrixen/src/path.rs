@@ -1,4 +1,4 @@
-//! One path of an endpoint: a queue pair to the back end, or to one endpoint of another guest.
+//! One path of an endpoint: a queue pair to the back end, to one endpoint of another guest, or to itself.
 
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -67,8 +67,8 @@ impl Incarnation {
 pub(crate) struct Path {
     pub(crate) id: PathId,
     pub(crate) incarnation: Incarnation,
-    /// `None` for the path to the back end. First, so that what is read of the other end is unmapped before the rings: these tell it that
-    /// all is.
+    /// `None` for the path to the back end and for the loop-back. First, so that what is read of the other end is unmapped before the rings:
+    /// these tell it that all is.
     pub(crate) direct: Option<Direct>,
     pub(crate) producer: Producer,
     pub(crate) consumer: Consumer,
@@ -117,15 +117,35 @@ impl Parts {
             max_frame,
         }
     }
+
+    /// Both ends of one ring in memory of our own: what goes in comes out again.
+    fn in_circle(ring: Capacity, max_frame: u32) -> io::Result<Self> {
+        let terms = Terms {
+            layout: Layout::new(ring, Capacity::MIN),
+            support: Support::OURS,
+        };
+        let pages = Pages::private(terms.layout.total())?;
+        let made = QueuePair::create(pages.clone(), &terms, Side::Front);
+        let front = made.map_err(io::Error::other)?;
+        let back = QueuePair::join(pages, &terms, Side::Back).map_err(io::Error::other)?;
+        let (ringer, waiter) = bell()?;
+        Ok(Self {
+            producer: front.producer,
+            consumer: back.consumer,
+            ringer,
+            waiter,
+            receive_room: ring.bytes(),
+            max_frame,
+        })
+    }
 }
 
-/// The longest frame on a direct channel: pulled blocks cross in fewer, longer records there. Both
-/// ends reckon it from the channel's rings.
-fn direct_frame(terms: &Terms, max_frame: u32) -> u32 {
+/// The longest frame on a path that nobody else takes: pulled blocks cross in fewer, longer records there. Both ends reckon it
+/// from the smaller of its rings.
+fn long_frame(ring_bytes: u32, max_frame: u32) -> u32 {
     // What is paid for each frame outweighs what longer ones cost in cache; a pull names its parts with 16 bits.
     const LONGEST: u32 = 64 * 1024;
-    let [forward, backward] = terms.layout.capacities().map(|ring| ring.bytes() / 8);
-    forward.min(backward).min(LONGEST).max(max_frame)
+    (ring_bytes / 8).min(LONGEST).max(max_frame)
 }
 
 impl Direct {
@@ -148,26 +168,17 @@ impl Path {
 
     /// Holds the place of the path to the back end while there is none: dead, and nobody is at its other end.
     pub(crate) fn nowhere() -> Result<Self> {
-        let failed = Error::system("could not let go of the back end");
-        let terms = Terms {
-            layout: Layout::new(Capacity::MIN, Capacity::MIN),
-            support: Support::OURS,
-        };
-        let made = Pages::private(terms.layout.total()).and_then(|pages| {
-            let pair = QueuePair::create(pages, &terms, Side::Front).map_err(io::Error::other)?;
-            Ok((pair, bell()?))
-        });
-        let (pair, (ringer, waiter)) = made.map_err(failed)?;
-        let mut path = Self::switch(Parts {
-            producer: pair.producer,
-            consumer: pair.consumer,
-            ringer,
-            waiter,
-            receive_room: Capacity::MIN.bytes(),
-            max_frame: 0,
-        });
+        let parts = Parts::in_circle(Capacity::MIN, 0);
+        let parts = parts.map_err(Error::system("could not let go of the back end"))?;
+        let mut path = Self::switch(parts);
         path.dead = true;
         Ok(path)
+    }
+
+    /// An endpoint's path to itself.
+    pub(crate) fn loop_back(id: PathId, ring: Capacity, max_frame: u32) -> io::Result<Self> {
+        let max_frame = long_frame(ring.bytes(), max_frame);
+        Ok(Self::new(id, Parts::in_circle(ring, max_frame)?, None))
     }
 
     /// A direct channel to another endpoint of this host.
@@ -178,7 +189,7 @@ impl Path {
             Side::Back => forward.bytes(),
         };
         let parts = Parts {
-            max_frame: direct_frame(&channel.terms, max_frame),
+            max_frame: long_frame(forward.bytes().min(backward.bytes()), max_frame),
             producer: channel.pair.producer,
             consumer: channel.pair.consumer,
             ringer: channel.ringer,
@@ -230,13 +241,23 @@ impl Path {
         }
     }
 
+    /// Whether the back end is, or will be again, at its other end.
+    pub(crate) fn leads_to_back_end(&self) -> bool {
+        self.id == PathId::SWITCH
+    }
+
+    /// Whether we are at both ends.
+    pub(crate) fn is_loop_back(&self) -> bool {
+        self.direct.is_none() && !self.leads_to_back_end()
+    }
+
     /// How the engine is to use this path. All pulls together stay below three quarters of the
     /// ring they arrive in; the rest is for eager messages.
     pub(crate) fn profile(&self, dialect: Dialect) -> PathProfile {
         PathProfile {
             dialect,
             pull_window: self.receive_room / 4 * 3,
-            fetch: self.direct.is_some() && self.producer.has_hints(),
+            fetch: !self.leads_to_back_end() && self.producer.has_hints(),
             max_frame: self.max_frame,
         }
     }
@@ -402,7 +423,7 @@ impl Path {
         }
     }
 
-    /// The source of a frame on this path: the channel's owner, or what the back end wrote.
+    /// The source of a frame on this path: the channel's owner, or what the back end, or we ourselves, wrote.
     pub(crate) fn source(&self, head: &[u8]) -> Option<NicAddr> {
         match &self.direct {
             Some(direct) => Some(direct.peer.nic),

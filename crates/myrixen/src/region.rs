@@ -12,6 +12,10 @@ pub(crate) struct Regions {
     slots: Slab<Memory>,
     /// Those of short messages.
     pub(crate) shorts: Shorts,
+    /// Those that messages to ourselves are copied from, each under a number that no other has had.
+    offered: Vec<(u64, RegionId)>,
+    /// Numbers given.
+    offers: u64,
 }
 
 impl Regions {
@@ -63,7 +67,50 @@ impl Regions {
         self.slots.get_mut(id.0 as usize)
     }
 
+    /// Has a region copied from by whoever has the number that is given back, for as long as the region is there.
+    pub(crate) fn offer(&mut self, id: RegionId) -> u64 {
+        if let Some((number, _)) = self.offered.iter().find(|(_, held)| *held == id) {
+            return *number;
+        }
+        self.offers += 1;
+        self.offered.push((self.offers, id));
+        self.offers
+    }
+
+    /// Copies `len` bytes from `offset` of an offered region to the same place of another. False if either is not there.
+    pub(crate) fn copy_offered(
+        &mut self,
+        number: u64,
+        into: RegionId,
+        offset: usize,
+        len: usize,
+    ) -> bool {
+        let offered = self.offered.iter().find(|(held, _)| *held == number);
+        let Some(&(_, from)) = offered.filter(|(_, from)| *from != into && self.holds(into)) else {
+            return false;
+        };
+        let Some(slot) = self.get_mut(from) else {
+            return false;
+        };
+        // Out of the table while the other one is written.
+        let source = std::mem::replace(slot, Memory::Empty);
+        let mut copied = 0;
+        source.read(offset, len, |piece| {
+            self.write(into, offset + copied, piece.len(), |at, bytes| {
+                bytes.copy_from_slice(&piece[at..at + bytes.len()]);
+            });
+            copied += piece.len();
+        });
+        if let Some(slot) = self.get_mut(from) {
+            *slot = source;
+        }
+        copied == len
+    }
+
     pub(crate) fn remove(&mut self, id: RegionId) -> Memory {
+        if !self.offered.is_empty() {
+            self.offered.retain(|(_, held)| *held != id);
+        }
         self.slots
             .try_remove(id.0 as usize)
             .unwrap_or(Memory::Empty)
@@ -110,4 +157,33 @@ impl Store {
 
 fn index(key: usize) -> u32 {
     u32::try_from(key).expect("more than 2^32 buffers in flight")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_offered_is_copied_until_the_region_is_removed() {
+        let mut regions = Regions::default();
+        let from = regions.add(Memory::Parts(vec![vec![1; 3], Vec::new(), vec![2; 5]]));
+        let into = regions.add(Memory::Parts(vec![vec![0; 6], vec![0; 2]]));
+        let number = regions.offer(from);
+        assert_eq!(regions.offer(from), number, "sent again");
+        assert!(regions.copy_offered(number, into, 2, 6));
+        assert!(!regions.copy_offered(number, into, 2, 7), "it ends before");
+        assert!(!regions.copy_offered(number, from, 0, 8), "onto itself");
+        assert!(!regions.copy_offered(number + 1, into, 0, 8), "no such");
+        assert!(!regions.copy_offered(number, RegionId(7), 0, 8), "nowhere");
+
+        assert!(matches!(regions.remove(from), Memory::Parts(parts) if parts[2] == [2; 5]));
+        let next = regions.add(Memory::Vec(vec![9; 8]));
+        assert_eq!(next, from, "its name is used again");
+        assert!(!regions.copy_offered(number, into, 0, 8));
+        assert_ne!(regions.offer(next), number);
+        let into = regions.remove(into);
+        assert!(
+            matches!(into, Memory::Parts(parts) if parts == [vec![0, 0, 1, 2, 2, 2], vec![2, 2]])
+        );
+    }
 }

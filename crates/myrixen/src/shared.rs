@@ -15,7 +15,7 @@ use myrixen_bias::{Guard, Lock};
 use myrixen_platform::{Polling, Ready, WaitSet, Waker as BellWaker};
 
 use crate::binding::Bell;
-use crate::core::Core;
+use crate::core::{Core, FRUITLESS_TURNS};
 use crate::driver::{Bed, Rest, Watched};
 use crate::fabric::Inner;
 use crate::path::{Path, Wait};
@@ -685,7 +685,7 @@ impl Drop for Shared {
         drop(guarded);
         self.wait_for_pages(|path| path.direct.is_some());
         if self.fabric.forget(self.slot, self.address.endpoint.get()) {
-            self.wait_for_pages(|path| path.direct.is_none());
+            self.wait_for_pages(Path::leads_to_back_end);
         }
     }
 }
@@ -698,10 +698,10 @@ impl Shared {
         });
     }
 
-    /// Says on all direct channels that nothing more comes, and lets go of those whose pages are not lent to others.
+    /// Says on all direct channels that nothing more comes, and lets go of those whose pages are not lent to others, and of the loop-back.
     fn end_directs(&self, core: &mut Core) {
         core.paths.retain(|_, path| {
-            if path.direct.is_none() {
+            if path.leads_to_back_end() {
                 return true;
             }
             path.close();
@@ -738,10 +738,7 @@ impl Shared {
 const LOOKS: u32 = 32;
 /// Within so long a program comes again that does nothing but look: a few such looks. One that computes meanwhile takes longer, and is not held up.
 const AT_ONCE: Duration = Duration::from_micros(2);
-/// Whoever can go on without what it waits for, at some cost, does so after this many turns that have found nothing: a microsecond or two, in which a
-/// partner that looks on has answered.
-const FRUITLESS_TURNS: u32 = 8;
-/// The same after this many, however busy they are.
+/// Whoever can go on without what it waits for, at some cost, does so after [`FRUITLESS_TURNS`], and after this many, however busy they are.
 const MANY_TURNS: u32 = 64;
 /// How long closing an endpoint waits for the last acknowledgements.
 const LINGER: Duration = Duration::from_secs(2);

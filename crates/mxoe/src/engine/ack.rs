@@ -4,7 +4,7 @@
 use super::Endpoint;
 use super::counters::Ignored;
 use super::ids::PathId;
-use super::partner::Receiving;
+use super::partner::{Partner, Receiving, packed};
 use super::timing::after;
 use crate::addr::{Address, NicAddr, SeqNo};
 use crate::frame::{Frame, Liback};
@@ -16,6 +16,9 @@ const GAP_LIBACKS: u8 = 4;
 
 /// LIBACKs that tell a sender whose message was dropped for want of room that there is room.
 const ROOM_LIBACKS: u8 = 3;
+
+/// From so many bytes on, an acknowledgement that is owed for them waits for the first quiet moment only.
+const LARGE: u32 = 4096;
 
 impl Receiving {
     /// An acknowledgement of all there is goes out, or is not owed any more. Tells whether it was owed.
@@ -166,15 +169,51 @@ impl Endpoint {
     /// The driver is about to sleep, or has nothing to send for a while: acknowledges what is owed at once rather than
     /// after [`Timers::ack_delay`](super::Timers::ack_delay). The frames come with `poll_transmit`.
     pub fn flush_acks(&mut self, now: Time) {
+        self.flush_acks_to(now, |_| true);
+    }
+
+    /// The driver looks on and has found nothing for a while: acknowledges what is owed for much data, where a frame more costs nobody anything (by all
+    /// paths but `SWITCH`). Its sender keeps that much memory for us, or waits to have it back, and nothing of ours seems to be about to go its way.
+    pub fn flush_large_acks(&mut self, now: Time) {
+        self.flush_acks_to(now, |partner| {
+            partner.path != PathId::SWITCH && partner.receiving.bytes >= LARGE
+        });
+    }
+
+    fn flush_acks_to(&mut self, now: Time, wanted: impl Fn(&Partner) -> bool) {
         self.date(now);
-        while let Some(key) = self.owing.pop() {
-            let Some(partner) = self.partners.peek_mut(key) else {
-                continue;
+        let mut end = self.owing.len();
+        while let Some(at) = end.checked_sub(1) {
+            end = at;
+            let Some(&key) = self.owing.get(at) else {
+                return;
             };
-            partner.receiving.listed = false;
-            if partner.receiving.owed.is_some_and(|since| since <= now) {
-                self.liback_now(key);
+            if let Some(partner) = self.partners.peek_mut(key) {
+                if !wanted(partner) {
+                    continue;
+                }
+                partner.receiving.listed = false;
+                if partner.receiving.owed.is_some_and(|since| since <= now) {
+                    self.liback_now(key);
+                }
             }
+            self.owing.swap_remove(at);
+        }
+    }
+
+    /// What has come from ourselves, by a path that loses nothing, needs no frame to be acknowledged: the sends end now.
+    pub fn acknowledge_own(&mut self, now: Time) {
+        let Some(&key) = self.by_address.get(&packed(self.config.address)) else {
+            return;
+        };
+        self.date(now);
+        let Partner {
+            sending, receiving, ..
+        } = &self.partners[key];
+        let complete = receiving.complete;
+        if receiving.owed.is_some() && complete.same_session(sending.next) {
+            self.settle(key);
+            self.acknowledge(now, key, complete);
         }
     }
 

@@ -47,12 +47,14 @@ impl World<'_> {
                 break;
             }
         }
-        if self.scenario.nodes[index].flushes {
-            if let Some(node) = &mut self.nodes[index] {
+        if let Some(node) = &mut self.nodes[index] {
+            if self.scenario.nodes[index].flushes {
                 node.endpoint.flush_acks(self.now);
+            } else {
+                node.endpoint.flush_large_acks(self.now);
             }
-            self.transmit_all(index)?;
         }
+        self.transmit_all(index)?;
         self.arm(index);
         Ok(())
     }

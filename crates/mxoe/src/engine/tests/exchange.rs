@@ -412,6 +412,34 @@ fn direct_pair() -> Net {
 }
 
 #[test]
+fn much_that_came_by_a_direct_path_is_acknowledged_in_a_quiet_moment() {
+    let switched = || Net::new(2, Dialect::DEFAULT, 1);
+    for (mut net, size, acks) in [
+        (direct_pair(), 5000, 1),
+        (direct_pair(), 1000, 0),
+        (switched(), 5000, 0),
+    ] {
+        net.connect(0, 1);
+        net.latency = Duration::ZERO;
+        // Longer than frames take, and shorter than the receiver waits for data to send.
+        let end = net.now + Duration::from_micros(100);
+        net.receive(1, 0, size);
+        let sent = net.send(0, 1, 0, pattern(size, 1));
+        while net.step(end) {}
+        assert_eq!(net.hosts[0].status_of(sent), None);
+        net.hosts[1].endpoint.flush_large_acks(end);
+        while net.step(end) {}
+        assert_eq!(net.hosts[1].endpoint.counters().acks_out, acks);
+        assert_eq!(net.hosts[0].status_of(sent).is_some(), acks > 0);
+        // What is left is not forgotten.
+        net.hosts[1].endpoint.flush_acks(end);
+        while net.step(end) {}
+        assert_eq!(net.hosts[1].endpoint.counters().acks_out, 1);
+        assert_eq!(net.hosts[0].status_of(sent), Some(Status::Success));
+    }
+}
+
+#[test]
 fn what_is_offered_can_be_asked_for_first() {
     let mut net = direct_pair();
     for host in &mut net.hosts {

@@ -116,6 +116,38 @@ fn an_endpoint_can_talk_to_itself() {
 }
 
 #[test]
+fn what_comes_from_oneself_is_acknowledged_without_a_frame() {
+    let mut net = net(1);
+    let (now, own) = (net.now, PathId::new(1));
+    let endpoint = &mut net.hosts[0].endpoint;
+    endpoint.acknowledge_own(now);
+    let profile = PathProfile {
+        fetch: true,
+        ..PathProfile::new(Dialect::DEFAULT, WINDOW)
+    };
+    endpoint.set_path(now, own, profile);
+    endpoint.route(now, address(0), own);
+    let partner = net.connect(0, 0);
+    assert_eq!(net.hosts[0].endpoint.path_of(partner), Some(own));
+    net.latency = Duration::ZERO;
+    // Shorter than an acknowledgement may wait for data to ride on.
+    let end = net.now + Duration::from_micros(100);
+    for (number, size) in [(0, 0), (1, 20), (2, 20_000), (3, 200_000)] {
+        let got = net.receive(0, 0, size).0;
+        let sent = net.send(0, 0, number, pattern(size, number));
+        while net.step(end) {}
+        net.hosts[0].endpoint.acknowledge_own(end);
+        while net.step(end) {}
+        for request in [got, sent] {
+            assert_eq!(net.hosts[0].status_of(request), Some(Status::Success));
+        }
+        assert!(net.hosts[0].endpoint.is_idle());
+    }
+    assert_eq!(net.hosts[0].endpoint.counters().acks_out, 0);
+    net.hosts[0].assert_clean();
+}
+
+#[test]
 fn a_wrong_key_is_refused_and_leaves_nothing_behind() {
     let mut net = net(2);
     let refused = ask(&mut net, 0, address(1), KEY + 1);
