@@ -138,7 +138,7 @@ impl Core {
             return false;
         };
         let at = usize::from(sent.path.get());
-        if self.paths[at].direct.is_none() {
+        if self.paths[at].leads_to_back_end() {
             self.engine.date(clock());
         }
         match self.paths[at].send_short(&sent.transmit.head, payload) {
