@@ -147,16 +147,11 @@ impl Core {
         busy | self.transmit(now)
     }
 
-    /// Looks at the rings, that many times, until something has arrived; true if so. Far cheaper than as many turns, and what arrives is seen sooner.
-    pub(crate) fn look_out(&self, times: u32) -> bool {
-        for _ in 0..times {
-            let arrived = |path: &Path| !path.dead && !path.consumer.is_empty();
-            if self.paths.iter().any(|(_, path)| arrived(path)) {
-                return true;
-            }
-            std::hint::spin_loop();
-        }
-        false
+    /// Whether something has arrived in a ring.
+    #[inline]
+    pub(crate) fn has_arrivals(&self) -> bool {
+        let arrived = |path: &Path| !path.dead && !path.consumer.is_empty();
+        self.paths.iter().any(|(_, path)| arrived(path))
     }
 
     /// Polling pays: spares the other ends their fences. They hear of it before we sleep.
