@@ -350,11 +350,11 @@ impl Shared {
 
     /// Looks, for a while, until something has arrived. Far cheaper than as many turns, and what arrives is seen sooner.
     fn look_out(&self, core: &Core) -> Option<Seen> {
+        let driver = self.fabric.driver.as_deref();
         for _ in 0..LOOKS {
             if core.has_arrivals() {
                 return Some(Seen::InRing);
             }
-            let driver = self.fabric.driver.as_deref();
             if driver.is_some_and(Driver::has_arrivals) {
                 return Some(Seen::OnUplink);
             }
