@@ -32,6 +32,7 @@ use table::{Place, Table};
 
 pub(crate) use mesh::{MeshEnd, mesh};
 pub(crate) use port::NewPort;
+pub(crate) use serve::Served;
 pub(crate) use uplink::Uplink;
 
 use port::{Inbound, Outbound};

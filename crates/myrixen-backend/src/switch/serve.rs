@@ -31,6 +31,15 @@ impl Account {
     }
 }
 
+/// What came of a guest's turn.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Served {
+    /// Frames taken from its rings.
+    pub(crate) frames: usize,
+    /// Some were left there.
+    pub(crate) left_some: bool,
+}
+
 /// How a visit to a port ended.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Drained {
@@ -68,16 +77,16 @@ impl Switch {
         }
     }
 
-    /// Gives the next guest its turn; gives the frames taken from its rings.
-    pub(crate) fn serve_next(&mut self, now: Time, uplinks: &mut Uplinks) -> usize {
+    /// Gives the next guest its turn. One whose quota is used up has none.
+    pub(crate) fn serve_next(&mut self, now: Time, uplinks: &mut Uplinks) -> Served {
         let Some(index) = self.rota.next() else {
-            return 0;
+            return Served::default();
         };
         let Some(turn) = self.rota.turn_mut(index) else {
-            return 0;
+            return Served::default();
         };
         if turn.bucket.as_mut().is_some_and(|b| !b.may_send(now)) {
-            return 0;
+            return Served::default();
         }
         let mut account = Account {
             deficit: turn.deficit,
@@ -114,7 +123,10 @@ impl Switch {
             (turn.deficit, turn.bucket, turn.rotation) =
                 (account.deficit, account.bucket, rotation);
         }
-        frames
+        Served {
+            frames,
+            left_some: !all_empty,
+        }
     }
 
     /// One more visit to a port that is about to go, paid for by its guest.
