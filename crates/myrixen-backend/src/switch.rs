@@ -32,7 +32,6 @@ use table::{Place, Table};
 
 pub(crate) use mesh::{MeshEnd, mesh};
 pub(crate) use port::NewPort;
-pub(crate) use serve::Served;
 pub(crate) use uplink::Uplink;
 
 use port::{Inbound, Outbound};

@@ -15,7 +15,7 @@ use crate::clock::Clock;
 use crate::ids::{PartitionId, PortId, UplinkId, WorkerId};
 use crate::mailbox::Inbox;
 use crate::meter::WorkerMeter;
-use crate::switch::{NewPort, Served, Switch, Uplink};
+use crate::switch::{NewPort, Switch, Uplink};
 
 /// What the control side tells a worker.
 pub(crate) enum Command {
@@ -85,20 +85,8 @@ const RETRY: Duration = Duration::from_millis(10);
 /// Turns between two looks at the bells while the worker is busy. What a guest rings for is found without them where there are few.
 const LISTEN_EVERY: u64 = 16;
 
-/// So many turns at a part of the work may come between two at all of it.
-const PARTIAL_TURNS: u32 = 16;
-
 /// Turns between two looks at what the links count.
 const COUNTERS_EVERY: u64 = 1 << 12;
-
-/// When guests have one more round of turns.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Again {
-    /// They have brought something, and may be bringing more.
-    AsLongAsSomethingComes,
-    /// They have not been able to send all: whoever sends drives, and brings nothing meanwhile.
-    ForWhatIsLeft,
-}
 
 /// One worker of a back end. It owns its ports and uplinks alone and is driven by one thread: its own
 /// ([`Worker::run`]), or one that has other things to do ([`Worker::turn`]).
@@ -117,8 +105,6 @@ pub struct Worker {
     nacks_from: Time,
     /// The uplinks are not in the wait set: whoever drives waits for them beside it.
     apart: bool,
-    /// Turns at a part of the work since the last at all of it.
-    partial: u32,
 }
 
 impl std::fmt::Debug for Worker {
@@ -153,7 +139,6 @@ impl Worker {
             stopped: false,
             nacks_from: Time::ZERO,
             apart: false,
-            partial: 0,
         })
     }
 
@@ -165,19 +150,23 @@ impl Worker {
     /// One round: what arrived on the uplinks, what other workers have, then each guest its share. Never blocks, and
     /// its work is bounded whatever the guests do.
     pub fn turn(&mut self, now: Time) -> Activity {
-        self.partial = 0;
         self.take_commands(now);
         self.switch.report_again();
         self.switch.set_nacking(now >= self.nacks_from);
-        let mut frames = self.receive(now);
+        let mut frames = 0;
+        for uplink in self.uplinks.iter_mut().flatten() {
+            frames += self.switch.receive(now, uplink);
+        }
         frames += self.switch.take_from_workers(&mut self.uplinks);
         self.switch.ring_bells();
         if self.switch.must_listen() && self.turns.is_multiple_of(LISTEN_EVERY) {
             self.wake_up();
         }
         self.switch.glance();
-        frames += self.serve(now, Again::AsLongAsSomethingComes);
-        self.flush();
+        frames += self.serve(now);
+        for uplink in self.uplinks.iter_mut().flatten() {
+            uplink.flush_if_dirty();
+        }
         self.account(frames);
         Activity {
             frames,
@@ -185,61 +174,9 @@ impl Worker {
         }
     }
 
-    /// A turn for who waits for a frame and has seen that one may be there ([`Worker::has_arrivals`]): what arrived on the uplinks and nothing else, unless
-    /// all the rest has been left for too long.
-    pub fn take_arrivals(&mut self, now: Time) -> Activity {
-        self.part(now, |worker| {
-            let frames = worker.receive(now);
-            worker.switch.ring_bells();
-            frames
-        })
-    }
-
-    /// A turn for a guest that has just put something into its ring: the guests' shares and nothing else, unless all the rest has been left for too long.
-    pub fn send_departures(&mut self, now: Time) -> Activity {
-        self.part(now, |worker| {
-            worker.switch.glance();
-            let frames = worker.serve(now, Again::ForWhatIsLeft);
-            worker.flush();
-            frames
-        })
-    }
-
-    fn part(&mut self, now: Time, work: impl FnOnce(&mut Self) -> usize) -> Activity {
-        if self.partial >= PARTIAL_TURNS {
-            return self.turn(now);
-        }
-        self.partial += 1;
-        Activity {
-            frames: work(self),
-            stopped: self.stopped,
-        }
-    }
-
-    /// Whether [`Worker::take_arrivals`] may find something. Cheap, where uplinks receive in mapped memory.
-    #[must_use]
-    pub fn has_arrivals(&self) -> bool {
-        let mut uplinks = self.uplinks.iter().flatten();
-        uplinks.any(|uplink| uplink.link.may_have_frames())
-    }
-
-    fn receive(&mut self, now: Time) -> usize {
-        let mut frames = 0;
-        for uplink in self.uplinks.iter_mut().flatten() {
-            frames += self.switch.receive(now, uplink);
-        }
-        frames
-    }
-
-    fn flush(&mut self) {
-        for uplink in self.uplinks.iter_mut().flatten() {
-            uplink.flush_if_dirty();
-        }
-    }
-
     /// Gives each guest its share, and where they are few once more while there is something: what leaves by an uplink should leave in bursts
     /// that are worth a system call. How often depends on nothing that a guest could do to the others.
-    fn serve(&mut self, now: Time, again: Again) -> usize {
+    fn serve(&mut self, now: Time) -> usize {
         const FEW: usize = 8;
         const ROUNDS: usize = 4;
         /// So many, until they have brought a burst: of the longest frames a guest's share of a round is one or two.
@@ -249,31 +186,20 @@ impl Worker {
         let rounds = if guests <= FEW { MOST_ROUNDS } else { 1 };
         let mut frames = 0;
         for round in 0..rounds {
-            let served = self.serve_round(now, guests);
-            frames += served.frames;
-            let more = match again {
-                Again::AsLongAsSomethingComes => served.frames > 0,
-                Again::ForWhatIsLeft => served.frames > 0 && served.left_some,
-            };
-            if !more || (frames >= BURST && round + 1 >= ROUNDS) {
+            let before = frames;
+            for _ in 0..guests {
+                let served = self.switch.serve_next(now, &mut self.uplinks);
+                if served > 0 {
+                    // At once: who sleeps should not wait for the others' turns.
+                    self.switch.ring_bells();
+                }
+                frames += served;
+            }
+            if frames == before || (frames >= BURST && round + 1 >= ROUNDS) {
                 break;
             }
         }
         frames
-    }
-
-    fn serve_round(&mut self, now: Time, guests: usize) -> Served {
-        let mut round = Served::default();
-        for _ in 0..guests {
-            let served = self.switch.serve_next(now, &mut self.uplinks);
-            if served.frames > 0 {
-                // At once: who sleeps should not wait for the others' turns.
-                self.switch.ring_bells();
-            }
-            round.frames += served.frames;
-            round.left_some |= served.left_some;
-        }
-        round
     }
 
     fn account(&mut self, frames: usize) {

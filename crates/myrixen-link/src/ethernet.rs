@@ -132,11 +132,6 @@ impl Link for EthernetLink {
         }
     }
 
-    fn may_have_frames(&self) -> bool {
-        let redirected = self.xdp.as_ref().is_some_and(XdpPath::may_have_frames);
-        redirected || self.packet.may_have_frames()
-    }
-
     fn receive(
         &mut self,
         budget: usize,

@@ -258,12 +258,6 @@ pub trait Link: Send {
     /// what is left goes with the next flush, and [`readiness`](Self::readiness) asks for room.
     fn flush(&mut self) -> Result<(), LinkError>;
 
-    /// Whether [`receive`](Self::receive) may have something to hand over. A look at mapped memory, for whoever looks again and again; of a
-    /// link without any only `receive` can tell, and such a link always says yes.
-    fn may_have_frames(&self) -> bool {
-        true
-    }
-
     /// Hands frames that have arrived to `sink`, at most `budget` of them, and says how many they were.
     ///
     /// # Errors
@@ -300,10 +294,6 @@ impl<L: Link + ?Sized> Link for Box<L> {
 
     fn flush(&mut self) -> Result<(), LinkError> {
         (**self).flush()
-    }
-
-    fn may_have_frames(&self) -> bool {
-        (**self).may_have_frames()
     }
 
     fn receive(

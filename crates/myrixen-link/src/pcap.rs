@@ -160,10 +160,6 @@ impl<L: Link, W: Write + Send> Link for RecordingLink<L, W> {
         self.inner.flush()
     }
 
-    fn may_have_frames(&self) -> bool {
-        self.inner.may_have_frames()
-    }
-
     fn receive(
         &mut self,
         budget: usize,

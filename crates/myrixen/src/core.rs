@@ -189,6 +189,18 @@ impl Core {
         paths.find(|(_, path)| arrived(path)).map(|(at, _)| at)
     }
 
+    /// Looks at the rings, that many times, until something has arrived; tells where. Far cheaper than as many turns, and what arrives is seen sooner.
+    pub(crate) fn look_out(&self, times: u32) -> Option<usize> {
+        for _ in 0..times {
+            let arrived = self.arrived();
+            if arrived.is_some() {
+                return arrived;
+            }
+            std::hint::spin_loop();
+        }
+        None
+    }
+
     /// Polling pays: spares the other ends their fences. They hear of it before we sleep.
     #[inline]
     pub(crate) fn look_on(&mut self) {

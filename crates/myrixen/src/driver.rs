@@ -21,17 +21,6 @@ pub(crate) enum Rest {
     Asleep(Option<Duration>),
 }
 
-/// What a turn of the back end is to do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Part {
-    /// Whatever there is to do.
-    All,
-    /// At least to take in what arrived on the uplinks.
-    Arrivals,
-    /// At least to send out what is in the rings.
-    Departures,
-}
-
 /// What came of [`Driver::turn`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Turn {
@@ -49,11 +38,8 @@ pub(crate) trait Driver: Send + Sync {
     /// A program's thread comes in: from now on threads of programs drive.
     fn enter(&self);
 
-    /// One round of the back end, or the part of it that is urgent: what is left of it is done before long, whichever parts are asked for.
-    fn turn(&self, part: Part) -> Turn;
-
-    /// Whether something may have arrived on the uplinks. Far cheaper than a turn.
-    fn has_arrivals(&self) -> bool;
+    /// One round of the back end.
+    fn turn(&self) -> Turn;
 
     /// The caller is about to sleep, on [`fd`](Self::fd) and on what is put into `uplinks`, which is cleared first. Then it calls
     /// [`wake_up`](Self::wake_up), unless it is to stay awake.

@@ -10,7 +10,7 @@ use std::time::Duration;
 use myrixen_backend::{Clock, Rest as WorkerRest, Worker};
 use myrixen_platform::Waker;
 
-use crate::driver::{Driver, Part, Rest, Turn, Watched};
+use crate::driver::{Driver, Rest, Turn, Watched};
 
 /// How often the keeper looks whether programs still come in, while any does.
 const TICK: Duration = Duration::from_millis(5);
@@ -188,29 +188,17 @@ impl Driver for Inline {
         }
     }
 
-    fn turn(&self, part: Part) -> Turn {
+    fn turn(&self) -> Turn {
         let Some(mut worker) = self.try_worker() else {
             return Turn {
                 busy: false,
                 saw_all: false,
             };
         };
-        let now = self.clock.recent();
-        let activity = match part {
-            Part::All => worker.turn(now),
-            Part::Arrivals => worker.take_arrivals(now),
-            Part::Departures => worker.send_departures(now),
-        };
         Turn {
-            busy: activity.is_busy(),
+            busy: worker.turn(self.clock.recent()).is_busy(),
             saw_all: worker.looks_at_all(),
         }
-    }
-
-    fn has_arrivals(&self) -> bool {
-        // Somebody else drives: what is for us comes by our ring.
-        self.try_worker()
-            .is_some_and(|worker| worker.has_arrivals())
     }
 
     fn prepare_sleep(&self, uplinks: &mut Vec<Watched>) -> Rest {

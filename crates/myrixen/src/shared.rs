@@ -16,7 +16,7 @@ use myrixen_platform::{Polling, Ready, WaitSet, Waker as BellWaker};
 
 use crate::binding::Bell;
 use crate::core::{Core, FRUITLESS_TURNS};
-use crate::driver::{Bed, Driver, Part, Rest, Watched};
+use crate::driver::{Bed, Rest, Watched};
 use crate::fabric::Inner;
 use crate::path::{Path, Wait};
 use crate::request::{Key, Outcome};
@@ -256,7 +256,7 @@ impl Shared {
     fn leave_word(&self, mut guarded: Inside<'_>) {
         self.mind_timers(&mut guarded);
         if std::mem::take(&mut guarded.core.sent) {
-            self.turn_back_end(&mut guarded.core, Part::Departures);
+            self.turn_back_end(&mut guarded.core);
         }
         if guarded.is_quiet() {
             return;
@@ -289,56 +289,38 @@ impl Shared {
     }
 
     /// Lets a back end that we drive look at its rings and uplinks. True if it had anything to do.
-    fn turn_back_end(&self, core: &mut Core, part: Part) -> bool {
+    fn turn_back_end(&self, core: &mut Core) -> bool {
         let Some(driver) = &self.fabric.driver else {
             return false;
         };
-        let turn = driver.turn(part);
+        let turn = driver.turn();
         if !turn.saw_all {
             core.ring_back_end();
         }
         turn.busy
     }
 
-    /// Looks at the rings, and at the uplinks of a back end that we drive, that many times, until something has arrived. Far cheaper than as many turns,
-    /// and what arrives is seen sooner.
+    /// Looks at the rings, that many times, until something has arrived, and tells where. Not where a back end of our own has to bring it first.
     #[inline]
-    fn look_out(&self, core: &Core, times: u32) -> Option<Seen> {
-        let driver = self.fabric.driver.as_deref();
-        for _ in 0..times {
-            if let Some(at) = core.arrived() {
-                return Some(Seen::InRing(at));
-            }
-            if driver.is_some_and(Driver::has_arrivals) {
-                return Some(Seen::OnUplink);
-            }
-            std::hint::spin_loop();
-        }
-        None
-    }
-
-    /// How often whoever begins to wait looks before the first turn. Where that has a back end of ours do everything, which is not what brings the answer to what
-    /// has just been sent, code that a message does not need drives what it needs out of the processor's cache.
-    fn first_looks(&self, guarded: &Guarded, timeout: Option<Duration>) -> u32 {
-        let waits = guarded.wait == Wait::Spin && timeout != Some(Duration::ZERO);
-        if waits && self.fabric.driver.is_some() && !guarded.core.sent {
-            LOOKS
-        } else {
-            1
+    fn look_out(&self, core: &Core, times: u32) -> Option<usize> {
+        match self.fabric.driver {
+            Some(_) => None,
+            None => core.look_out(times),
         }
     }
 
-    /// One turn of the back end, where we drive it, and of the endpoint: a short one at what a look has found.
-    fn turn(&self, guarded: &mut Guarded, now: Time, looks_on: bool, seen: Option<Seen>) -> bool {
-        // What has been put into the ring to the back end goes out first.
-        let seen = seen.filter(|_| !guarded.core.sent && !guarded.is_halted());
-        guarded.core.sent = false;
-        let part = match seen {
-            Some(Seen::InRing(at)) => return guarded.core.turn_at(now, looks_on, at),
-            Some(Seen::OnUplink) => Part::Arrivals,
-            None => Part::All,
-        };
-        self.turn_back_end(&mut guarded.core, part) | guarded.turn(now, looks_on)
+    /// One turn of the back end, where we drive it, and of the endpoint: a short one if a look has found where something has arrived.
+    fn turn(
+        &self,
+        guarded: &mut Guarded,
+        now: Time,
+        looks_on: bool,
+        arrived: Option<usize>,
+    ) -> bool {
+        match arrived {
+            Some(at) if !guarded.is_halted() => guarded.core.turn_at(now, looks_on, at),
+            _ => self.turn_back_end(&mut guarded.core) | guarded.turn(now, looks_on),
+        }
     }
 
     /// The handler of unexpected messages sees them before anybody else.
@@ -363,8 +345,8 @@ impl Shared {
                 true => LOOKS,
                 false => 1,
             };
-            let seen = self.look_out(&guarded, looks);
-            let busy = self.turn(&mut guarded, now, true, seen);
+            let arrived = self.look_out(&guarded, looks);
+            let busy = self.turn(&mut guarded, now, true, arrived);
             if busy {
                 guarded.core.look_on();
             }
@@ -427,8 +409,7 @@ impl Shared {
         let deadline = timeout.map(|timeout| self.fabric.clock.deadline(now, timeout));
         let (mut idle_since, mut idle) = (now, false);
         let mut slept = false;
-        let first = self.first_looks(&guarded, timeout);
-        let mut seen = self.look_out(&guarded, first);
+        let mut arrived = self.look_out(&guarded, 1);
         loop {
             if guarded.is_halted() {
                 if let Some(found) = done(&mut guarded, true) {
@@ -439,10 +420,9 @@ impl Shared {
                 now = self.now();
                 continue;
             }
+            guarded.core.sent = false;
             let looks_on = guarded.looks_on();
-            let before = seen.take();
-            let busy = self.turn(&mut guarded, now, looks_on, before);
-            let false_alarm = before.is_some() && !busy;
+            let busy = self.turn(&mut guarded, now, looks_on, arrived.take());
             if busy {
                 if std::mem::take(&mut idle) {
                     guarded.polling.came_after(now.since(idle_since));
@@ -476,10 +456,10 @@ impl Shared {
                 // Read before the looks: what comes is not to wait for it.
                 now = self.time_for(learns);
                 if !busy {
-                    seen = self.look_out(&guarded, LOOKS);
+                    arrived = self.look_out(&guarded, LOOKS);
                 }
                 // Letting others have the lock takes longer than a turn that has something to do.
-                if !guarded.is_quiet() || false_alarm || !(busy || seen.is_some()) {
+                if !guarded.is_quiet() || !(busy || arrived.is_some()) {
                     self.leave(guarded);
                     std::hint::spin_loop();
                     guarded = self.lock();
@@ -560,7 +540,7 @@ impl Shared {
             return guarded;
         };
         if std::mem::take(&mut guarded.core.sent) {
-            self.turn_back_end(&mut guarded.core, Part::Departures);
+            self.turn_back_end(&mut guarded.core);
         }
         let mut due = [due, deadline].into_iter().flatten().min();
         let driver = self.fabric.driver.as_deref();
@@ -700,7 +680,7 @@ impl Drop for Shared {
         let now = self.now();
         guarded.core.engine.close(now);
         guarded.core.transmit(now);
-        self.turn_back_end(&mut guarded.core, Part::Departures);
+        self.turn_back_end(&mut guarded.core);
         self.end_directs(&mut guarded.core);
         drop(guarded);
         self.wait_for_pages(|path| path.direct.is_some());
@@ -752,14 +732,6 @@ impl Shared {
             self.lock().core.rung(&ready);
         }
     }
-}
-
-/// Where something was seen that has arrived.
-#[derive(Clone, Copy)]
-enum Seen {
-    /// On this path.
-    InRing(usize),
-    OnUplink,
 }
 
 /// Looks at the rings between two turns of whoever waits by looking: some hundred nanoseconds in which others wait for the lock.

@@ -31,15 +31,6 @@ impl Account {
     }
 }
 
-/// What came of a guest's turn.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Served {
-    /// Frames taken from its rings.
-    pub(crate) frames: usize,
-    /// Some were left there.
-    pub(crate) left_some: bool,
-}
-
 /// How a visit to a port ended.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Drained {
@@ -77,16 +68,16 @@ impl Switch {
         }
     }
 
-    /// Gives the next guest its turn. One whose quota is used up has none.
-    pub(crate) fn serve_next(&mut self, now: Time, uplinks: &mut Uplinks) -> Served {
+    /// Gives the next guest its turn; gives the frames taken from its rings.
+    pub(crate) fn serve_next(&mut self, now: Time, uplinks: &mut Uplinks) -> usize {
         let Some(index) = self.rota.next() else {
-            return Served::default();
+            return 0;
         };
         let Some(turn) = self.rota.turn_mut(index) else {
-            return Served::default();
+            return 0;
         };
         if turn.bucket.as_mut().is_some_and(|b| !b.may_send(now)) {
-            return Served::default();
+            return 0;
         }
         let mut account = Account {
             deficit: turn.deficit,
@@ -123,10 +114,7 @@ impl Switch {
             (turn.deficit, turn.bucket, turn.rotation) =
                 (account.deficit, account.bucket, rotation);
         }
-        Served {
-            frames,
-            left_some: !all_empty,
-        }
+        frames
     }
 
     /// One more visit to a port that is about to go, paid for by its guest.

@@ -74,17 +74,3 @@ fn a_hang_up_is_reported_when_there_is_room_for_it() {
     ));
     assert_eq!(worker.prepare_sleep(Time::ZERO), Rest::Asleep);
 }
-
-#[test]
-fn turns_at_a_part_of_the_work_do_not_leave_the_rest_for_ever() {
-    let control = WaitSet::new().unwrap();
-    let (reports, _inbox) = mailbox(1, control.waker());
-    let parts: [fn(&mut Worker, Time) -> Activity; 2] =
-        [Worker::take_arrivals, Worker::send_departures];
-    for part in parts {
-        let (mut worker, commands) = worker(reports.clone());
-        assert!(commands.send(Command::Stop).is_ok());
-        let turns = (0..=PARTIAL_TURNS).take_while(|_| !part(&mut worker, Time::ZERO).stopped);
-        assert_eq!(turns.count(), PARTIAL_TURNS as usize);
-    }
-}

@@ -405,10 +405,6 @@ impl Link for PacketLink {
         self.report_outage()
     }
 
-    fn may_have_frames(&self) -> bool {
-        self.receive.is_filled()
-    }
-
     fn receive(
         &mut self,
         budget: usize,

@@ -130,11 +130,6 @@ impl XdpPath {
         Ok(())
     }
 
-    /// Whether frames may have been redirected. Where it takes a system call to have them, one has to try.
-    pub(super) fn may_have_frames(&self) -> bool {
-        self.busy_poll || self.xsk.receiver.needs_wakeup() || self.xsk.receiver.is_filled()
-    }
-
     /// Hands over frames that were redirected.
     pub(super) fn take(
         &mut self,

@@ -209,21 +209,11 @@ pub(crate) struct Received<'a> {
 }
 
 impl ReceiveRing {
-    /// What the kernel says of a slot.
-    fn status(&self, slot: usize) -> u32 {
-        // pairs with: the kernel's barrier before it stores the status
-        self.mapping.status(slot).load(Ordering::Acquire)
-    }
-
-    /// Whether there is a frame that has not been released.
-    pub(crate) fn is_filled(&self) -> bool {
-        self.status(self.geometry.offset(self.at)) & STATUS_USER != 0
-    }
-
     /// The oldest frame that has not been released.
     pub(crate) fn peek(&self) -> Option<Received<'_>> {
         let slot = self.geometry.offset(self.at);
-        let status = self.status(slot);
+        // pairs with: the kernel's barrier before it stores the status
+        let status = self.mapping.status(slot).load(Ordering::Acquire);
         if status & STATUS_USER == 0 {
             return None;
         }

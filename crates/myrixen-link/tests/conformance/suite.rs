@@ -50,7 +50,6 @@ pub(crate) fn conforms<L: Link>(mut make: impl FnMut() -> Bench<L>) {
     a_budget_is_kept(&mut make());
     full_is_back_pressure_not_loss(&mut make());
     a_sleeper_is_woken(&mut make());
-    who_looks_on_sees_what_arrives(&mut make());
     an_idle_link_wakes_nobody(&mut make());
     both_ends_talk_at_once(&mut make());
     guests_addresses_are_heard(&mut make());
@@ -310,23 +309,6 @@ fn a_sleeper_is_woken<L: Link>(bench: &mut Bench<L>) {
         send(left, &Outgoing::bytes(&sent, tag));
         assert_same(&sleeper.join().unwrap()[0].0, &sent);
     });
-}
-
-fn who_looks_on_sees_what_arrives<L: Link>(bench: &mut Bench<L>) {
-    let tag = bench.tag();
-    let sent = bench.frame(77, 6);
-    let Bench { left, right, .. } = bench;
-    while take(right, 8, &mut Vec::new()) > 0 {}
-    send(left, &Outgoing::bytes(&sent, tag));
-    let mut arrived = Vec::new();
-    while arrived.is_empty() {
-        // Never asked to receive before it says that there may be something.
-        while !right.may_have_frames() {
-            std::thread::yield_now();
-        }
-        take(right, 8, &mut arrived);
-    }
-    assert_same(&arrived[0].0, &sent);
 }
 
 fn an_idle_link_wakes_nobody<L: Link>(bench: &mut Bench<L>) {

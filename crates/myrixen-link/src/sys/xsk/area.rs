@@ -177,11 +177,6 @@ impl Receiver {
         }
     }
 
-    /// Whether there is a frame that has not been handed over.
-    pub(crate) fn is_filled(&self) -> bool {
-        self.arrived.available() > 0
-    }
-
     /// Hands at most `budget` frames to `sink`, which may change them, and takes their chunks back.
     pub(crate) fn take(&mut self, budget: usize, mut sink: impl FnMut(&mut [u8])) -> Taken {
         let available = self.arrived.available();
