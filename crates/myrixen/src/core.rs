@@ -178,7 +178,12 @@ impl Core {
             return self.turn(now, looks_on);
         }
         self.fruitless = 0;
-        self.receive(now, at) | self.transmit(now)
+        let mut busy = self.receive(now, at);
+        if self.fetches.has_reads() {
+            // What was offered is not overtaken by what comes behind it.
+            busy |= self.fetch(now, looks_on);
+        }
+        busy | self.transmit(now)
     }
 
     /// The first path on which something has arrived.

@@ -315,14 +315,14 @@ impl Requests {
     fn slot(&self, key: Key) -> Option<&Slot> {
         self.slots
             .get(key.slot as usize)
-            .filter(|slot| slot.generation == key.generation)
+            .filter(|slot| slot.generation == key.generation && slot.generation != 0)
     }
 
     #[inline]
     fn slot_mut(&mut self, key: Key) -> Option<&mut Slot> {
         self.slots
             .get_mut(key.slot as usize)
-            .filter(|slot| slot.generation == key.generation)
+            .filter(|slot| slot.generation == key.generation && slot.generation != 0)
     }
 
     /// Adds a request that is over for the program, under its number and another name beside it.
@@ -689,5 +689,59 @@ impl Requests {
         self.living()
             .filter(|(_, slot)| slot.outcome.is_none())
             .count()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn receive() -> New {
+        New {
+            kind: Kind::Receive,
+            region: Some(RegionId(7)),
+            bits: 1,
+            partner: None,
+            len: 0,
+            may_end_early: false,
+        }
+    }
+
+    #[test]
+    fn a_place_that_is_used_again_has_another_name_and_knows_nothing_of_the_last() {
+        let mut requests = Requests::default();
+        let first = requests.add(receive());
+        requests.set_label(first, 3);
+        requests.enqueue(first, 5);
+        assert!(matches!(requests.completion(first), Ok(None)));
+        requests.end(first.token(), Outcome::Unmet(Status::Closed));
+        let done = requests.completion(first).ok().flatten();
+        let done = done.expect("it is over");
+        assert_eq!((done.context, done.label(), done.bits()), (5, 3, 1));
+        assert_eq!(requests.dismiss(first), Some(RegionId(7)));
+        // The place is nobody's, whatever it is called by.
+        for key in [first, Key::from_token(u64::from(first.slot))] {
+            assert!(requests.completion(key).is_err() && requests.is_done(key));
+            assert_eq!(requests.region(key), None);
+            assert_eq!(requests.dismiss(key), None);
+        }
+        assert_eq!(requests.pending(), 0);
+        let second = requests.add(New {
+            region: None,
+            ..receive()
+        });
+        assert_eq!(second.slot, first.slot);
+        assert_ne!(second.token(), first.token());
+        assert!(requests.completion(second).is_err(), "nobody queued it");
+        assert_eq!((requests.label(second), requests.region(second)), (0, None));
+        assert!(!requests.is_done(second) && requests.pending() == 1);
+        // Two at a time have places of their own.
+        let third = requests.add(receive());
+        assert_ne!(third.slot, second.slot);
+        for key in [second, third] {
+            requests.withdraw(key);
+        }
+        let places = [requests.add(receive()).slot, requests.add(receive()).slot];
+        assert_eq!(places, [third.slot, second.slot]);
     }
 }

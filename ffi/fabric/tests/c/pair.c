@@ -282,7 +282,13 @@ static void memory(int virtual)
         together();
     }
     POST(&fab, fi_inject_write(fab.ep, out, 3000, peer, far.base, far.key));
-    /* The read comes behind what was written at once. */
+    /* Longer than what keeps its order: it is there when it can be read. */
+    double until = now() + PATIENCE;
+    do {
+        CHECK(now() < until);
+        POST(&fab, fi_read(fab.ep, in, 3000, NULL, peer, far.base, far.key, &a));
+        fab_wait(&fab, &a);
+    } while (!filled(in, 3000, 61));
     together();
     /* What is refused. */
     POST(&fab, fi_read(fab.ep, in, 8, NULL, peer, far.base + LARGE - 7, far.key, &a));
