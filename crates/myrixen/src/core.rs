@@ -178,10 +178,10 @@ impl Core {
             return self.turn(now, looks_on);
         }
         self.fruitless = 0;
-        let mut busy = self.receive(now, at);
+        let busy = self.receive(now, at);
         if self.fetches.has_reads() {
             // What was offered is not overtaken by what comes behind it.
-            busy |= self.fetch(now, looks_on);
+            return self.turn(now, looks_on) | busy;
         }
         busy | self.transmit(now)
     }
