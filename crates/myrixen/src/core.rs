@@ -5,7 +5,8 @@ use std::task::Waker;
 
 use mxoe::addr::Address;
 use mxoe::engine::{
-    self, Arrival, Event, PathId, RegionId, Space, Status, Target, Transmit, UnexpectedId,
+    self, Arrival, ClaimedReceive, Event, PathId, Receive, RegionId, Space, Status, Target,
+    Transmit, UnexpectedId,
 };
 use mxoe::frame::{Dialect, HEAD_BYTES};
 use mxoe::time::Time;
@@ -14,7 +15,9 @@ use myrixen_ring::{PeerFault, ReserveError};
 use slab::Slab;
 
 use crate::buffer::Memory;
+use crate::error::{Error, Result};
 use crate::fetch::{Fetch, Fetches};
+use crate::message::Match;
 use crate::offer::{self, Guard, Guards, MAX_HINT, OWN_HINT, Offer, Offers};
 use crate::path::{Incarnation, Path};
 use crate::region::{Regions, Store};
@@ -188,7 +191,7 @@ impl Core {
 
     /// The first path on which something has arrived.
     #[inline]
-    pub(crate) fn arrived(&self) -> Option<usize> {
+    fn arrived(&self) -> Option<usize> {
         let arrived = |path: &Path| !path.dead && !path.consumer.is_empty();
         let mut paths = self.paths.iter();
         paths.find(|(_, path)| arrived(path)).map(|(at, _)| at)
@@ -316,6 +319,37 @@ impl Core {
         self.paths[at].consumer.advance(record);
         self.events();
         Ok(true)
+    }
+
+    /// Posts a receive, and sees to a message that is there already: it may be large where it comes from, and to be asked for. What time it is is asked
+    /// then only.
+    #[inline]
+    pub(crate) fn begin_receive(
+        &mut self,
+        clock: impl FnOnce() -> Time,
+        matching: &Match,
+        into: ClaimedReceive,
+    ) -> Result<engine::RequestId> {
+        let mut there = None;
+        let receive = Receive {
+            space: matching.space,
+            match_info: matching.bits,
+            mask: matching.mask,
+            source: matching.source,
+            region: into.region,
+            len: into.len,
+            token: into.token,
+        };
+        let posted = self.engine.receive(|| *there.insert(clock()), receive);
+        let request = posted.map_err(|status| Error::Failed {
+            what: "receive",
+            status,
+        })?;
+        if let Some(now) = there {
+            self.events();
+            self.transmit(now);
+        }
+        Ok(request)
     }
 
     /// Sends what the engine wants sent, as far as there is room.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use mxoe::addr::{Address, SessionId};
 use mxoe::engine::{
-    self, Connect, PartnerId, Receive, RegionId, Send as SendArgs, SendMode, Space,
+    self, ClaimedReceive, Connect, PartnerId, RegionId, Send as SendArgs, SendMode, Space,
 };
 use myrixen_shm::{PoolBuf, lend, lend_ref};
 
@@ -420,35 +420,22 @@ impl Endpoint {
             len: 0,
             may_end_early: false,
         });
-        let mut there = None;
-        let started = core.engine.receive(
-            || *there.insert(self.shared.recent()),
-            Receive {
-                space: matching.space,
-                match_info: matching.bits,
-                mask: matching.mask,
-                source: matching.source,
-                region,
-                len,
-                token: key.token(),
-            },
-        );
-        match started {
-            Ok(id) => core.requests.started(key, id),
-            Err(status) => {
+        let into = ClaimedReceive {
+            region,
+            len,
+            token: key.token(),
+        };
+        match core.begin_receive(|| self.shared.recent(), &matching, into) {
+            Ok(id) => {
+                core.requests.started(key, id);
+                Ok(key)
+            }
+            Err(error) => {
                 core.requests.withdraw(key);
                 drop(core.reclaim(region));
-                return Err(Error::Failed {
-                    what: "receive",
-                    status,
-                });
+                Err(error)
             }
         }
-        if let Some(now) = there {
-            core.events();
-            core.transmit(now);
-        }
-        Ok(key)
     }
 
     /// The oldest message that fits and that no receive has taken, if there is one.

@@ -620,7 +620,7 @@ impl Requests {
     /// Takes a completion out of the queue. Gives its region, which is nobody's now.
     #[inline(always)]
     pub(crate) fn dismiss(&mut self, key: Key) -> Option<RegionId> {
-        let slot = self.slot_mut(key)?;
+        let slot = self.slot(key)?;
         if slot.kept().is_some() {
             // A send that the engine still knows: its slot stays.
             self.disown(key.slot);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use mxoe::engine::{PathId, Receive, RegionId, RequestId, Send, SendMode};
+use mxoe::engine::{ClaimedReceive, PathId, RegionId, RequestId, Send, SendMode};
 use mxoe::time::Time;
 use myrixen_ring::Record;
 
@@ -187,43 +187,26 @@ impl Core {
     /// Posts a receive for a short message.
     fn await_short(
         &mut self,
-        clock: impl Fn() -> Time,
+        clock: impl FnOnce() -> Time,
         matching: &Match,
         room: usize,
     ) -> Result<Awaited> {
         let slot = self.regions.shorts.await_one(room);
         let slot = slot.ok_or_else(|| Error::Invalid("a short buffer is longer".into()))?;
-        let mut there = None;
-        let posted = self.engine.receive(
-            || *there.insert(clock()),
-            Receive {
-                space: matching.space,
-                match_info: matching.bits,
-                mask: matching.mask,
-                source: matching.source,
-                region: slot,
-                // No more than fits in a slot.
-                len: u32::try_from(room).unwrap_or(u32::MAX),
-                token: shorts::token(slot),
-            },
-        );
-        match posted {
-            Ok(request) => {
-                if let Some(now) = there {
-                    // It may be large where it comes from, and to be asked for.
-                    self.events();
-                    self.transmit(now);
-                }
-                Ok(Awaited { slot, request })
-            }
-            Err(status) => {
-                self.regions.shorts.leave(slot);
-                Err(Error::Failed {
-                    what: "receive",
-                    status,
-                })
-            }
+        let into = ClaimedReceive {
+            region: slot,
+            // No more than fits in a slot.
+            len: u32::try_from(room).unwrap_or(u32::MAX),
+            token: shorts::token(slot),
+        };
+        let begun = self.begin_receive(clock, matching, into);
+        if begun.is_err() {
+            self.regions.shorts.leave(slot);
         }
+        Ok(Awaited {
+            slot,
+            request: begun?,
+        })
     }
 
     /// Takes a message that was waited for out of its slot.

@@ -63,13 +63,9 @@ impl Segments {
         }
         // SAFETY: the caller's promise.
         let segment = unsafe { list.read() };
-        let (at, len) = (
-            segment.segment_ptr.cast::<u8>(),
-            segment.segment_length as usize,
-        );
-        let short = len <= INLINE && !at.is_null();
         // SAFETY: the caller's promise.
-        short.then(|| unsafe { Handed::new(at, len) })
+        let piece = unsafe { piece(segment) }.ok()?;
+        (piece.len() <= INLINE).then_some(piece)
     }
 
     /// # Safety
