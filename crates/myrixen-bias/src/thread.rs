@@ -27,21 +27,12 @@ impl Drop for Life {
 mod own {
     use std::cell::Cell;
 
-    use super::{Life, NONE};
+    use super::Life;
+    pub(crate) use super::word::number;
+    pub(super) use super::word::set;
 
     thread_local! {
-        /// This thread's, if it has one. Apart from the other, so that looking at it is no more than a load.
-        static NUMBER: Cell<u64> = const { Cell::new(NONE) };
         static LIFE: Cell<Option<Life>> = const { Cell::new(None) };
-    }
-
-    #[inline]
-    pub(crate) fn number() -> u64 {
-        NUMBER.get()
-    }
-
-    pub(super) fn set(number: u64) {
-        NUMBER.set(number);
     }
 
     /// Ends `life` with this thread, which has no number where that is about to be.
@@ -50,6 +41,87 @@ mod own {
         if LIFE.try_with(|own| own.set(Some(life))).is_ok() {
             set(number);
         }
+    }
+}
+
+/// This thread's number, apart from its life, so that looking at it is no more than a load. In a shared library `thread_local!` makes a call of it
+/// (`__tls_get_addr`), eight times for each message of a C program. So its place is one beside the thread's pointer, which the loader knows from the
+/// start (the *initial exec* model of ELF's thread-local storage); the C library keeps room there for what is loaded later.
+#[cfg(all(
+    not(loom),
+    not(miri),
+    target_arch = "x86_64",
+    target_os = "linux",
+    target_env = "gnu"
+))]
+mod word {
+    use std::arch::{asm, global_asm};
+
+    global_asm!(
+        ".pushsection .tbss.myrixen_bias_thread, \"awT\", @nobits",
+        ".globl myrixen_bias_thread",
+        ".hidden myrixen_bias_thread",
+        ".type myrixen_bias_thread, @tls_object",
+        ".size myrixen_bias_thread, 8",
+        ".balign 8",
+        "myrixen_bias_thread: .zero 8",
+        ".popsection",
+    );
+
+    #[inline]
+    pub(crate) fn number() -> u64 {
+        let number;
+        // SAFETY: loads the word above, which is this thread's alone and 0, that is `NONE`, from its start.
+        unsafe {
+            asm!(
+                "mov {number}, qword ptr [rip + myrixen_bias_thread@GOTTPOFF]",
+                "mov {number}, qword ptr fs:[{number}]",
+                number = out(reg) number,
+                options(nostack, preserves_flags, readonly),
+            );
+        }
+        number
+    }
+
+    pub(crate) fn set(number: u64) {
+        // SAFETY: stores into the same word, which nothing refers to.
+        unsafe {
+            asm!(
+                "mov {at}, qword ptr [rip + myrixen_bias_thread@GOTTPOFF]",
+                "mov qword ptr fs:[{at}], {number}",
+                at = out(reg) _,
+                number = in(reg) number,
+                options(nostack, preserves_flags),
+            );
+        }
+    }
+}
+
+#[cfg(all(
+    not(loom),
+    not(all(
+        not(miri),
+        target_arch = "x86_64",
+        target_os = "linux",
+        target_env = "gnu"
+    ))
+))]
+mod word {
+    use std::cell::Cell;
+
+    use super::NONE;
+
+    thread_local! {
+        static NUMBER: Cell<u64> = const { Cell::new(NONE) };
+    }
+
+    #[inline]
+    pub(crate) fn number() -> u64 {
+        NUMBER.get()
+    }
+
+    pub(crate) fn set(number: u64) {
+        NUMBER.set(number);
     }
 }
 
