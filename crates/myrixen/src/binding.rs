@@ -76,12 +76,12 @@ impl Endpoint {
         let memory = buffer.into_memory();
         let mut core = self.shared.enter();
         let mode = launch.completes.mode();
-        let posted = self.post_as(&mut core, &launch.cover(), memory, mode);
-        if let Ok(key) = posted {
-            core.requests.enqueue(key, launch.context);
-            if launch.completes == Completes::WhenBuffered {
-                core.offer_early(key);
-            }
+        let queue = Some(launch.context);
+        let posted = self.post(&mut core, &launch.cover(), (memory, mode), queue);
+        if let Ok(key) = posted
+            && launch.completes == Completes::WhenBuffered
+        {
+            core.offer_early(key);
         }
         self.shared.leave(core);
         posted.map(drop)
@@ -127,7 +127,8 @@ impl Endpoint {
             }
         }
         let memory = Memory::Vec(payload.to_vec());
-        let posted = self.post_as(&mut core, &launch.cover(), memory, SendMode::Standard);
+        let with = (memory, SendMode::Standard);
+        let posted = self.post(&mut core, &launch.cover(), with, None);
         if let Ok(key) = posted {
             core.requests.ended_early(key, payload.len().max(INLINE));
         }
@@ -149,10 +150,10 @@ impl Endpoint {
         let memory = buffer.into_memory();
         let len = memory.len();
         let mut core = self.shared.enter();
-        let key = self.begin_recv(&mut core, matching, memory, len)?;
+        let with = (memory, len);
+        let key = self.begin_recv(&mut core, matching, with, Some(context))?;
         core.requests.set_label(key, label);
         core.requests.set_partner(key, matching.source);
-        core.requests.enqueue(key, context);
         self.shared.leave(core);
         Ok(())
     }
@@ -351,8 +352,8 @@ impl Core {
             && let Ok(Some(done)) = self.requests.completion(key)
         {
             let ended = Ended::of(&done);
-            if let Some(region) = self.requests.dismiss(key) {
-                drop(self.reclaim(region));
+            if self.requests.dismiss(key) {
+                self.let_go(key.region());
             }
             each(&ended);
             found += 1;

@@ -8,8 +8,10 @@ use myrixen_shm::{Handed, Lent, PoolBuf};
 
 /// Memory of a request, by who keeps it alive. Only the sealed trait below shows it outside.
 #[allow(missing_docs, reason = "named nowhere outside this crate")]
+#[derive(Default)]
 pub enum Memory {
     /// Nothing to send, or nothing kept any more.
+    #[default]
     Empty,
     Vec(Vec<u8>),
     Shared(Arc<[u8]>),

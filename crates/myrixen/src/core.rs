@@ -21,7 +21,7 @@ use crate::message::Match;
 use crate::offer::{self, Guard, Guards, MAX_HINT, OWN_HINT, Offer, Offers};
 use crate::path::{Incarnation, Path};
 use crate::region::{Regions, Store};
-use crate::request::{Ended, Outcome, Requests};
+use crate::request::{Ended, Key, Outcome, Requests};
 use crate::shorts;
 
 /// Whoever looks on, and could go on or let others go on at some cost, does so after this many turns that have found nothing: a microsecond or two, in which a
@@ -76,6 +76,8 @@ pub(crate) struct Core {
     pub(crate) dialect: Dialect,
     /// Messages up to this length go eagerly.
     pub(crate) eager_max: u32,
+    /// Where the frame of a short message is put together.
+    pub(crate) frame: Transmit,
     /// Direct channels are wanted.
     direct: bool,
     /// Whoever sends drives the back end next, or rings.
@@ -127,6 +129,7 @@ impl Core {
             sent: false,
             dialect: start.dialect,
             eager_max: start.eager_max,
+            frame: Transmit::new(),
             direct: start.direct,
             driven: start.driven,
             store: Store::default(),
@@ -462,6 +465,16 @@ impl Core {
         self.regions.remove(region)
     }
 
+    /// As [`reclaim`](Self::reclaim), where nobody wants it back.
+    #[inline]
+    pub(crate) fn let_go(&mut self, region: RegionId) {
+        if self.guarded.is_empty() {
+            self.regions.let_go(region);
+        } else {
+            drop(self.reclaim(region));
+        }
+    }
+
     /// Carries out what the engine reports.
     #[inline]
     pub(crate) fn events(&mut self) {
@@ -579,8 +592,8 @@ impl Core {
         match self.requests.end(token, outcome) {
             Ended::Waiting => self.ended = true,
             Ended::Wake(waker) => self.wakers.push(waker),
-            Ended::Drop(Some(region)) => drop(self.reclaim(region)),
-            Ended::Drop(None) | Ended::Unknown => {}
+            Ended::Drop => self.let_go(Key::from_token(token).region()),
+            Ended::Unknown => {}
         }
     }
 

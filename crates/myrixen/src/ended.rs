@@ -12,8 +12,8 @@ impl Core {
     /// Takes a finished send, or gives the buffer of an eager one back early if `hurried`: a copy stays for resending. That costs more than
     /// the acknowledgement of a receiver that looks on, and a sender that never waited would run ahead of its receiver by as much as may be copied.
     pub(crate) fn send_ended(&mut self, key: Key, hurried: bool) -> Option<Result<Memory>> {
-        if let Some((outcome, region)) = self.requests.take(key) {
-            let memory = region.map_or(Memory::Empty, |region| self.reclaim(region));
+        if let Some(outcome) = self.requests.take(key) {
+            let memory = self.reclaim(key.region());
             return match outcome {
                 Outcome::Sent {
                     status: Status::Success,
@@ -29,8 +29,10 @@ impl Core {
         if !hurried {
             return None;
         }
-        let region = self.requests.may_end_early(key, RETAINED_CAP)?;
-        let held = self.regions.get_mut(region)?;
+        if !self.requests.may_end_early(key, RETAINED_CAP) {
+            return None;
+        }
+        let held = self.regions.get_mut(key.region())?;
         let len = held.len();
         let copy = held.to_owned_copy(len);
         let memory = std::mem::replace(held, copy);
@@ -40,8 +42,8 @@ impl Core {
 
     /// Takes a finished receive.
     pub(crate) fn recv_ended(&mut self, key: Key) -> Option<Result<(Memory, Received)>> {
-        let (outcome, region) = self.requests.take(key)?;
-        let memory = region.map_or(Memory::Empty, |region| self.reclaim(region));
+        let outcome = self.requests.take(key)?;
+        let memory = self.reclaim(key.region());
         Some(self.received(&outcome).map(|received| (memory, received)))
     }
 
@@ -72,8 +74,7 @@ impl Core {
         if self.requests.is_done(key) || !self.engine.cancel(now, id) {
             return None;
         }
-        let region = self.requests.region(key);
         self.requests.withdraw(key);
-        Some(region.map_or(Memory::Empty, |region| self.reclaim(region)))
+        Some(self.reclaim(key.region()))
     }
 }

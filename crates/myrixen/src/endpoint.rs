@@ -5,9 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mxoe::addr::{Address, SessionId};
-use mxoe::engine::{
-    self, ClaimedReceive, Connect, PartnerId, RegionId, Send as SendArgs, SendMode, Space,
-};
+use mxoe::engine::{self, ClaimedReceive, Connect, PartnerId, Send as SendArgs, SendMode, Space};
 use myrixen_shm::{PoolBuf, lend, lend_ref};
 
 use crate::buffer::{Memory, RecvBuffer, SendBuffer};
@@ -74,7 +72,7 @@ impl Endpoint {
     pub fn connect(&self, to: Address, key: u32, timeout: Duration) -> Result<Peer> {
         let mut request = self.start_connect(to, key, timeout)?;
         match self.shared.wait_for(request.key, None) {
-            Some((outcome, _)) => {
+            Some(outcome) => {
                 request.disarm();
                 Self::connected(to, timeout, &outcome)
             }
@@ -108,11 +106,11 @@ impl Endpoint {
         let now = self.shared.recent();
         let request = core.requests.add(New {
             kind: Kind::Connect,
-            region: None,
             bits,
             partner: None,
             len: 0,
             may_end_early: false,
+            queue: None,
         });
         let started = core.engine.connect(
             now,
@@ -255,57 +253,34 @@ impl Endpoint {
     fn start_send(&self, to: &Peer, bits: u64, memory: Memory, mode: SendMode) -> Result<Raw> {
         message_len(memory.len())?;
         let mut core = self.shared.enter();
-        let sent = self.post(&mut core, to, bits, memory, mode);
+        let sent = self.post(&mut core, &Cover::tagged(to, bits), (memory, mode), None);
         let key = sent.map_err(send_failed)?;
         self.shared.leave(core);
         Ok(Raw::new(&self.shared, key, Kind::Send))
     }
 
-    /// Hands a message to the engine and writes what it wants sent into the rings. The memory holds less than 4 GiB.
+    /// Hands a message to the engine and writes what it wants sent into the rings. The memory holds less than 4 GiB. `queue` as in [`New`].
     pub(crate) fn post(
         &self,
         core: &mut Core,
-        to: &Peer,
-        bits: u64,
-        memory: Memory,
-        mode: SendMode,
-    ) -> Result<Key, Status> {
-        self.post_as(core, &Cover::tagged(to, bits), memory, mode)
-    }
-
-    /// The same, with whatever else a message may have on its cover.
-    pub(crate) fn post_as(
-        &self,
-        core: &mut Core,
         cover: &Cover,
-        memory: Memory,
-        mode: SendMode,
+        (memory, mode): (Memory, SendMode),
+        queue: Option<u64>,
     ) -> Result<Key, Status> {
         let len = u32::try_from(memory.len()).unwrap_or(u32::MAX);
-        let region = core.regions.add(memory);
-        self.post_region(core, cover, (region, len), mode)
-    }
-
-    /// The same, for memory that has a name already; gives it back where the engine refuses.
-    pub(crate) fn post_region(
-        &self,
-        core: &mut Core,
-        cover: &Cover,
-        (region, len): (RegionId, u32),
-        mode: SendMode,
-    ) -> Result<Key, Status> {
         let now = self.shared.recent();
         let beside = if cover.data.is_some() { DATA } else { 0 };
         let key = core.requests.add(New {
             kind: Kind::Send,
-            region: Some(region),
             bits: cover.bits,
             partner: Some(cover.to),
             len,
             may_end_early: len.saturating_add(beside) <= core.eager_max
                 && mode == SendMode::Standard,
+            queue,
         });
         core.requests.set_label(key, cover.label);
+        core.regions.put(key.region(), memory);
         let started = core.engine.send(
             now,
             SendArgs {
@@ -313,7 +288,7 @@ impl Endpoint {
                 space: cover.space,
                 match_info: cover.bits,
                 data: cover.data,
-                region,
+                region: key.region(),
                 len,
                 mode,
                 token: key.token(),
@@ -323,7 +298,7 @@ impl Endpoint {
             Ok(id) => core.requests.started(key, id),
             Err(status) => {
                 core.requests.withdraw(key);
-                drop(core.reclaim(region));
+                core.let_go(key.region());
                 return Err(status);
             }
         }
@@ -396,32 +371,32 @@ impl Endpoint {
 
     fn start_recv(&self, matching: Match, memory: Memory, len: usize) -> Result<Raw> {
         let mut core = self.shared.enter();
-        let key = self.begin_recv(&mut core, matching, memory, len)?;
+        let key = self.begin_recv(&mut core, matching, (memory, len), None)?;
         self.shared.leave(core);
         Ok(Raw::new(&self.shared, key, Kind::Receive))
     }
 
-    /// Hands a receive to the engine.
+    /// Hands a receive to the engine, with its memory and how long that is. `queue` as in [`New`].
     #[inline(always)]
     pub(crate) fn begin_recv(
         &self,
         core: &mut Core,
         matching: Match,
-        memory: Memory,
-        len: usize,
+        (memory, len): (Memory, usize),
+        queue: Option<u64>,
     ) -> Result<Key> {
         let len = message_len(len)?;
-        let region = core.regions.add(memory);
         let key = core.requests.add(New {
             kind: Kind::Receive,
-            region: Some(region),
             bits: matching.bits,
             partner: None,
             len: 0,
             may_end_early: false,
+            queue,
         });
+        core.regions.put(key.region(), memory);
         let into = ClaimedReceive {
-            region,
+            region: key.region(),
             len,
             token: key.token(),
         };
@@ -432,7 +407,7 @@ impl Endpoint {
             }
             Err(error) => {
                 core.requests.withdraw(key);
-                drop(core.reclaim(region));
+                core.let_go(key.region());
                 Err(error)
             }
         }

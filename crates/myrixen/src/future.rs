@@ -79,7 +79,7 @@ impl Endpoint {
             poll_raw(&mut request, task, |core, key| core.requests.take(key))
         })
         .await;
-        Self::connected(to, timeout, &outcome.0)
+        Self::connected(to, timeout, &outcome)
     }
 
     /// Receives the next message that fits, into a buffer that is given back.

@@ -72,8 +72,8 @@ impl Drop for Raw {
         if self.kind == Kind::Receive {
             core.cancel(self.shared.recent(), self.key);
         }
-        if let Some(region) = core.requests.abandon(self.key) {
-            drop(core.reclaim(region));
+        if core.requests.abandon(self.key) {
+            core.let_go(self.key.region());
         }
         self.shared.leave(core);
     }

@@ -410,7 +410,8 @@ mod tests {
         };
         let offer = Offer::parse(&hint[..len], &borrowed, 1).unwrap();
         let mut regions = Regions::default();
-        let into = regions.add(Memory::Vec(vec![0; 10_000]));
+        let into = RegionId(0);
+        regions.put(into, Memory::Vec(vec![0; 10_000]));
         assert!(offer.read(&mut regions, into, 0, 10_000) && offer.still_valid());
         let into = regions.remove(into);
         assert!(!offer.read(&mut regions, RegionId(7), 0, 10_000), "no such");

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use mxoe::addr::Address;
-use mxoe::engine::{RegionId, SendMode};
+use mxoe::engine::SendMode;
 use mxoe::time::Time;
 
 use crate::buffer::{Memory, RecvBuffer, SendBuffer};
@@ -104,10 +104,9 @@ impl Endpoint {
         outgoing: Outgoing,
     ) -> Result<RequestId> {
         let memory = buffer.into_memory();
-        let len = message_len(memory.len())?;
-        let mut core = self.shared.enter();
-        let region = core.regions.add(memory);
-        Ok(self.post_known(core, to, (region, len), outgoing))
+        message_len(memory.len())?;
+        let core = self.shared.enter();
+        Ok(self.post_known(core, to, memory, outgoing))
     }
 
     /// As [`post_send`](Self::post_send), for up to [`INLINE`] bytes, which are copied.
@@ -115,14 +114,9 @@ impl Endpoint {
     /// # Errors
     /// [`Error::Invalid`] for more.
     pub fn post_short(&self, to: &Peer, payload: &[u8], outgoing: Outgoing) -> Result<RequestId> {
-        let size = match u32::try_from(payload.len()) {
-            Ok(size) if payload.len() <= INLINE => size,
-            _ => {
-                let len = payload.len();
-                let why = format!("{len} bytes are more than the {INLINE} of a short payload");
-                return Err(Error::Invalid(why));
-            }
-        };
+        if payload.len() > INLINE {
+            return Err(too_long(payload.len()));
+        }
         let mut core = self.shared.enter();
         if outgoing.completes == Completes::WhenBuffered
             && core.engine.address_of(to.partner) == Some(to.address)
@@ -134,30 +128,29 @@ impl Endpoint {
                 return Ok(RequestId::new(key));
             }
         }
-        let region = core.regions.add(Memory::Vec(payload.to_vec()));
-        Ok(self.post_known(core, to, (region, size), outgoing))
+        let memory = Memory::Vec(payload.to_vec());
+        Ok(self.post_known(core, to, memory, outgoing))
     }
 
-    /// Sends memory that has a name, if the peer is one of this endpoint's.
+    /// Sends up to 4 GiB, if the peer is one of this endpoint's.
     fn post_known(
         &self,
         mut core: Inside<'_>,
         to: &Peer,
-        (region, len): (RegionId, u32),
+        memory: Memory,
         outgoing: Outgoing,
     ) -> RequestId {
         let known = core.engine.address_of(to.partner) == Some(to.address);
         let cover = Cover::tagged(to, outgoing.bits);
+        let len = u32::try_from(memory.len()).unwrap_or(u32::MAX);
         let posted = if known {
-            let mode = outgoing.completes.mode();
-            self.post_region(&mut core, &cover, (region, len), mode)
+            let with = (memory, outgoing.completes.mode());
+            self.post(&mut core, &cover, with, Some(outgoing.context))
         } else {
-            drop(core.reclaim(region));
             Err(Status::NotConnected)
         };
         let key = match posted {
             Ok(key) => {
-                core.requests.enqueue(key, outgoing.context);
                 if outgoing.completes == Completes::WhenBuffered {
                     core.offer_early(key);
                     // Whoever waits for any end may have this one.
@@ -186,8 +179,7 @@ impl Endpoint {
         let memory = buffer.into_memory();
         let len = memory.len();
         let mut core = self.shared.enter();
-        let key = self.begin_recv(&mut core, matching, memory, len)?;
-        core.requests.enqueue(key, context);
+        let key = self.begin_recv(&mut core, matching, (memory, len), Some(context))?;
         self.shared.leave(core);
         Ok(RequestId::new(key))
     }
@@ -227,14 +219,20 @@ impl Endpoint {
     fn test_into<T>(
         &self,
         id: RequestId,
-        mut memory: Option<&mut Memory>,
+        memory: Option<&mut Memory>,
         look: impl FnOnce(&End) -> T,
     ) -> Result<Option<T>> {
-        let mut look = Some(look);
-        let ended = self
-            .shared
-            .poll(|core, hurried| core.take_ended(id, hurried, memory.as_deref_mut(), &mut look));
-        ended.transpose().map_err(|NotQueued| Error::UnknownRequest)
+        let mut core = self.shared.enter();
+        if !core.requests.is_done(id.key()) {
+            let hurried;
+            (core, hurried) = self.shared.poll_once(core);
+            if hurried {
+                core.hurry(id.key());
+            }
+        }
+        let ended = core.take_end(id.key(), memory, look);
+        self.shared.leave(core);
+        ended.map_err(|NotQueued| Error::UnknownRequest)
     }
 
     /// Waits for the end of a request. `None` when the time is over, or at a [`wakeup`](Self::wakeup).
@@ -266,14 +264,26 @@ impl Endpoint {
         &self,
         id: RequestId,
         timeout: Option<Duration>,
-        mut memory: Option<&mut Memory>,
+        memory: Option<&mut Memory>,
         look: impl FnOnce(&End) -> T,
     ) -> Result<Option<T>> {
-        let mut look = Some(look);
-        let ended = self.drive_until_woken(timeout, |core, hurried| {
-            core.take_ended(id, hurried, memory.as_deref_mut(), &mut look)
-        });
-        ended.transpose().map_err(|NotQueued| Error::UnknownRequest)
+        let mut core = self.shared.enter();
+        if !core.requests.is_done(id.key()) {
+            let before = core.wakeups;
+            let over = |core: &mut Core, hurried| {
+                if hurried {
+                    core.hurry(id.key());
+                }
+                (core.requests.is_done(id.key()) || core.wakeups != before).then_some(())
+            };
+            match self.shared.drive_on(core, timeout, over) {
+                Some((inside, ())) => core = inside,
+                None => return Ok(None),
+            }
+        }
+        let ended = core.take_end(id.key(), memory, look);
+        self.shared.leave(core);
+        ended.map_err(|NotQueued| Error::UnknownRequest)
     }
 
     /// Waits for the end of a request, and leaves it in the queue; a send's buffer is not waited for longer than it takes to copy it. False when the time is
@@ -333,8 +343,8 @@ impl Endpoint {
             .ok_or(Error::UnknownRequest)?;
         // The program may think that it has its buffer back.
         core.hurry(id.key());
-        if let Some(region) = core.requests.abandon(id.key()) {
-            drop(core.reclaim(region));
+        if core.requests.abandon(id.key()) {
+            core.let_go(id.key().region());
         }
         core.ended = true;
         self.shared.leave(core);
@@ -378,25 +388,16 @@ impl Endpoint {
     }
 }
 
+#[cold]
+fn too_long(len: usize) -> Error {
+    let why = format!("{len} bytes are more than the {INLINE} of a short payload");
+    Error::Invalid(why)
+}
+
 /// How long breaking off waits for the last acknowledgements.
 const PARTING: Duration = Duration::from_secs(1);
 
 impl Core {
-    /// As [`take_end`](Self::take_end), of a request that may not be over.
-    #[inline(always)]
-    fn take_ended<T>(
-        &mut self,
-        id: RequestId,
-        hurried: bool,
-        memory: Option<&mut Memory>,
-        look: &mut Option<impl FnOnce(&End) -> T>,
-    ) -> Option<Result<T, NotQueued>> {
-        if hurried {
-            self.hurry(id.key());
-        }
-        self.take_end(id.key(), memory, look).transpose()
-    }
-
     /// A send that is over for the program, with so much transferred.
     fn add_ended_send(
         &mut self,
@@ -407,14 +408,14 @@ impl Core {
     ) -> Key {
         let new = New {
             kind: Kind::Send,
-            region: None,
             bits: cover.bits,
             partner: Some(cover.to),
             len,
             may_end_early: false,
+            queue: Some(context),
         };
         let outcome = Outcome::Sent { status, length };
-        self.requests.add_ended(new, context, cover.label, outcome)
+        self.requests.add_ended(new, cover.label, outcome)
     }
 
     /// Sends a short message if it can go out now and not too many are under way, and ends it for the program under its number. `None`: nothing was
@@ -445,12 +446,18 @@ impl Core {
     }
 
     /// Ends a send for the program that need not be acknowledged for that; a copy of the bytes stays behind.
+    #[inline]
     fn hurry(&mut self, key: Key) {
-        if !self.requests.is_offered(key) {
+        if self.requests.offers_any() && self.requests.is_offered(key) {
+            self.end_early(key);
+        }
+    }
+
+    fn end_early(&mut self, key: Key) {
+        if !self.requests.may_end_early(key, RETAINED_CAP) {
             return;
         }
-        let region = self.requests.may_end_early(key, RETAINED_CAP);
-        let Some(held) = region.and_then(|region| self.regions.get_mut(region)) else {
+        let Some(held) = self.regions.get_mut(key.region()) else {
             return;
         };
         held.make_owned();

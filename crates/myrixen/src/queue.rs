@@ -73,6 +73,12 @@ impl End {
     }
 }
 
+/// What can be called once, for a place where the compiler does not see that it is.
+fn once<T>(look: impl FnOnce(&End) -> T) -> impl FnMut(&End) -> Option<T> {
+    let mut look = Some(look);
+    move |end| look.take().map(|look| look(end))
+}
+
 /// Has an end outlast the look at it.
 pub(crate) fn keep(end: &End) -> End {
     *end
@@ -124,25 +130,25 @@ impl Endpoint {
     /// The oldest completion whose match information fits, if there is one.
     pub fn test_any(&self, matching: Match) -> Option<Completion> {
         let mut memory = Memory::Empty;
-        let end = self.shared.poll(|core, hurried| {
-            core.next_end(matching, hurried, Some(&mut memory), &mut Some(keep))
-        })?;
+        let end = self
+            .shared
+            .poll(|core, hurried| core.next_end(matching, hurried, Some(&mut memory), keep))?;
         Some(Completion::new(end, memory))
     }
 
     /// As [`test_any`](Self::test_any), for programs that do not want the buffer back: shows the end to `look`, which must not call the endpoint.
     #[inline]
     pub fn test_any_with<T>(&self, matching: Match, look: impl FnOnce(&End) -> T) -> Option<T> {
-        let mut look = Some(look);
+        let mut look = once(look);
         self.shared
-            .poll(|core, hurried| core.next_end(matching, hurried, None, &mut look))
+            .poll(|core, hurried| core.next_end(matching, hurried, None, &mut look))?
     }
 
     /// Waits for a completion whose match information fits. `None` when the time is over, or at a [`wakeup`](Self::wakeup).
     pub fn wait_any(&self, matching: Match, timeout: Option<Duration>) -> Option<Completion> {
         let mut memory = Memory::Empty;
         let end = self.drive_until_woken(timeout, |core, hurried| {
-            core.next_end(matching, hurried, Some(&mut memory), &mut Some(keep))
+            core.next_end(matching, hurried, Some(&mut memory), keep)
         })?;
         Some(Completion::new(end, memory))
     }
@@ -155,10 +161,10 @@ impl Endpoint {
         timeout: Option<Duration>,
         look: impl FnOnce(&End) -> T,
     ) -> Option<T> {
-        let mut look = Some(look);
+        let mut look = once(look);
         self.drive_until_woken(timeout, |core, hurried| {
             core.next_end(matching, hurried, None, &mut look)
-        })
+        })?
     }
 
     /// Waits until there is a completion, and leaves it in the queue. `None` when the time is over, or at a [`wakeup`](Self::wakeup).
@@ -200,7 +206,7 @@ impl Core {
         matching: Match,
         hurried: bool,
         memory: Option<&mut Memory>,
-        look: &mut Option<impl FnOnce(&End) -> T>,
+        look: impl FnOnce(&End) -> T,
     ) -> Option<T> {
         let fits = |bits| matching.fits(bits);
         if hurried && self.requests.peek(fits).is_none() {
@@ -210,27 +216,27 @@ impl Core {
         self.take_end(key, memory, look).ok()?
     }
 
-    /// Takes a completion out of the queue: shows it to `look`, which is called once at most, and gives its buffer to `memory`, where somebody wants it. So
+    /// Takes a completion out of the queue: shows it to `look`, and gives its buffer to `memory`, where somebody wants it. So
     /// little is moved about, which costs more than all else that is done here. `Err`: it is none of the queue's requests.
     #[inline(always)]
     pub(crate) fn take_end<T>(
         &mut self,
         key: Key,
         memory: Option<&mut Memory>,
-        look: &mut Option<impl FnOnce(&End) -> T>,
+        look: impl FnOnce(&End) -> T,
     ) -> Result<Option<T>, NotQueued> {
         let Some(done) = self.requests.completion(key)? else {
             return Ok(None);
         };
         let end = End::of(&done, &self.engine);
-        let seen = look.take().map(|look| look(&end));
-        if let Some(region) = self.requests.dismiss(key) {
-            let own = self.reclaim(region);
-            if let Some(memory) = memory {
-                *memory = own;
+        let seen = look(&end);
+        if self.requests.dismiss(key) {
+            match memory {
+                Some(memory) => *memory = self.reclaim(key.region()),
+                None => self.let_go(key.region()),
             }
         }
-        Ok(seen)
+        Ok(Some(seen))
     }
 
     fn peek(&mut self, hurried: bool) -> Option<Peeked> {

@@ -1,15 +1,15 @@
 //! The memory behind the engine's names: regions of the program, entries of the unexpected store.
 
 use mxoe::engine::{RegionId, Slice, StoreId};
-use slab::Slab;
 
 use crate::buffer::Memory;
 use crate::shorts::Shorts;
 
-/// Buffers in flight, by the number the engine knows them under.
+/// Buffers in flight, by the number the engine knows them under: that of the request's place ([`Key::region`](crate::request::Key::region)), so that
+/// they need no table of their own.
 #[derive(Default)]
 pub(crate) struct Regions {
-    slots: Slab<Memory>,
+    slots: Vec<Memory>,
     /// Those of short messages.
     pub(crate) shorts: Shorts,
     /// Those that messages to ourselves are copied from, each under a number that no other has had.
@@ -19,13 +19,20 @@ pub(crate) struct Regions {
 }
 
 impl Regions {
-    pub(crate) fn add(&mut self, memory: Memory) -> RegionId {
-        RegionId(index(self.slots.insert(memory)))
+    /// Gives a new request its memory.
+    #[inline]
+    pub(crate) fn put(&mut self, id: RegionId, memory: Memory) {
+        let at = id.0 as usize;
+        if at >= self.slots.len() {
+            self.slots.resize_with(at + 1, || Memory::Empty);
+        }
+        self.slots[at] = memory;
     }
 
     /// Whether there is such a region.
     pub(crate) fn holds(&self, id: RegionId) -> bool {
-        self.shorts.bytes(id).is_some() || self.get(id).is_some()
+        let held = self.get(id);
+        self.shorts.bytes(id).is_some() || held.is_some_and(|held| !matches!(held, Memory::Empty))
     }
 
     /// Shows a part of a region, piece by piece.
@@ -111,9 +118,20 @@ impl Regions {
         if !self.offered.is_empty() {
             self.offered.retain(|(_, held)| *held != id);
         }
-        self.slots
-            .try_remove(id.0 as usize)
-            .unwrap_or(Memory::Empty)
+        let slot = self.slots.get_mut(id.0 as usize);
+        slot.map_or(Memory::Empty, std::mem::take)
+    }
+
+    /// As [`remove`](Self::remove), where nobody wants the memory. Most is the program's, and needs no more than to be forgotten.
+    #[inline]
+    pub(crate) fn let_go(&mut self, id: RegionId) {
+        match self.slots.get_mut(id.0 as usize) {
+            Some(slot @ Memory::Handed(_)) if self.offered.is_empty() => {
+                std::mem::forget(std::mem::take(slot));
+            }
+            Some(Memory::Empty) | None => {}
+            Some(_) => drop(self.remove(id)),
+        }
     }
 }
 
@@ -155,10 +173,6 @@ impl Store {
     }
 }
 
-fn index(key: usize) -> u32 {
-    u32::try_from(key).expect("more than 2^32 buffers in flight")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -166,8 +180,12 @@ mod tests {
     #[test]
     fn what_is_offered_is_copied_until_the_region_is_removed() {
         let mut regions = Regions::default();
-        let from = regions.add(Memory::Parts(vec![vec![1; 3], Vec::new(), vec![2; 5]]));
-        let into = regions.add(Memory::Parts(vec![vec![0; 6], vec![0; 2]]));
+        let (from, into) = (RegionId(0), RegionId(1));
+        regions.put(
+            from,
+            Memory::Parts(vec![vec![1; 3], Vec::new(), vec![2; 5]]),
+        );
+        regions.put(into, Memory::Parts(vec![vec![0; 6], vec![0; 2]]));
         let number = regions.offer(from);
         assert_eq!(regions.offer(from), number, "sent again");
         assert!(regions.copy_offered(number, into, 2, 6));
@@ -177,10 +195,10 @@ mod tests {
         assert!(!regions.copy_offered(number, RegionId(7), 0, 8), "nowhere");
 
         assert!(matches!(regions.remove(from), Memory::Parts(parts) if parts[2] == [2; 5]));
-        let next = regions.add(Memory::Vec(vec![9; 8]));
-        assert_eq!(next, from, "its name is used again");
+        // Its name is used again.
+        regions.put(from, Memory::Vec(vec![9; 8]));
         assert!(!regions.copy_offered(number, into, 0, 8));
-        assert_ne!(regions.offer(next), number);
+        assert_ne!(regions.offer(from), number);
         let into = regions.remove(into);
         assert!(
             matches!(into, Memory::Parts(parts) if parts == [vec![0, 0, 1, 2, 2, 2], vec![2, 2]])

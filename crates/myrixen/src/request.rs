@@ -22,6 +22,12 @@ impl Key {
             generation: (token >> 32) as u32,
         }
     }
+
+    /// What the engine calls its memory: the same as its place, so that neither has to be looked up.
+    #[inline]
+    pub(crate) fn region(self) -> RegionId {
+        RegionId(self.slot)
+    }
 }
 
 /// What kind of operation a request is.
@@ -84,7 +90,6 @@ struct Slot {
     /// 0 while nobody's.
     generation: u32,
     engine: Option<engine::RequestId>,
-    region: Option<RegionId>,
     /// Match information, for picking completions by it: what was sent or received.
     bits: u64,
     /// To whom a send is.
@@ -122,7 +127,6 @@ impl Slot {
         kind: Kind::Connect,
         generation: 0,
         engine: None,
-        region: None,
         bits: 0,
         partner: None,
         len: 0,
@@ -225,7 +229,7 @@ pub(crate) enum Ended {
     /// Somebody waits for it in a blocking call, or will ask later.
     Waiting,
     /// The buffer can be dropped now.
-    Drop(Option<RegionId>),
+    Drop,
     /// Wake this task, outside the lock.
     Wake(Waker),
     /// It is not known (any more).
@@ -235,14 +239,18 @@ pub(crate) enum Ended {
 /// What a new request is.
 pub(crate) struct New {
     pub(crate) kind: Kind,
-    pub(crate) region: Option<RegionId>,
     pub(crate) bits: u64,
     /// To whom a send is.
     pub(crate) partner: Option<PartnerId>,
     /// Length of what is sent, in bytes.
     pub(crate) len: u32,
     pub(crate) may_end_early: bool,
+    /// Where its end goes to the completion queue: under which number of the program's.
+    pub(crate) queue: Option<u64>,
 }
+
+/// Places of requests are less, and the regions above are those of short messages.
+const MOST: u32 = 1 << 31;
 
 /// All requests of one endpoint.
 #[derive(Default)]
@@ -271,7 +279,6 @@ impl Requests {
         slot.kind = new.kind;
         slot.generation = generation;
         slot.engine = None;
-        slot.region = new.region;
         slot.bits = new.bits;
         slot.partner = new.partner;
         slot.len = new.len;
@@ -281,7 +288,10 @@ impl Requests {
             Early::No
         };
         slot.label = 0;
-        slot.interest = Interest::Handle(None);
+        slot.interest = match new.queue {
+            Some(context) => Interest::Queue(context),
+            None => Interest::Handle(None),
+        };
         slot.before = None;
         Key {
             slot: at,
@@ -291,9 +301,10 @@ impl Requests {
 
     #[cold]
     fn grow(&mut self) -> u32 {
-        let at = u32::try_from(self.slots.len()).expect("more than 2^32 requests in flight");
+        let at = u32::try_from(self.slots.len()).ok();
+        let at = at.filter(|at| *at < MOST);
         self.slots.push(Slot::FREE);
-        at
+        at.expect("fewer than 2^31 requests in flight")
     }
 
     /// Frees a slot, which is in no list.
@@ -325,20 +336,13 @@ impl Requests {
             .filter(|slot| slot.generation == key.generation && slot.generation != 0)
     }
 
-    /// Adds a request that is over for the program, under its number and another name beside it.
-    pub(crate) fn add_ended(
-        &mut self,
-        new: New,
-        context: u64,
-        label: u32,
-        outcome: Outcome,
-    ) -> Key {
+    /// Adds a request of the completion queue's that is over for the program, with another name beside its number.
+    #[inline]
+    pub(crate) fn add_ended(&mut self, new: New, label: u32, outcome: Outcome) -> Key {
         let key = self.add(new);
-        if let Some(slot) = self.slot_mut(key) {
-            slot.label = label;
-            slot.interest = Interest::Queue(context);
-            slot.outcome = Some(outcome);
-        }
+        let slot = &mut self.slots[key.slot as usize];
+        slot.label = label;
+        slot.outcome = Some(outcome);
         self.link(List::Ended, key.slot);
         key
     }
@@ -360,24 +364,39 @@ impl Requests {
         self.slot(key)?.engine
     }
 
-    pub(crate) fn region(&self, key: Key) -> Option<RegionId> {
-        self.slot(key)?.region
-    }
-
+    #[inline]
     pub(crate) fn is_done(&self, key: Key) -> bool {
         self.slot(key).is_none_or(|slot| slot.outcome.is_some())
     }
 
     /// Records how a request ended.
+    #[inline]
     pub(crate) fn end(&mut self, token: u64, outcome: Outcome) -> Ended {
         let key = Key::from_token(token);
-        if let Some(kept) = self.slot(key).and_then(Slot::kept) {
-            self.retained -= kept;
-            return self.end_of_kept(key);
+        match self.slot(key) {
+            Some(slot)
+                if slot.early == Early::No && matches!(slot.interest, Interest::Queue(_)) =>
+            {
+                self.finish_queued(key.slot, outcome);
+                Ended::Waiting
+            }
+            Some(_) => self.end_otherwise(key, outcome),
+            None => Ended::Unknown,
         }
-        let Some(slot) = self.slot_mut(key) else {
-            return Ended::Unknown;
-        };
+    }
+
+    /// The same for a request that is not one of the completion queue's, or of which more is to be told.
+    fn end_otherwise(&mut self, key: Key, outcome: Outcome) -> Ended {
+        let slot = &mut self.slots[key.slot as usize];
+        if let Some(kept) = slot.kept() {
+            // What was kept of a send that was over for the program before is not needed any more.
+            self.retained -= kept;
+            slot.early = Early::No;
+            if matches!(slot.interest, Interest::Nobody) {
+                self.vacate(key.slot);
+            }
+            return Ended::Drop;
+        }
         match &mut slot.interest {
             Interest::Handle(waker) => {
                 let waker = waker.take();
@@ -390,25 +409,14 @@ impl Requests {
                 Ended::Waiting
             }
             Interest::Nobody => {
-                let region = slot.region;
                 self.vacate(key.slot);
-                Ended::Drop(region)
+                Ended::Drop
             }
         }
     }
 
-    /// What was kept of a send that was over for the program before is not needed any more.
-    fn end_of_kept(&mut self, key: Key) -> Ended {
-        let slot = &mut self.slots[key.slot as usize];
-        slot.early = Early::No;
-        let region = slot.region.take();
-        if matches!(slot.interest, Interest::Nobody) {
-            self.vacate(key.slot);
-        }
-        Ended::Drop(region)
-    }
-
     /// Puts a request of the completion queue's there.
+    #[inline]
     fn finish_queued(&mut self, at: u32, outcome: Outcome) {
         let slot = &mut self.slots[at as usize];
         if let Outcome::Received { envelope, .. } = &outcome {
@@ -418,12 +426,11 @@ impl Requests {
         self.link(List::Ended, at);
     }
 
-    /// Takes a finished request out, with its region.
-    pub(crate) fn take(&mut self, key: Key) -> Option<(Outcome, Option<RegionId>)> {
-        let slot = self.slot(key)?;
-        let ended = (slot.outcome.clone()?, slot.region);
+    /// Takes a finished request out. Its memory is nobody's now.
+    pub(crate) fn take(&mut self, key: Key) -> Option<Outcome> {
+        let outcome = self.slot(key)?.outcome.clone()?;
         self.discard(key.slot);
-        Some(ended)
+        Some(outcome)
     }
 
     /// The task to wake when the request ends.
@@ -454,16 +461,18 @@ impl Requests {
         }
     }
 
-    /// Nobody asks for the request any more. Returns its region if it was over already.
-    pub(crate) fn abandon(&mut self, key: Key) -> Option<RegionId> {
-        let slot = self.slot(key)?;
-        if slot.outcome.is_some() && slot.kept().is_none() {
-            let region = slot.region;
+    /// Nobody asks for the request any more. True if it was over already, and its memory is nobody's now.
+    pub(crate) fn abandon(&mut self, key: Key) -> bool {
+        let Some(slot) = self.slot(key) else {
+            return false;
+        };
+        let over = slot.outcome.is_some() && slot.kept().is_none();
+        if over {
             self.discard(key.slot);
-            return region;
+        } else {
+            self.disown(key.slot);
         }
-        self.disown(key.slot);
-        None
+        over
     }
 
     /// Nobody asks for the request any more, which the engine still knows.
@@ -527,13 +536,12 @@ impl Requests {
         }
     }
 
-    /// The region of a send that may be reported complete now, given that a copy stays behind for resending, and that so many bytes may.
-    pub(crate) fn may_end_early(&self, key: Key, cap: usize) -> Option<RegionId> {
-        let slot = self.slot(key)?;
-        let may = matches!(slot.early, Early::Asked | Early::Offered);
-        (may && slot.outcome.is_none() && self.retained < cap)
-            .then_some(slot.region)
-            .flatten()
+    /// Whether a send may be reported complete now, given that a copy stays behind for resending, and that so many bytes may.
+    pub(crate) fn may_end_early(&self, key: Key, cap: usize) -> bool {
+        self.slot(key).is_some_and(|slot| {
+            let may = matches!(slot.early, Early::Asked | Early::Offered);
+            may && slot.outcome.is_none() && self.retained < cap
+        })
     }
 
     /// A send was reported complete; `kept` bytes stay behind until it really is.
@@ -568,6 +576,12 @@ impl Requests {
                 self.link(List::Offered, key.slot);
             }
         }
+    }
+
+    /// Whether there are sends whose end may be had before they are acknowledged.
+    #[inline]
+    pub(crate) fn offers_any(&self) -> bool {
+        self.lists[List::Offered as usize].first.is_some()
     }
 
     /// Whether this send's end may be had before it is acknowledged.
@@ -617,21 +631,23 @@ impl Requests {
         }))
     }
 
-    /// Takes a completion out of the queue. Gives its region, which is nobody's now.
+    /// Takes a completion out of the queue. True if its memory is nobody's now.
     #[inline(always)]
-    pub(crate) fn dismiss(&mut self, key: Key) -> Option<RegionId> {
-        let slot = self.slot(key)?;
+    pub(crate) fn dismiss(&mut self, key: Key) -> bool {
+        let Some(slot) = self.slot(key) else {
+            return false;
+        };
         if slot.kept().is_some() {
             // A send that the engine still knows: its slot stays.
             self.disown(key.slot);
-            return None;
+            return false;
         }
-        let region = slot.region;
         self.discard(key.slot);
-        region
+        true
     }
 
     /// Puts a request at the end of a list.
+    #[inline]
     fn link(&mut self, list: List, at: u32) {
         let last = self.lists[list as usize].last.replace(at);
         let slot = &mut self.slots[at as usize];
@@ -699,11 +715,11 @@ mod tests {
     fn receive() -> New {
         New {
             kind: Kind::Receive,
-            region: Some(RegionId(7)),
             bits: 1,
             partner: None,
             len: 0,
             may_end_early: false,
+            queue: None,
         }
     }
 
@@ -718,22 +734,18 @@ mod tests {
         let done = requests.completion(first).ok().flatten();
         let done = done.expect("it is over");
         assert_eq!((done.context, done.label(), done.bits()), (5, 3, 1));
-        assert_eq!(requests.dismiss(first), Some(RegionId(7)));
+        assert!(requests.dismiss(first));
         // The place is nobody's, whatever it is called by.
         for key in [first, Key::from_token(u64::from(first.slot))] {
             assert!(requests.completion(key).is_err() && requests.is_done(key));
-            assert_eq!(requests.region(key), None);
-            assert_eq!(requests.dismiss(key), None);
+            assert!(!requests.dismiss(key));
         }
         assert_eq!(requests.pending(), 0);
-        let second = requests.add(New {
-            region: None,
-            ..receive()
-        });
+        let second = requests.add(receive());
         assert_eq!(second.slot, first.slot);
         assert_ne!(second.token(), first.token());
         assert!(requests.completion(second).is_err(), "nobody queued it");
-        assert_eq!((requests.label(second), requests.region(second)), (0, None));
+        assert_eq!(requests.label(second), 0);
         assert!(!requests.is_done(second) && requests.pending() == 1);
         // Two at a time have places of their own.
         let third = requests.add(receive());

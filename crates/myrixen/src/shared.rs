@@ -9,7 +9,6 @@ use std::thread::ThreadId;
 use std::time::Duration;
 
 use mxoe::addr::Address;
-use mxoe::engine::RegionId;
 use mxoe::time::Time;
 use myrixen_bias::{Guard, Lock};
 use myrixen_platform::{Polling, Ready, WaitSet, Waker as BellWaker};
@@ -338,31 +337,38 @@ impl Shared {
         let mut guarded = self.enter();
         let mut found = done(&mut guarded, false);
         if found.is_none() {
-            let now = self.recent();
-            let spins = |last| now.since(last) <= AT_ONCE;
-            // Where nothing else is done between two looks, what comes is seen sooner from in here.
-            let looks = match guarded.in_vain.is_some_and(spins) {
-                true => LOOKS,
-                false => 1,
-            };
-            let arrived = self.look_out(&guarded, looks);
-            let busy = self.turn(&mut guarded, now, true, arrived);
-            if busy {
-                guarded.core.look_on();
-            }
-            guarded.in_vain = (!busy).then_some(now);
-            guarded = self.let_handler_look(guarded);
-            let spent = if busy {
-                1
-            } else {
-                MANY_TURNS / FRUITLESS_TURNS
-            };
-            guarded.patience = guarded.patience.saturating_add(spent);
-            let hurried = guarded.patience >= MANY_TURNS;
+            let hurried;
+            (guarded, hurried) = self.poll_once(guarded);
             found = done(&mut guarded, hurried);
         }
         self.leave(guarded);
         found
+    }
+
+    /// The turn of [`poll`](Self::poll), and what it tells `done` after it.
+    pub(crate) fn poll_once<'a>(&'a self, mut guarded: Inside<'a>) -> (Inside<'a>, bool) {
+        let now = self.recent();
+        let spins = |last| now.since(last) <= AT_ONCE;
+        // Where nothing else is done between two looks, what comes is seen sooner from in here.
+        let looks = match guarded.in_vain.is_some_and(spins) {
+            true => LOOKS,
+            false => 1,
+        };
+        let arrived = self.look_out(&guarded, looks);
+        let busy = self.turn(&mut guarded, now, true, arrived);
+        if busy {
+            guarded.core.look_on();
+        }
+        guarded.in_vain = (!busy).then_some(now);
+        guarded = self.let_handler_look(guarded);
+        let spent = if busy {
+            1
+        } else {
+            MANY_TURNS / FRUITLESS_TURNS
+        };
+        guarded.patience = guarded.patience.saturating_add(spent);
+        let hurried = guarded.patience >= MANY_TURNS;
+        (guarded, hurried)
     }
 
     /// As `poll`, for a task that goes to sleep: the progress thread takes over at once, unless somebody sleeps on
@@ -384,11 +390,7 @@ impl Shared {
     }
 
     /// Waits for a request to end and takes it out. `None` when the time is over.
-    pub(crate) fn wait_for(
-        &self,
-        key: Key,
-        timeout: Option<Duration>,
-    ) -> Option<(Outcome, Option<RegionId>)> {
+    pub(crate) fn wait_for(&self, key: Key, timeout: Option<Duration>) -> Option<Outcome> {
         self.drive(timeout, |core, _| core.requests.take(key))
     }
 
@@ -404,6 +406,18 @@ impl Shared {
             self.leave(guarded);
             return Some(found);
         }
+        let (guarded, found) = self.drive_on(guarded, timeout, done)?;
+        self.leave(guarded);
+        Some(found)
+    }
+
+    /// The same for somebody who is inside, has found nothing yet, and stays inside if something is found.
+    pub(crate) fn drive_on<'a, T>(
+        &'a self,
+        mut guarded: Inside<'a>,
+        timeout: Option<Duration>,
+        mut done: impl FnMut(&mut Core, bool) -> Option<T>,
+    ) -> Option<(Inside<'a>, T)> {
         let mut now = self.recent();
         let (mut turns, mut fruitless) = (0_u32, 0_u32);
         let deadline = timeout.map(|timeout| self.fabric.clock.deadline(now, timeout));
@@ -413,8 +427,7 @@ impl Shared {
         loop {
             if guarded.is_halted() {
                 if let Some(found) = done(&mut guarded, true) {
-                    self.leave(guarded);
-                    return Some(found);
+                    return Some((guarded, found));
                 }
                 guarded = self.wait_for_go(guarded, deadline)?;
                 now = self.now();
@@ -438,8 +451,7 @@ impl Shared {
                 if looks_on && !slept {
                     guarded.core.look_on();
                 }
-                self.leave(guarded);
-                return Some(found);
+                return Some((guarded, found));
             }
             if over {
                 self.leave(guarded);

@@ -133,7 +133,7 @@ impl Core {
             let path = paths.get_mut(usize::from(path.get()));
             path.is_some_and(|path| !path.dead && path.has_room_for_short())
         };
-        let Some(sent) = self.engine.send_now(&send, has_room) else {
+        let Some(sent) = self.engine.send_now(&send, has_room, &mut self.frame) else {
             self.regions.shorts.unsend(region);
             return false;
         };
@@ -141,7 +141,7 @@ impl Core {
         if self.paths[at].leads_to_back_end() {
             self.engine.date(clock());
         }
-        match self.paths[at].send_short(&sent.transmit.head, payload) {
+        match self.paths[at].send_short(&self.frame.head, payload) {
             Ok(_) => self.after_sending(at),
             // It counts as lost, and goes by another path.
             Err(_) => self.lose(at),

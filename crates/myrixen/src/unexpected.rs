@@ -185,17 +185,17 @@ impl Endpoint {
         let mut guarded = self.shared.enter();
         let now = self.shared.recent();
         let core: &mut Core = &mut guarded;
-        let region = core.regions.add(memory);
         let key = core.requests.add(New {
             kind: Kind::Receive,
-            region: Some(region),
             bits: message.message.bits,
             partner: None,
             len: 0,
             may_end_early: false,
+            queue: None,
         });
+        core.regions.put(key.region(), memory);
         let into = ClaimedReceive {
-            region,
+            region: key.region(),
             len,
             token: key.token(),
         };
@@ -203,7 +203,7 @@ impl Endpoint {
             Ok(id) => core.requests.started(key, id),
             Err(status) => {
                 core.requests.withdraw(key);
-                drop(core.reclaim(region));
+                core.let_go(key.region());
                 return Err(Error::Failed {
                     what: "receive",
                     status,

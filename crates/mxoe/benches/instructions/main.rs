@@ -121,8 +121,9 @@ fn send_tiny(mut pair: Box<Pair>) -> Box<Pair> {
 #[library_benchmark]
 #[bench::engine(setup = warm)]
 fn send_tiny_now(mut pair: Box<Pair>) -> Box<Pair> {
+    let mut frame = mxoe::engine::Transmit::new();
     for _ in 0..OPERATIONS {
-        black_box(pair.from.send_now(TINY));
+        black_box(pair.from.send_now(TINY, &mut frame));
     }
     pair
 }

@@ -87,10 +87,11 @@ impl Side {
 
     /// The same by the short way.
     #[inline(never)]
-    pub(crate) fn send_now(&mut self, len: u32) -> Option<SentNow> {
+    pub(crate) fn send_now(&mut self, len: u32, transmit: &mut Transmit) -> Option<SentNow> {
         self.now += TICK;
         let send = self.message(len);
-        self.endpoint.send_now(black_box(&send), |_| true)
+        let send = black_box(&send);
+        self.endpoint.send_now(send, |_| true, black_box(transmit))
     }
 
     fn message(&self, len: u32) -> Send {

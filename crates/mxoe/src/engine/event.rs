@@ -272,6 +272,25 @@ pub struct Transmit {
     pub offer: Option<Slice>,
 }
 
+impl Transmit {
+    /// One to be written to.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self {
+            to: NicAddr::ZERO,
+            head: Head::new(),
+            payload: None,
+            offer: None,
+        }
+    }
+}
+
+impl Default for Transmit {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 /// Why a fetch did not work; the data is pulled instead.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FetchFailed;

@@ -14,19 +14,17 @@ use super::partner::{Link, Recovery, packed};
 use super::receive::{received_status, space_of};
 use super::transmit::generation;
 use crate::addr::{Address, NicAddr};
-use crate::frame::{Features, Head, MessageHead, ShortMessage, Small, Tiny};
+use crate::frame::{Features, MessageHead, ShortMessage, Small};
 use crate::matching::{Space, Tag};
 use crate::time::Time;
 
 /// A message that went out at once.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct SentNow {
     /// The request, which ends as any other.
     pub request: RequestId,
     /// Which way its frame goes.
     pub path: PathId,
-    /// The frame.
-    pub transmit: Transmit,
 }
 
 /// A message that went out at once has been acknowledged.
@@ -106,8 +104,8 @@ impl Taken {
 }
 
 impl Endpoint {
-    /// Sends a message of up to 128 bytes, if it need not wait for anything and `has_room` says that its path has room for its frame. What
-    /// it gives is to be gathered before the engine is called again. Otherwise as [`send`](Self::send), but that
+    /// Sends a message of up to 128 bytes, if it need not wait for anything and `has_room` says that its path has room for its frame. The frame, which
+    /// is written to `transmit`, is to be gathered before the engine is called again. Otherwise as [`send`](Self::send), but that
     /// [`poll_delivered`](Self::poll_delivered) tells of its acknowledgement, and an event of all that goes wrong. When that was is for the next call to say that is
     /// told the time, or [`date`](Self::date).
     ///
@@ -117,6 +115,7 @@ impl Endpoint {
         &mut self,
         send: &Send,
         has_room: impl FnOnce(PathId) -> bool,
+        transmit: &mut Transmit,
     ) -> Option<SentNow> {
         let beside = if send.data.is_some() { DATA_BYTES } else { 0 };
         let length = u8::try_from(send.len.saturating_add(beside)).ok();
@@ -178,23 +177,16 @@ impl Endpoint {
             offset: 0,
             len: send.len,
         };
-        let mut transmit = Transmit {
-            to: eth.destination,
-            head: Head::new(),
-            payload: (send.len > 0).then_some(slice),
-            offer: None,
-        };
-        match length {
-            ..=Tiny::MAX => Tiny { head, length }.emit(&eth, &mut transmit.head),
-            _ => Small { head, length }.emit(&eth, &mut transmit.head),
-        }
+        transmit.to = eth.destination;
+        transmit.payload = (send.len > 0).then_some(slice);
+        transmit.offer = None;
+        ShortMessage { head, length }.emit(&eth, &mut transmit.head);
         if let Some(data) = send.data {
             transmit.head.append(data.to_be_bytes());
         }
         Some(SentNow {
             request: RequestId::new(RequestKind::Send, &self.outgoing, entry),
             path,
-            transmit,
         })
     }
 

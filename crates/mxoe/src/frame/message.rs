@@ -1,35 +1,21 @@
 //! The head that TINY, SMALL, MEDIUM and RNDV share (specification, section 3.4).
 
-use zerocopy::byteorder::big_endian::{U16, U32, U64};
+use zerocopy::byteorder::big_endian::U64;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use super::Kind;
 use crate::addr::{EndpointId, SeqNo, SessionId};
 
-/// Body offsets 0..24 of TINY, SMALL and RNDV. MEDIUM has the checksum elsewhere.
+/// Body offsets 0..24 of TINY, SMALL and RNDV. MEDIUM has the checksum elsewhere. As three words, as [`RawEth`](super::head::RawEth) is two.
 #[derive(Clone, Copy, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
 pub(super) struct RawMessage {
-    /// 0
-    kind: u8,
-    /// 1
-    to: u8,
-    /// 2
-    from: u8,
-    /// 3
-    generation: u8,
-    /// 4: payload bytes
-    pub(super) length: U16,
-    /// 6
-    checksum: U16,
-    /// 8
-    seq: U16,
-    /// 10
-    piggyack: U16,
-    /// 12
-    match_info: U64,
-    /// 20
-    session: U32,
+    /// 0 packet type, 1 to, 2 from, 3 generation, 4 payload bytes (2), 6 checksum (2)
+    first: U64,
+    /// 8 number (2), 10 piggyack (2), 12 the upper half of the match information (4)
+    second: U64,
+    /// 16 its lower half (4), 20 session (4)
+    third: U64,
 }
 const _: () = assert!(size_of::<RawMessage>() == 24);
 
@@ -55,34 +41,55 @@ pub struct MessageHead {
     pub session: SessionId,
 }
 
+/// The byte, or the two or four bytes, that end so many bits before the end of a word.
+#[inline]
+fn byte(word: u64, after: u32) -> u8 {
+    (word >> after & 0xff) as u8
+}
+
+#[inline]
+fn pair(word: u64, after: u32) -> u16 {
+    (word >> after & 0xffff) as u16
+}
+
+#[inline]
+fn low(word: u64) -> u32 {
+    (word & 0xffff_ffff) as u32
+}
+
 impl RawMessage {
+    /// Payload bytes.
     #[inline]
-    pub(super) fn head(&self) -> MessageHead {
-        MessageHead {
-            to: EndpointId::new(self.to),
-            from: EndpointId::new(self.from),
-            generation: self.generation,
-            checksum: self.checksum.get(),
-            seq: SeqNo::from_wire(self.seq.get()),
-            piggyack: SeqNo::from_wire(self.piggyack.get()),
-            match_info: self.match_info.get(),
-            session: SessionId::new(self.session.get()),
-        }
+    pub(super) fn length(&self) -> u16 {
+        pair(self.first.get(), 16)
     }
 
     #[inline]
+    pub(super) fn head(&self) -> MessageHead {
+        let (first, second, third) = (self.first.get(), self.second.get(), self.third.get());
+        MessageHead {
+            to: EndpointId::new(byte(first, 48)),
+            from: EndpointId::new(byte(first, 40)),
+            generation: byte(first, 32),
+            checksum: pair(first, 0),
+            seq: SeqNo::from_wire(pair(second, 48)),
+            piggyack: SeqNo::from_wire(pair(second, 32)),
+            match_info: second << 32 | third >> 32,
+            session: SessionId::new(low(third)),
+        }
+    }
+
+    #[inline(always)]
     pub(super) fn new(kind: Kind, head: &MessageHead, length: u16) -> Self {
+        let [kind, to, from] = [kind.to_wire(), head.to.get(), head.from.get()].map(u64::from);
+        let first = kind << 56 | to << 48 | from << 40 | u64::from(head.generation) << 32;
+        let first = first | u64::from(length) << 16 | u64::from(head.checksum);
+        let [seq, piggyack] = [head.seq, head.piggyack].map(|number| u64::from(number.to_wire()));
+        let session = u64::from(head.session.get());
         Self {
-            kind: kind.to_wire(),
-            to: head.to.get(),
-            from: head.from.get(),
-            generation: head.generation,
-            length: length.into(),
-            checksum: head.checksum.into(),
-            seq: head.seq.to_wire().into(),
-            piggyack: head.piggyack.to_wire().into(),
-            match_info: head.match_info.into(),
-            session: head.session.get().into(),
+            first: first.into(),
+            second: (seq << 48 | piggyack << 32 | head.match_info >> 32).into(),
+            third: (head.match_info << 32 | session).into(),
         }
     }
 }

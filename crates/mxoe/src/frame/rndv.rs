@@ -67,7 +67,7 @@ impl Rndv {
     #[inline]
     pub(super) fn parse(body: Body<'_>) -> Result<Parsed, WireError> {
         let (eth, raw) = body.raw::<Raw>()?;
-        let data = raw.message.length.get();
+        let data = raw.message.length();
         if data < DATA_BYTES {
             return Err(WireError::ShortData {
                 length: data,

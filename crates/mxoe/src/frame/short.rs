@@ -1,6 +1,6 @@
 //! TINY and SMALL alike: whole messages in one frame.
 
-use super::head::Body;
+use super::head::{Body, EthHead, Head};
 use super::message::{MessageHead, RawMessage};
 use super::{ETH_BYTES, Kind, Small, Tiny};
 
@@ -28,11 +28,22 @@ impl ShortMessage {
             _ => return None,
         };
         let (_, raw) = body.raw::<RawMessage>().ok()?;
-        let length = u8::try_from(raw.length.get()).ok()?;
+        let length = u8::try_from(raw.length()).ok()?;
         body.payload::<RawMessage>(length.into()).ok()?;
         (length <= limit).then(|| Self {
             head: raw.head(),
             length,
         })
+    }
+
+    /// Writes it as the shorter of the two that holds it.
+    #[inline(always)]
+    pub(crate) fn emit(&self, eth: &EthHead, out: &mut Head) {
+        debug_assert!(self.length <= Small::MAX);
+        let kind = match self.length {
+            ..=Tiny::MAX => Kind::Tiny,
+            _ => Kind::Small,
+        };
+        out.put(eth, RawMessage::new(kind, &self.head, self.length.into()));
     }
 }

@@ -20,10 +20,10 @@ impl Small {
     #[inline]
     pub(super) fn parse(body: Body<'_>) -> Result<Parsed, WireError> {
         let (eth, raw) = body.raw::<RawMessage>()?;
-        let length = match u8::try_from(raw.length.get()) {
+        let length = match u8::try_from(raw.length()) {
             Ok(length @ ..=Self::MAX) => length,
             _ => {
-                let (length, limit) = (raw.length.get().into(), Self::MAX.into());
+                let (length, limit) = (raw.length().into(), Self::MAX.into());
                 return Err(WireError::TooLong { length, limit });
             }
         };

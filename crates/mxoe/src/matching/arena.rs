@@ -82,7 +82,8 @@ impl<T> Arena<T> {
     ///
     /// # Panics
     /// When 2^32 - 1 entries live: memory is used up long before.
-    #[inline]
+    // In line, so that the entry is made where it stays.
+    #[inline(always)]
     pub(crate) fn insert(&mut self, value: T) -> Key {
         self.len += 1;
         if let Some(slot) = self.slots.get_mut(self.free.place()) {
@@ -91,6 +92,11 @@ impl<T> Arena<T> {
             slot.value = Some(value);
             return key;
         }
+        self.grow(value)
+    }
+
+    #[cold]
+    fn grow(&mut self, value: T) -> Key {
         let key = Key(u32::try_from(self.slots.len()).expect("fewer than 2^32 entries"));
         assert!(key != Key::NIL, "fewer than 2^32 - 1 entries");
         self.slots.push(Slot {

@@ -143,12 +143,13 @@ impl World<'_> {
         };
         let has_room =
             |path: PathId| open(path) && free[usize::from(path.get())].since(now) <= depth;
-        let Some(sent) = node.endpoint.send_now(send, has_room) else {
+        let mut transmit = Transmit::new();
+        let Some(sent) = node.endpoint.send_now(send, has_room, &mut transmit) else {
             return Ok(None);
         };
         let way = ways.iter().find(|(way, ..)| *way == sent.path);
         let channel = way.map(|(_, channel, other)| (*channel, *other));
-        self.put(index, sent.path, &sent.transmit, channel)?;
+        self.put(index, sent.path, &transmit, channel)?;
         Ok(Some(sent.request))
     }
 

@@ -2,7 +2,9 @@
 
 use super::net::{Net, pattern};
 use crate::addr::NicAddr;
-use crate::engine::{Event, PartnerId, PathId, RegionId, Send, SendMode, SentNow, Space, Status};
+use crate::engine::{
+    Event, PartnerId, PathId, RegionId, Send, SendMode, SentNow, Space, Status, Transmit,
+};
 use crate::frame::{Dialect, HEAD_BYTES};
 
 const INFO: u64 = 0xfeed;
@@ -29,14 +31,22 @@ fn short(partner: PartnerId, region: RegionId, len: u32) -> Send {
 }
 
 /// Sends from the first host; `None` where the short way is closed.
-fn send_now(net: &mut Net, partner: PartnerId, bytes: &[u8], has_room: bool) -> Option<SentNow> {
+fn send_now(
+    net: &mut Net,
+    partner: PartnerId,
+    bytes: &[u8],
+    has_room: bool,
+) -> Option<(SentNow, Transmit)> {
     let region = net.hosts[0].region(bytes.to_vec());
     let send = short(partner, region, u32::try_from(bytes.len()).unwrap());
-    net.hosts[0].endpoint.send_now(&send, |_| has_room)
+    let mut transmit = Transmit::new();
+    let endpoint = &mut net.hosts[0].endpoint;
+    let sent = endpoint.send_now(&send, |_| has_room, &mut transmit)?;
+    Some((sent, transmit))
 }
 
-fn frame(sent: &SentNow, bytes: &[u8]) -> Vec<u8> {
-    let mut frame = sent.transmit.head.as_bytes().to_vec();
+fn frame((_, transmit): &(SentNow, Transmit), bytes: &[u8]) -> Vec<u8> {
+    let mut frame = transmit.head.as_bytes().to_vec();
     frame.extend_from_slice(bytes);
     frame
 }
@@ -78,7 +88,7 @@ fn a_message_goes_and_is_taken_by_the_short_way_and_is_acknowledged() {
         let now = net.now;
         net.hosts[1].endpoint.flush_acks(now);
         net.run(std::time::Duration::from_secs(1));
-        let sent = net.hosts[0].status_of(sent.request);
+        let sent = net.hosts[0].status_of(sent.0.request);
         assert_eq!(sent, Some(Status::Success), "{len} bytes");
         assert!(net.hosts[0].endpoint.is_idle() && net.hosts[1].endpoint.is_idle());
     }
