@@ -27,7 +27,7 @@ case $destdir in '' | /*) ;; *) destdir=$PWD/$destdir ;; esac
 
 cd "$(dirname "$0")/.."
 if [ -z "$built" ]; then
-    cargo build --locked --profile ffi --package myriexpress
+    cargo ffi --locked --package myriexpress
     built=${CARGO_TARGET_DIR:-target}/ffi
 fi
 version=$(sed -n '/^\[workspace.package\]/,/^\[/s/^version = "\(.*\)"/\1/p' Cargo.toml)

@@ -48,14 +48,7 @@ pub(crate) struct Run {
 
 /// Builds the provider of libfabric.
 const PROVIDER: Run = Run {
-    words: &[
-        "cargo",
-        "build",
-        "--profile",
-        "ffi",
-        "--package",
-        "myrixen-fabric",
-    ],
+    words: &["cargo", "ffi", "--package", "myrixen-fabric"],
     env: &[],
 };
 

@@ -119,10 +119,16 @@ impl<T> Lock<T> {
     /// Comes in, when nobody else is. A thread that is inside already waits for ever.
     #[inline]
     pub fn lock(&self) -> Guard<'_, T> {
-        match self.by_bias() {
+        match self.lock_biased() {
             Some(guard) => guard,
             None => self.by_queue(true),
         }
+    }
+
+    /// Comes in, if this thread has the bias, and is not inside. `None` says nothing of others; [`lock`](Self::lock) tells.
+    #[inline]
+    pub fn lock_biased(&self) -> Option<Guard<'_, T>> {
+        self.by_bias()
     }
 
     /// As [`lock`](Self::lock), for a thread that is not the lock's usual one: it never gets the bias.

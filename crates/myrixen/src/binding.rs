@@ -349,7 +349,7 @@ impl Core {
         let mut found = 0;
         while found < limit
             && let Some((key, _)) = self.requests.peek(|_| true)
-            && let Ok(Some(done)) = self.requests.completion(key)
+            && let Some(done) = self.requests.completion(key)
         {
             let ended = Ended::of(&done);
             if self.requests.dismiss(key) {

@@ -113,6 +113,7 @@ impl Endpoint {
     ///
     /// # Errors
     /// [`Error::Invalid`] for more.
+    #[inline(always)]
     pub fn post_short(&self, to: &Peer, payload: &[u8], outgoing: Outgoing) -> Result<RequestId> {
         if payload.len() > INLINE {
             return Err(too_long(payload.len()));
@@ -128,8 +129,18 @@ impl Endpoint {
                 return Ok(RequestId::new(key));
             }
         }
-        let memory = Memory::Vec(payload.to_vec());
-        Ok(self.post_known(core, to, memory, outgoing))
+        Ok(self.post_copied(core, to, payload, outgoing))
+    }
+
+    #[cold]
+    fn post_copied(
+        &self,
+        core: Inside<'_>,
+        to: &Peer,
+        payload: &[u8],
+        outgoing: Outgoing,
+    ) -> RequestId {
+        self.post_known(core, to, Memory::Vec(payload.to_vec()), outgoing)
     }
 
     /// Sends up to 4 GiB, if the peer is one of this endpoint's.
@@ -223,16 +234,35 @@ impl Endpoint {
         look: impl FnOnce(&End) -> T,
     ) -> Result<Option<T>> {
         let mut core = self.shared.enter();
-        if !core.requests.is_done(id.key()) {
+        let mut over = core.requests.is_over(id.key());
+        if let Ok(false) = over {
             let hurried;
             (core, hurried) = self.shared.poll_once(core);
             if hurried {
                 core.hurry(id.key());
             }
+            over = core.requests.is_over(id.key());
         }
-        let ended = core.take_end(id.key(), memory, look);
+        self.take_over(core, id, over, memory, look)
+    }
+
+    /// Goes out with the end of a request, if it is over.
+    #[inline(always)]
+    fn take_over<T>(
+        &self,
+        mut core: Inside<'_>,
+        id: RequestId,
+        over: Result<bool, NotQueued>,
+        memory: Option<&mut Memory>,
+        look: impl FnOnce(&End) -> T,
+    ) -> Result<Option<T>> {
+        let ended = match over {
+            Ok(true) => Ok(core.take_end(id.key(), memory, look)),
+            Ok(false) => Ok(None),
+            Err(NotQueued) => Err(Error::UnknownRequest),
+        };
         self.shared.leave(core);
-        ended.map_err(|NotQueued| Error::UnknownRequest)
+        ended
     }
 
     /// Waits for the end of a request. `None` when the time is over, or at a [`wakeup`](Self::wakeup).
@@ -268,22 +298,22 @@ impl Endpoint {
         look: impl FnOnce(&End) -> T,
     ) -> Result<Option<T>> {
         let mut core = self.shared.enter();
-        if !core.requests.is_done(id.key()) {
+        let mut over = core.requests.is_over(id.key());
+        if let Ok(false) = over {
             let before = core.wakeups;
-            let over = |core: &mut Core, hurried| {
+            let done = |core: &mut Core, hurried| {
                 if hurried {
                     core.hurry(id.key());
                 }
                 (core.requests.is_done(id.key()) || core.wakeups != before).then_some(())
             };
-            match self.shared.drive_on(core, timeout, over) {
+            match self.shared.drive_on(core, timeout, done) {
                 Some((inside, ())) => core = inside,
                 None => return Ok(None),
             }
+            over = core.requests.is_over(id.key());
         }
-        let ended = core.take_end(id.key(), memory, look);
-        self.shared.leave(core);
-        ended.map_err(|NotQueued| Error::UnknownRequest)
+        self.take_over(core, id, over, memory, look)
     }
 
     /// Waits for the end of a request, and leaves it in the queue; a send's buffer is not waited for longer than it takes to copy it. False when the time is

@@ -13,7 +13,7 @@ use crate::error::{Error, Result, Status};
 use crate::handle::{RecvRequest, SendRequest};
 use crate::message::{Match, Peer, Received};
 use crate::posted::RequestId;
-use crate::request::{Key, Kind, NotQueued, Queued, Told};
+use crate::request::{Key, Kind, Queued, Told};
 
 /// How a request has ended.
 #[derive(Clone, Copy, Debug)]
@@ -213,30 +213,27 @@ impl Core {
             self.hurry_any(fits);
         }
         let (key, _) = self.requests.peek(fits)?;
-        self.take_end(key, memory, look).ok()?
+        self.take_end(key, memory, look)
     }
 
-    /// Takes a completion out of the queue: shows it to `look`, and gives its buffer to `memory`, where somebody wants it. So
-    /// little is moved about, which costs more than all else that is done here. `Err`: it is none of the queue's requests.
+    /// Takes a request that is over out of the completion queue: shows its end to `look`, and gives its buffer to `memory`, where somebody wants it. So
+    /// little is moved about, which costs more than all else that is done here.
     #[inline(always)]
     pub(crate) fn take_end<T>(
         &mut self,
         key: Key,
         memory: Option<&mut Memory>,
         look: impl FnOnce(&End) -> T,
-    ) -> Result<Option<T>, NotQueued> {
-        let Some(done) = self.requests.completion(key)? else {
-            return Ok(None);
-        };
-        let end = End::of(&done, &self.engine);
-        let seen = look(&end);
+    ) -> Option<T> {
+        let done = self.requests.completion(key)?;
+        let seen = look(&End::of(&done, &self.engine));
         if self.requests.dismiss(key) {
             match memory {
                 Some(memory) => *memory = self.reclaim(key.region()),
                 None => self.let_go(key.region()),
             }
         }
-        Ok(Some(seen))
+        Some(seen)
     }
 
     fn peek(&mut self, hurried: bool) -> Option<Peeked> {

@@ -20,9 +20,16 @@ pub(crate) struct Regions {
 
 impl Regions {
     /// Gives a new request its memory.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn put(&mut self, id: RegionId, memory: Memory) {
-        let at = id.0 as usize;
+        match self.slots.get_mut(id.0 as usize) {
+            Some(slot @ Memory::Empty) => std::mem::forget(std::mem::replace(slot, memory)),
+            _ => self.put_anew(id.0 as usize, memory),
+        }
+    }
+
+    #[cold]
+    fn put_anew(&mut self, at: usize, memory: Memory) {
         if at >= self.slots.len() {
             self.slots.resize_with(at + 1, || Memory::Empty);
         }

@@ -308,6 +308,7 @@ impl Requests {
     }
 
     /// Frees a slot, which is in no list.
+    #[inline]
     fn vacate(&mut self, at: u32) {
         let slot = &mut self.slots[at as usize];
         slot.generation = 0;
@@ -617,32 +618,42 @@ impl Requests {
         None
     }
 
-    /// A completion of the queue's; `None` while the request is not over. `Err`: it is none of the queue's requests.
+    /// Whether a request of the completion queue's is over. `Err`: it is none of them.
+    #[inline]
+    pub(crate) fn is_over(&self, key: Key) -> Result<bool, NotQueued> {
+        match self.slot(key) {
+            Some(slot) if matches!(slot.interest, Interest::Queue(_)) => Ok(slot.outcome.is_some()),
+            _ => Err(NotQueued),
+        }
+    }
+
+    /// The end of a request that [`is_over`](Self::is_over); `None` of any other.
     #[inline(always)]
-    pub(crate) fn completion(&self, key: Key) -> Result<Option<Queued<'_>>, NotQueued> {
-        let slot = self.slot(key).ok_or(NotQueued)?;
+    pub(crate) fn completion(&self, key: Key) -> Option<Queued<'_>> {
+        let slot = self.slots.get(key.slot as usize)?;
+        debug_assert_eq!(slot.generation, key.generation);
         let Interest::Queue(context) = slot.interest else {
-            return Err(NotQueued);
+            return None;
         };
-        Ok(slot.outcome.as_ref().map(|outcome| Queued {
+        slot.outcome.as_ref().map(|outcome| Queued {
             slot,
             outcome,
             context,
-        }))
+        })
     }
 
-    /// Takes a completion out of the queue. True if its memory is nobody's now.
+    /// Takes a request that [`is_over`](Self::is_over) out of the completion queue. True if its memory is nobody's now.
     #[inline(always)]
     pub(crate) fn dismiss(&mut self, key: Key) -> bool {
-        let Some(slot) = self.slot(key) else {
-            return false;
-        };
+        let slot = &self.slots[key.slot as usize];
+        debug_assert_eq!(slot.generation, key.generation);
         if slot.kept().is_some() {
             // A send that the engine still knows: its slot stays.
             self.disown(key.slot);
             return false;
         }
-        self.discard(key.slot);
+        self.unlink_from(List::Ended, key.slot);
+        self.vacate(key.slot);
         true
     }
 
@@ -663,7 +674,15 @@ impl Requests {
         let Some(slot) = self.slots.get(at as usize) else {
             return;
         };
-        let Some(list) = slot.list() else { return };
+        if let Some(list) = slot.list() {
+            self.unlink_from(list, at);
+        }
+    }
+
+    /// Takes a request out of a list that it is in.
+    #[inline]
+    fn unlink_from(&mut self, list: List, at: u32) {
+        let slot = &self.slots[at as usize];
         let (before, after) = (slot.before, slot.after);
         match before {
             Some(before) => self.slots[before as usize].after = after,
@@ -729,22 +748,21 @@ mod tests {
         let first = requests.add(receive());
         requests.set_label(first, 3);
         requests.enqueue(first, 5);
-        assert!(matches!(requests.completion(first), Ok(None)));
+        assert!(matches!(requests.is_over(first), Ok(false)));
         requests.end(first.token(), Outcome::Unmet(Status::Closed));
-        let done = requests.completion(first).ok().flatten();
-        let done = done.expect("it is over");
+        assert!(matches!(requests.is_over(first), Ok(true)));
+        let done = requests.completion(first).expect("it is over");
         assert_eq!((done.context, done.label(), done.bits()), (5, 3, 1));
         assert!(requests.dismiss(first));
         // The place is nobody's, whatever it is called by.
         for key in [first, Key::from_token(u64::from(first.slot))] {
-            assert!(requests.completion(key).is_err() && requests.is_done(key));
-            assert!(!requests.dismiss(key));
+            assert!(requests.is_over(key).is_err() && requests.is_done(key));
         }
         assert_eq!(requests.pending(), 0);
         let second = requests.add(receive());
         assert_eq!(second.slot, first.slot);
         assert_ne!(second.token(), first.token());
-        assert!(requests.completion(second).is_err(), "nobody queued it");
+        assert!(requests.is_over(second).is_err(), "nobody queued it");
         assert_eq!(requests.label(second), 0);
         assert!(!requests.is_done(second) && requests.pending() == 1);
         // Two at a time have places of their own.

@@ -77,6 +77,8 @@ pub(crate) struct Shared {
     pub(crate) me: Weak<Self>,
     /// The progress thread may take the endpoint over.
     pub(crate) taken_over: bool,
+    /// The program's threads drive the back end.
+    drives: bool,
     /// Its number at the fabric.
     pub(crate) slot: usize,
     pub(crate) bells: WaitSet,
@@ -119,6 +121,7 @@ impl Shared {
 
     fn build(parts: Parts, me: Weak<Self>) -> Self {
         let wakeup = parts.bells.waker();
+        let drives = parts.fabric.driver.is_some();
         let shared = Self {
             address: parts.address,
             fabric: parts.fabric,
@@ -150,6 +153,7 @@ impl Shared {
                 uplinks: Vec::new(),
             }),
             taken_over: parts.taken_over,
+            drives,
             wakeup,
         };
         shared.set_wait(parts.wait);
@@ -208,10 +212,22 @@ impl Shared {
     }
 
     /// Comes in on behalf of the program.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn enter(&self) -> Inside<'_> {
         let visits = self.visits.load(Ordering::Relaxed);
         self.visits.store(visits.wrapping_add(1), Ordering::Relaxed);
+        if !self.drives
+            && let Some(guarded) = self.guarded.lock_biased()
+            && !guarded.adopted
+        {
+            return guarded;
+        }
+        self.enter_otherwise()
+    }
+
+    /// The same where others have to be told, or may be inside.
+    #[cold]
+    fn enter_otherwise(&self) -> Inside<'_> {
         if let Some(driver) = &self.fabric.driver {
             driver.enter();
         }
@@ -302,9 +318,9 @@ impl Shared {
     /// Looks at the rings, that many times, until something has arrived, and tells where. Not where a back end of our own has to bring it first.
     #[inline]
     fn look_out(&self, core: &Core, times: u32) -> Option<usize> {
-        match self.fabric.driver {
-            Some(_) => None,
-            None => core.look_out(times),
+        match self.drives {
+            true => None,
+            false => core.look_out(times),
         }
     }
 

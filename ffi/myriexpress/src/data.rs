@@ -96,13 +96,13 @@ fn send(
     let peer = dest.peer(ep)?;
     let posted = match segments {
         Segments::One(piece) if piece.len() <= INLINE => {
-            ep.endpoint.post_short(&peer, piece.bytes(), outgoing)
+            return send_short(ep, piece.bytes(), dest, outgoing, request);
         }
         Segments::Many(many) if many.len() <= INLINE => {
             let mut short = [0; INLINE];
             let short = &mut short[..many.len()];
             many.copy_to(short);
-            ep.endpoint.post_short(&peer, short, outgoing)
+            return send_short(ep, short, dest, outgoing, request);
         }
         Segments::One(piece) => ep.endpoint.post_send(&peer, piece, outgoing),
         Segments::Many(many) => {

@@ -293,7 +293,7 @@ fn provider(root: &Path, package: &str, out: &Path) -> anyhow::Result<()> {
     let mut build = Command::new(cargo);
     // Where other steps of CI find it as well.
     build.current_dir(root).env_remove("CARGO_TARGET_DIR");
-    build.args(["build", "--locked", "--profile", "ffi", "--package"]);
+    build.args(["ffi", "--locked", "--package"]);
     output(build.arg(package))?;
     let mut strip = Command::new("strip");
     strip.arg("-o").arg(out);

@@ -96,7 +96,7 @@ pub(super) fn folder(stage: &Stage) -> anyhow::Result<PathBuf> {
     let places = [own.with_file_name(""), own.with_file_name("../ffi")];
     places.into_iter().find(holds).with_context(|| {
         format!(
-            "no {}: `cargo build --profile ffi -p myrixen-fabric` makes it, --provider names its folder",
+            "no {}: `cargo ffi -p myrixen-fabric` makes it, --provider names its folder",
             PROVIDERS[0]
         )
     })

@@ -29,7 +29,7 @@ pub(crate) struct Args {
     /// The provider of libfabric that is tested; another one than ours tells what of a failure is not ours
     #[arg(long, default_value = "myrixen")]
     pub(crate) provider: String,
-    /// The folder that has it [default: what `cargo build --profile ffi -p myrixen-fabric` fills, beside this program's]
+    /// The folder that has it [default: what `cargo ffi -p myrixen-fabric` fills, beside this program's]
     #[arg(long)]
     pub(crate) provider_dir: Option<PathBuf>,
     /// The back end's program [default: `myrixend` beside this program]
