@@ -79,7 +79,7 @@ impl Queued for Outgoing {
 
 impl Outgoing {
     /// A message of the program's, queued.
-    #[inline]
+    #[inline(always)]
     pub(super) fn message(now: Time, partner: Key, send: &Send) -> Self {
         Self {
             partner,
@@ -98,6 +98,17 @@ impl Outgoing {
             len: send.len,
             token: send.token,
             deadline: None,
+        }
+    }
+
+    /// One that goes the short way, without a date.
+    #[inline(always)]
+    pub(super) fn at_once(partner: Key, send: &Send, seq: SeqNo) -> Self {
+        Self {
+            stage: Stage::Unacked,
+            seq,
+            at_once: true,
+            ..Self::message(Time::ZERO, partner, send)
         }
     }
 

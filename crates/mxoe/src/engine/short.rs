@@ -9,7 +9,7 @@ use std::ops::Range;
 use super::Endpoint;
 use super::event::{Envelope, Event, Placement, Send, SendMode, Slice, Status, Target, Transmit};
 use super::ids::{PathId, RegionId, RequestId, RequestKind};
-use super::outgoing::{DATA_BYTES, Outgoing, Stage, wanted};
+use super::outgoing::{DATA_BYTES, Outgoing, wanted};
 use super::partner::{Link, Recovery, packed};
 use super::receive::{received_status, space_of};
 use super::transmit::generation;
@@ -147,10 +147,7 @@ impl Endpoint {
         let seq = sending.next;
         sending.next = seq.next();
         sending.bytes = sending.bytes.saturating_add(send.len);
-        let mut message = Outgoing::message(Time::ZERO, key, send);
-        message.at_once = true;
-        message.seq = seq;
-        message.stage = Stage::Unacked;
+        let message = Outgoing::at_once(key, send, seq);
         let entry = self.outgoing.insert(message);
         sending.unacked.push(&mut self.outgoing, entry);
         let head = MessageHead {
