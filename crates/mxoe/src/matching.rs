@@ -60,6 +60,8 @@ pub struct Tag<S> {
 
 /// Which messages a receive accepts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+// Copied in pieces of 16 bytes, as the receive is that it comes from: what is loaded across two pieces that were just stored is waited for.
+#[repr(C)]
 pub struct Pattern<S> {
     /// What the message's match information must be under the mask.
     pub match_info: u64,
@@ -175,6 +177,7 @@ impl<R: Copy, M: Copy, S: Copy + Eq + Hash> Matcher<R, M, S> {
 
     /// Queues a receive behind all others. Whether a message that it accepts is there already is the caller's to
     /// ask first.
+    #[inline(always)]
     pub fn post(&mut self, space: Space, pattern: Pattern<S>, receive: R) -> Posted {
         let (number, generation) = self.queues(space).posted.push(pattern, receive);
         Posted {
@@ -231,6 +234,13 @@ impl<R: Copy, M: Copy, S: Copy + Eq + Hash> Matcher<R, M, S> {
     /// Takes that message out.
     pub fn take_arrived(&mut self, space: Space, pattern: &Pattern<S>) -> Option<M> {
         self.queues(space).arrived.take(pattern)
+    }
+
+    /// Whether any receive is posted.
+    #[inline]
+    #[must_use]
+    pub fn has_posted(&self) -> bool {
+        self.posted_len() > 0
     }
 
     /// How many receives are posted, in all spaces.

@@ -104,24 +104,15 @@ impl<M: Memory> Consumer<M> {
     /// # Errors
     ///
     /// [`PeerFault`] when what is there is no record; the ring cannot be used any more.
-    #[inline]
+    #[inline(always)]
     pub fn peek(&mut self) -> Result<Option<Record>, PeerFault> {
-        let word = self.header();
+        let mut word = self.header();
+        if is_pad(word) {
+            word = self.skip_pad()?;
+        }
         self.drained = word == STOP;
         if self.drained {
             return Ok(None);
-        }
-        self.record(word)
-    }
-
-    /// The record that a header word announces, which is not 0.
-    fn record(&mut self, mut word: u64) -> Result<Option<Record>, PeerFault> {
-        if is_pad(word) {
-            word = self.skip_pad()?;
-            self.drained = word == STOP;
-            if self.drained {
-                return Ok(None);
-            }
         }
         check(word, self.head, &self.ring, self.features).map(Some)
     }

@@ -113,43 +113,29 @@ fn kind_of(word: u64) -> u8 {
 }
 
 /// The record that a header word at `position` announces, when it obeys the rules.
-#[inline]
+// In line, and apart from what is told of one that does not: a record that is returned by memory is waited for.
+#[inline(always)]
 pub(crate) fn check(
     word: u64,
     position: u32,
     ring: &Ring,
     features: Features,
 ) -> Result<Record, PeerFault> {
-    let line = ring.index(position);
     let [l0, l1, l2, l3, kind, flags, h0, h1] = word.to_le_bytes();
     let len = u32::from_le_bytes([l0, l1, l2, l3]);
     let hint_len = u16::from_le_bytes([h0, h1]);
-    let kind = match kind {
-        FRAME => Kind::Frame,
-        CONTROL => Kind::Control,
-        kind => return Err(PeerFault::UnknownKind { kind, line }),
-    };
-    if flags != 0 {
-        return Err(PeerFault::UnknownFlags { flags, line });
-    }
-    if hint_len != 0 && !features.contains(Features::HINTS) {
-        return Err(PeerFault::HintNotAgreed { hint_len, line });
-    }
+    let known = matches!(kind, FRAME | CONTROL) && flags == 0;
+    let agreed = hint_len == 0 || features.contains(Features::HINTS);
     let lines = u32::try_from(lines_of(len as usize, usize::from(hint_len))).unwrap_or(u32::MAX);
-    if lines > ring.largest() {
-        return Err(PeerFault::TooLong {
-            lines,
-            line,
-            largest: ring.largest(),
-        });
+    let fits = lines <= ring.largest() && lines <= ring.lines_to_end(position);
+    if !(known && agreed && fits) {
+        return Err(fault(word, position, ring, agreed.then_some(lines)));
     }
-    if lines > ring.lines_to_end(position) {
-        return Err(PeerFault::AcrossEnd {
-            lines,
-            line,
-            end: ring.lines,
-        });
-    }
+    let kind = if kind == CONTROL {
+        Kind::Control
+    } else {
+        Kind::Frame
+    };
     Ok(Record {
         position,
         lines,
@@ -157,4 +143,26 @@ pub(crate) fn check(
         hint_len,
         kind,
     })
+}
+
+/// Which rule a header word breaks that breaks one; `lines` if its hint breaks none.
+#[cold]
+fn fault(word: u64, position: u32, ring: &Ring, lines: Option<u32>) -> PeerFault {
+    let line = ring.index(position);
+    let [.., kind, flags, h0, h1] = word.to_le_bytes();
+    let (largest, end) = (ring.largest(), ring.lines);
+    match (kind, flags, lines) {
+        (FRAME | CONTROL, 0, None) => PeerFault::HintNotAgreed {
+            hint_len: u16::from_le_bytes([h0, h1]),
+            line,
+        },
+        (FRAME | CONTROL, 0, Some(lines)) if lines > largest => PeerFault::TooLong {
+            lines,
+            line,
+            largest,
+        },
+        (FRAME | CONTROL, 0, Some(lines)) => PeerFault::AcrossEnd { lines, line, end },
+        (FRAME | CONTROL, flags, _) => PeerFault::UnknownFlags { flags, line },
+        (kind, ..) => PeerFault::UnknownKind { kind, line },
+    }
 }

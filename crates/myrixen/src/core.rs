@@ -226,11 +226,16 @@ impl Core {
         self.paths.get(at).is_some_and(|path| !path.dead)
     }
 
-    /// Takes what has arrived on a path, within a budget.
+    /// Takes what has arrived on a path, within a budget; no more than what a program has waited for, if it waits for nothing else: the next message
+    /// would be put aside, and taken from there by a receive that is about to be posted, which is dearer than to leave it where it is.
     fn receive(&mut self, now: Time, at: usize) -> bool {
         let mut taken = 0;
         while taken < RECEIVE_BUDGET {
             match self.receive_one(now, at) {
+                Ok(true) if self.ended && !self.engine.has_posted() => {
+                    taken += 1;
+                    break;
+                }
                 Ok(true) => taken += 1,
                 Ok(false) => break,
                 Err(_) => {

@@ -31,6 +31,8 @@ impl Peer {
 
 /// Which messages a receive takes: those whose match information, masked, equals `bits`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+// Laid out as `engine::Receive` and `matching::Pattern` are, in whose pieces it is copied.
+#[repr(C)]
 pub struct Match {
     pub(crate) bits: u64,
     pub(crate) mask: u64,

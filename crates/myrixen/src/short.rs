@@ -59,27 +59,32 @@ impl Endpoint {
     }
 
     /// Receives into a short buffer; `None` when the time is over, and nothing was received.
+    #[inline]
     pub(crate) fn recv_short(
         &self,
         matching: &Match,
         buffer: &mut [u8],
         timeout: Option<Duration>,
     ) -> Result<Option<Received>> {
-        let mut awaited = None;
-        let received = self.shared.drive(timeout, |core, _| {
-            let awaited = match &awaited {
-                Some(awaited) => awaited,
-                None => match core.await_short(|| self.shared.recent(), matching, buffer.len()) {
-                    Ok(begun) => awaited.insert(begun),
-                    Err(error) => return Some(Err(error)),
-                },
-            };
-            core.short_received(awaited.slot, buffer)
-        });
-        match (received, awaited) {
-            (None, Some(awaited)) => self.no_more(&awaited, buffer),
-            (received, _) => received.transpose(),
+        let mut core = self.shared.enter();
+        let awaited = match core.await_short(|| self.shared.recent(), matching, buffer.len()) {
+            Ok(awaited) => awaited,
+            Err(error) => {
+                self.shared.leave(core);
+                return Err(error);
+            }
+        };
+        let slot = awaited.slot;
+        if !core.regions.shorts.is_over(slot) {
+            let over = |core: &mut Core, _| core.regions.shorts.is_over(slot).then_some(());
+            match self.shared.drive_on(core, timeout, over) {
+                Some((inside, ())) => core = inside,
+                None => return self.no_more(&awaited, buffer),
+            }
         }
+        let received = core.short_received(slot, buffer);
+        self.shared.leave(core);
+        received.transpose()
     }
 
     /// Nobody waits any longer. If a message has begun to arrive, it is received all the same.
@@ -180,7 +185,10 @@ impl Core {
             envelope: taken.envelope,
             length: taken.length,
         };
-        self.end(taken.token, outcome);
+        match shorts::of_token(taken.token) {
+            Some(slot) => self.ended |= self.regions.shorts.end(slot, outcome),
+            None => self.end(taken.token, outcome),
+        }
         true
     }
 

@@ -134,6 +134,13 @@ impl Shorts {
         }
     }
 
+    /// Whether what was awaited is over.
+    #[inline]
+    pub(crate) fn is_over(&self, id: RegionId) -> bool {
+        let slot = self.slots.get(place(id));
+        slot.is_some_and(|slot| matches!(slot.state, State::Over(_)))
+    }
+
     /// What was awaited, if it is over.
     #[inline]
     pub(crate) fn outcome(&self, id: RegionId) -> Option<&Outcome> {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use myrixen::{Endpoint, Match, Peer};
+use myrixen::{Endpoint, INLINE, Match, Peer};
 
 use super::{Answer, CONTROL_BYTES, Kind, Order, PATIENCE, Test, buffers_of, room};
 use crate::record::Wait;
@@ -94,15 +94,32 @@ fn echo(endpoint: &Endpoint, client: &Peer, order: &Order) -> anyhow::Result<()>
     let mut buffer = vec![0; usize::try_from(order.size)?];
     answer(endpoint, client, order, &Answer::Ready)?;
     for number in 0..order.count {
-        let Some(received) = endpoint.recv_timeout(data, &mut buffer, PATIENCE)? else {
-            bail!(
-                "message {number} of {} did not come within {PATIENCE:?}",
-                order.count
-            );
-        };
+        let received = endpoint.recv_timeout(data, &mut buffer, PATIENCE)?;
+        let received = received.with_context(|| missing(number, order))?;
         endpoint.send(client, Kind::Echo.bits(order.run), &buffer[..received.len])?;
     }
     Ok(())
+}
+
+/// Receives a flow of short messages one by one, as a program does that has something to do with each.
+fn take_in_short(
+    endpoint: &Endpoint,
+    client: &Peer,
+    order: &Order,
+    data: Match,
+) -> anyhow::Result<()> {
+    let mut buffer = [0; INLINE];
+    answer(endpoint, client, order, &Answer::Ready)?;
+    for number in 0..order.count {
+        let received = endpoint.recv_timeout(data, &mut buffer, PATIENCE)?;
+        received.with_context(|| missing(number, order))?;
+    }
+    Ok(endpoint.send(client, Kind::Echo.bits(order.run), &[])?)
+}
+
+fn missing(number: u64, order: &Order) -> String {
+    let count = order.count;
+    format!("message {number} of {count} did not come within {PATIENCE:?}")
 }
 
 /// Receives a flow into buffers from `spare`, and leaves them there for the next.
@@ -114,6 +131,9 @@ fn take_in(
 ) -> anyhow::Result<()> {
     let data = Match::exact(Kind::Data.bits(order.run)).from(client);
     let size = usize::try_from(order.size)?;
+    if size <= INLINE {
+        return take_in_short(endpoint, client, order, data);
+    }
     let mut posted = 0;
     buffers_of(spare, size, room(size), || Some(vec![0; size])).context("no memory")?;
     while posted < order.count
@@ -124,12 +144,8 @@ fn take_in(
     }
     answer(endpoint, client, order, &Answer::Ready)?;
     for number in 0..order.count {
-        let Some(done) = endpoint.wait_any(Match::any(), Some(PATIENCE)) else {
-            bail!(
-                "message {number} of {} did not come within {PATIENCE:?}",
-                order.count
-            );
-        };
+        let done = endpoint.wait_any(Match::any(), Some(PATIENCE));
+        let done = done.with_context(|| missing(number, order))?;
         if let Err(error) = done.result() {
             bail!(
                 "message {number} of {} was not received: {error}",

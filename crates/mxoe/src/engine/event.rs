@@ -114,15 +114,16 @@ pub struct Send {
 
 /// A message to be received.
 #[derive(Clone, Copy, Debug)]
+#[repr(C)]
 pub struct Receive {
-    /// The matching space.
-    pub space: Space,
     /// Matches messages with `match_info == theirs & mask`.
     pub match_info: u64,
     /// Which bits count.
     pub mask: u64,
     /// Only messages of this partner.
     pub source: Option<PartnerId>,
+    /// The matching space.
+    pub space: Space,
     /// Where the bytes go, from the region's first one on.
     pub region: RegionId,
     /// How many there is room for. Longer messages are truncated.

@@ -42,41 +42,51 @@ pub struct StoreId(pub u32);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct OfferId(pub u32);
 
-/// A handle with the generation of its place, so that one kept too long is recognised.
+/// A handle with the generation of its place, so that one kept too long is recognised. One word, since two that are stored one by one and loaded together
+/// have a processor wait.
 macro_rules! handle {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub struct $name {
-            number: u32,
-            generation: u32,
-        }
+        pub struct $name(u64);
 
         impl $name {
             /// The handle as one word, for drivers that keep it as such.
             #[must_use]
             pub const fn to_u64(self) -> u64 {
-                ((self.generation as u64) << 32) | self.number as u64
+                self.0
             }
 
             /// The handle that [`to_u64`](Self::to_u64) gave. Any other word names nothing.
             #[must_use]
             pub const fn from_u64(word: u64) -> Self {
-                let [a, b, c, d, e, f, g, h] = word.to_be_bytes();
-                Self {
-                    number: u32::from_be_bytes([e, f, g, h]),
-                    generation: u32::from_be_bytes([a, b, c, d]),
-                }
+                Self(word)
+            }
+
+            #[inline]
+            const fn with(number: u32, generation: u32) -> Self {
+                Self((generation as u64) << 32 | number as u64)
+            }
+
+            #[inline]
+            const fn number(self) -> u32 {
+                (self.0 & 0xffff_ffff) as u32
+            }
+
+            #[inline]
+            const fn generation(self) -> u32 {
+                (self.0 >> 32) as u32
             }
 
             #[allow(dead_code, reason = "not every handle is looked up")]
             pub(crate) fn of<T>(arena: &Arena<T>, key: Key) -> Self {
-                Self { number: key.number(), generation: arena.generation(key) }
+                Self::with(key.number(), arena.generation(key))
             }
 
             #[allow(dead_code, reason = "not every handle is looked up")]
+            #[inline]
             pub(crate) fn find<T>(self, arena: &Arena<T>) -> Option<Key> {
-                arena.find(self.number, self.generation)
+                arena.find(self.number(), self.generation())
             }
         }
     };
@@ -105,15 +115,13 @@ impl RequestId {
             RequestKind::Receive => 1,
             RequestKind::Connect => 2,
         };
-        Self {
-            number: key.number() | (kind << Self::KIND_SHIFT),
-            generation: arena.generation(key),
-        }
+        let number = key.number() | (kind << Self::KIND_SHIFT);
+        Self::with(number, arena.generation(key))
     }
 
     /// The kind; `None` for a number that no request has.
     pub(crate) fn kind(self) -> Option<RequestKind> {
-        match self.number >> Self::KIND_SHIFT {
+        match self.number() >> Self::KIND_SHIFT {
             0 => Some(RequestKind::Send),
             1 => Some(RequestKind::Receive),
             2 => Some(RequestKind::Connect),
@@ -123,8 +131,8 @@ impl RequestId {
 
     /// The living request in the arena of its kind.
     pub(crate) fn find_in<T>(self, arena: &Arena<T>) -> Option<Key> {
-        let number = self.number & ((1 << Self::KIND_SHIFT) - 1);
-        arena.find(number, self.generation)
+        let number = self.number() & ((1 << Self::KIND_SHIFT) - 1);
+        arena.find(number, self.generation())
     }
 }
 handle! {
@@ -146,10 +154,8 @@ mod tests {
 
     #[test]
     fn a_handle_survives_as_one_word() {
-        let id = RequestId {
-            number: 7,
-            generation: 0x8000_0001,
-        };
+        let id = RequestId::with(7, 0x8000_0001);
+        assert_eq!((id.number(), id.generation()), (7, 0x8000_0001));
         assert_eq!(RequestId::from_u64(id.to_u64()), id);
     }
 }

@@ -72,6 +72,13 @@ impl Endpoint {
         ))
     }
 
+    /// Whether any receive waits for a message.
+    #[inline]
+    #[must_use]
+    pub fn has_posted(&self) -> bool {
+        self.matcher.has_posted()
+    }
+
     fn insert_receiver(&mut self, into: ClaimedReceive, wait: Wait) -> Key {
         self.receivers.insert(Receiver {
             wait,

@@ -152,7 +152,7 @@ impl<R: Copy, S: Copy + Eq + Hash> PostedQueue<R, S> {
         self.nodes.0.len()
     }
 
-    #[inline]
+    #[inline(always)]
     pub(super) fn push(&mut self, pattern: Pattern<S>, receive: R) -> (u32, u32) {
         let class = if self.sorted {
             self.enter_class(pattern.class())
