@@ -146,6 +146,23 @@ static void opening(void) {
   FAILS(MX_BAD_PARAM_VAL, mx_get_endpoint_addr(a, NULL));
 }
 
+static mx_endpoint_t closing;
+static mx_return_t close_it(char *text, mx_return_t code) {
+  (void)text;
+  OK(mx_close_endpoint(closing));
+  return code;
+}
+
+/* An endpoint's own handler may close it. */
+static void closing_for_an_error(void) {
+  mx_param_t param;
+  param.key = MX_PARAM_ERROR_HANDLER;
+  param.val.error_handler = close_it;
+  OK(mx_open_endpoint(0, 6, KEY_A, &param, 1, &closing));
+  CLAIM(mx_test(closing, NULL, NULL, NULL) == MX_BAD_REQUEST);
+  FAILS(MX_BAD_ENDPOINT, mx_progress(closing));
+}
+
 static void connecting(void) {
   mx_endpoint_addr_t addr, wild;
   mx_request_t request = NULL;
@@ -578,6 +595,7 @@ int main(int argc, char **argv) {
   texts();
   names();
   opening();
+  closing_for_an_error();
   connecting();
   lists();
   requests();
