@@ -2,6 +2,7 @@
 
 use std::ffi::{CString, c_char};
 use std::sync::RwLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::codes::ReturnCode;
 use crate::edge::Fault;
@@ -26,9 +27,19 @@ unsafe extern "C" fn errors_are_fatal(text: *mut c_char, code: mx_return_t) -> m
     let text = unsafe { std::ffi::CStr::from_ptr(text) };
     eprintln!("{}", text.to_string_lossy());
     if settings::errors_are_fatal() {
-        std::process::exit(1);
+        end_program();
     }
     code
+}
+
+/// Ends the program with what it has registered by `atexit`. An error that this makes in turn ends it at once: nothing may ask for that twice.
+fn end_program() -> ! {
+    static ENDING: AtomicBool = AtomicBool::new(false);
+    if ENDING.swap(true, Ordering::Relaxed) {
+        // SAFETY: it ends the program, and runs nothing of it.
+        unsafe { libc::_exit(1) };
+    }
+    std::process::exit(1)
 }
 
 unsafe extern "C" fn errors_return(_: *mut c_char, code: mx_return_t) -> mx_return_t {

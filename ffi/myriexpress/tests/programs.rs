@@ -57,6 +57,25 @@ fn every_call_answers_as_it_should() {
     }
 }
 
+/// Where the library's own thread-local data are gone.
+#[test]
+fn an_endpoint_can_be_closed_while_the_program_ends() {
+    if !have(&["cc"]) {
+        return;
+    }
+    let work = tempfile::tempdir().expect("a folder");
+    let program = compile("leaving", Check::None, work.path());
+    let site = Site::alone();
+    for (role, code) in [("close", 0), ("fatal", 1)] {
+        for monothread in ["0", "1"] {
+            let guest = site.guest("a1", &program, Check::None).args(&[role]);
+            let guest = guest.env("MX_MONOTHREAD", monothread);
+            let text = site.run(guest).end_with(code);
+            assert!(text.contains("leaving: closed"), "{role}: {text}");
+        }
+    }
+}
+
 #[test]
 fn nothing_leaks_and_nothing_wild_is_read() {
     if !have(&["cc", "valgrind"]) {
