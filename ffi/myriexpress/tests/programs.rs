@@ -77,6 +77,22 @@ fn an_endpoint_can_be_closed_while_the_program_ends() {
 }
 
 #[test]
+fn calls_answer_where_nobody_hears_of_errors() {
+    if !have(&["cc"]) {
+        return;
+    }
+    let work = tempfile::tempdir().expect("a folder");
+    let program = compile("unheard", Check::Sanitizers, work.path());
+    let site = Site::alone();
+    for how in ["broken", "closed"] {
+        let guest = site.guest("a1", &program, Check::None).args(&[how]);
+        let guest = guest.env("MX_ERRORS_ARE_FATAL", "0").env("MX_VERBOSE", "1");
+        let text = site.run(guest).succeed();
+        assert!(text.contains("all codes are right"), "{how}: {text}");
+    }
+}
+
+#[test]
 fn nothing_leaks_and_nothing_wild_is_read() {
     if !have(&["cc", "valgrind"]) {
         return;
