@@ -7,8 +7,8 @@ use crate::codes::ReturnCode;
 use crate::endpoint::{self, Ep};
 use crate::errors::report;
 use crate::library::Library;
-use crate::table::InUse;
-use crate::types::{mx_endpoint_t, mx_return_t};
+use crate::table::{self, InUse};
+use crate::types::{mx_endpoint_addr_t, mx_endpoint_t, mx_return_t};
 
 /// An error on its way to the handler.
 #[derive(Debug)]
@@ -54,7 +54,22 @@ pub(crate) fn with_endpoint(
     handle: mx_endpoint_t,
     body: impl FnOnce(&Ep) -> Answer,
 ) -> mx_return_t {
-    let Some(ep) = endpoint::find(handle) else {
+    with_found(name, endpoint::find(handle), body)
+}
+
+/// The same, by an address that was obtained from the endpoint.
+pub(crate) fn with_knower(
+    name: &str,
+    addr: mx_endpoint_addr_t,
+    body: impl FnOnce(&Ep) -> Answer,
+) -> mx_return_t {
+    let place = addr.place().ok();
+    with_found(name, place.and_then(|place| table::at(place.into())), body)
+}
+
+#[inline(always)]
+fn with_found(name: &str, found: Option<InUse>, body: impl FnOnce(&Ep) -> Answer) -> mx_return_t {
+    let Some(ep) = found else {
         return without_endpoint(name);
     };
     match guarded(|| body(&ep)) {

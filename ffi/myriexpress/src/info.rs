@@ -4,8 +4,7 @@ use std::ffi::c_void;
 
 use crate::codes::ReturnCode;
 use crate::counters::{labels, values};
-use crate::edge::{Answer, Fault, call};
-use crate::endpoint;
+use crate::edge::{Answer, Fault, with_endpoint, with_library};
 use crate::library::Library;
 use crate::types::{MAX_STR_LEN, mx_endpoint_t, mx_return_t};
 
@@ -39,23 +38,20 @@ pub unsafe extern "C" fn mx_get_info(
     output: *mut c_void,
     output_length: u32,
 ) -> mx_return_t {
-    let body = || {
-        let library = Library::get()?;
-        let found = endpoint::find(ep);
-        if ep != 0 && found.is_none() {
-            return Err(ReturnCode::BadEndpoint.into());
-        }
-        let default = found.as_ref().map(|ep| ep.board);
+    let body = |library: &Library, default: Option<u32>| {
         // SAFETY: the caller's promise.
         let board = unsafe { board(input, input_length) }?;
-        let bytes = tell(&library, key, board.or(default))?;
+        let bytes = tell(library, key, board.or(default))?;
         if output.is_null() {
             return Err(ReturnCode::BadInfoVal.into());
         }
         // SAFETY: the caller's promise.
         unsafe { give(&bytes, output, output_length) }
     };
-    call("mx_get_info", body)
+    match ep {
+        0 => with_library("mx_get_info", |library| body(library, None)),
+        ep => with_endpoint("mx_get_info", ep, |ep| body(&ep.library, Some(ep.board))),
+    }
 }
 
 /// The board that the program names.

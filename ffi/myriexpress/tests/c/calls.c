@@ -94,6 +94,45 @@ static mx_return_t own_handler(char *text, mx_return_t code) {
   return MX_BAD_BAD_BAD;
 }
 
+/* An error of a call on this endpoint went to its own handler, which had the last word. */
+#define ITS_OWN(expected, call)                                                  \
+  do {                                                                           \
+    CLAIM((call) == MX_BAD_BAD_BAD && own_told == (expected) && told == MX_SUCCESS); \
+    own_told = MX_SUCCESS;                                                       \
+  } while (0)
+
+static int handled;
+static mx_unexp_handler_action_t close_in_handler(void *context, mx_endpoint_addr_t source, uint64_t info,
+                                                  uint32_t length, void *data) {
+  (void)source, (void)info, (void)length, (void)data;
+  ITS_OWN(MX_CLOSE_IN_HANDLER, mx_close_endpoint((mx_endpoint_t)context));
+  __atomic_store_n(&handled, 1, __ATOMIC_RELEASE);
+  return MX_RECV_FINISHED;
+}
+
+/* What is not about an endpoint at first sight, or not only. */
+static void heard_by_the_endpoint(mx_endpoint_t ep) {
+  mx_endpoint_addr_t own, another;
+  mx_request_t request;
+  uint32_t number, value;
+  void *pointer;
+  own_told = MX_SUCCESS;
+  ITS_OWN(MX_BAD_INFO_KEY, mx_get_info(ep, (mx_get_info_key_t)99, NULL, 0, &value, sizeof value));
+  ITS_OWN(MX_BAD_INFO_VAL, mx_get_info(ep, MX_NIC_COUNT, NULL, 0, NULL, sizeof value));
+  OK(mx_get_info(ep, MX_NIC_COUNT, NULL, 0, &value, sizeof value));
+  OK(mx_get_endpoint_addr(ep, &own));
+  OK(mx_get_endpoint_addr_context(own, &pointer));
+  /* An address of the endpoint that had its place before. */
+  another = own;
+  another.stuff[0] ^= 0x100;
+  ITS_OWN(MX_BAD_ENDPOINT, mx_decompose_endpoint_addr2(another, NULL, &number, NULL));
+  OK(mx_register_unexp_handler(ep, close_in_handler, ep));
+  OK(mx_isend(ep, NULL, 0, own, 0, NULL, &request));
+  OK(mx_forget(ep, &request));
+  while (!__atomic_load_n(&handled, __ATOMIC_ACQUIRE)) OK(mx_progress(ep));
+  OK(mx_register_unexp_handler(ep, NULL, NULL));
+}
+
 static void opening(void) {
   mx_endpoint_t ep = NULL;
   mx_param_t params[3];
@@ -129,6 +168,7 @@ static void opening(void) {
     /* Its own handler hears, and has the last word. */
     CLAIM(mx_irecv(ep, &one, 1, 0, 0, NULL, &request) == MX_BAD_BAD_BAD);
     CLAIM(own_told == MX_BAD_MATCHING_FOR_CONTEXT_ID_MASK && told == MX_SUCCESS);
+    heard_by_the_endpoint(ep);
     request = post_receive(ep, (uint64_t)3 << 60, (uint64_t)0xf << 60, &byte, 1);
     OK(mx_forget(ep, &request));
   }
