@@ -122,6 +122,23 @@ fn pair(sites: [&Site<'_>; 2], program: &std::path::Path, settings: &[(&str, &st
     b.succeed();
 }
 
+/// By a direct channel, where what was offered is read in place.
+#[test]
+fn memory_that_was_given_back_is_not_read_any_more() {
+    if !have(&["cc"]) {
+        return;
+    }
+    let work = tempfile::tempdir().expect("a folder");
+    let program = compile("given", Check::Sanitizers, work.path());
+    let site = Site::alone();
+    let receives = site.run(site.guest("a1", &program, Check::None).args(&["receive"]));
+    let sends = site.guest("b1", &program, Check::None);
+    let sends = site.run(sends.args(&["send", "a1"]));
+    // The receiver sees it, and the sender would wait for it.
+    receives.succeed();
+    sends.succeed();
+}
+
 #[test]
 fn two_guests_of_a_host_exchange_messages_of_every_kind() {
     if !have(&["cc"]) {

@@ -368,6 +368,7 @@ static void requests(void) {
   OK(mx_wait(a, &request, 20, &status, &result));
   CLAIM(result == 0);
   OK(mx_ibuffered(a, &request, &result));
+  CLAIM(result == 1);
   other = post_receive(b, 8, ALL, in, sizeof in);
   status = end_of(b, &other);
   CLAIM(status.code == MX_STATUS_SUCCESS && strcmp(in, "message") == 0);
@@ -395,6 +396,46 @@ static void requests(void) {
   status = end_of(b, &request);
   OK(mx_ipeek(b, &copy, &result));
   CLAIM(result == 0);
+}
+
+/* The memory of a send that is pending is the program's again, up to 32 KiB. */
+static void buffered(void) {
+  static const uint32_t lengths[] = {0, 1, 128, 129, 4096, 32768};
+  static unsigned char in[40000], out[40000];
+  mx_request_t send, receive;
+  mx_segment_t one, two[2];
+  uint32_t i, result;
+  for (i = 0; i < 2 * sizeof lengths / sizeof *lengths; i++) {
+    uint32_t length = lengths[i / 2];
+    fill(out, length, i);
+    two[0] = segment(out, length / 2);
+    two[1] = segment(out + length / 2, length - length / 2);
+    one = segment(out, length);
+    OK(mx_issend(a, i % 2 ? two : &one, 1 + i % 2, a_to_b, 20, NULL, &send));
+    result = 7;
+    OK(mx_ibuffered(a, &send, &result));
+    CLAIM(result == 1);
+    memset(out, 0, sizeof out);
+    result = 7;
+    OK(mx_test(a, &send, NULL, &result));
+    CLAIM(result == 0);
+    OK(mx_buffered(a, &send, 10000, &result));
+    CLAIM(result == 1);
+    receive = post_receive(b, 20, ALL, in, sizeof in);
+    CLAIM(end_of(b, &receive).xfer_length == length && is_filled(in, length, i));
+    CLAIM(end_of(a, &send).code == MX_STATUS_SUCCESS);
+  }
+  one = segment(out, 32769);
+  OK(mx_issend(a, &one, 1, a_to_b, 20, NULL, &send));
+  OK(mx_ibuffered(a, &send, &result));
+  CLAIM(result == 0);
+  OK(mx_buffered(a, &send, 5, &result));
+  CLAIM(result == 0);
+  receive = post_receive(b, 20, ALL, in, sizeof in);
+  CLAIM(end_of(b, &receive).code == MX_STATUS_SUCCESS);
+  OK(mx_buffered(a, &send, 10000, &result));
+  CLAIM(result == 1);
+  CLAIM(end_of(a, &send).code == MX_STATUS_SUCCESS);
 }
 
 static void myself(void) {
@@ -639,6 +680,7 @@ int main(int argc, char **argv) {
   connecting();
   lists();
   requests();
+  buffered();
   myself();
   handlers();
   wakeups();
