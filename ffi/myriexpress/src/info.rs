@@ -10,7 +10,7 @@ use crate::types::{MAX_STR_LEN, mx_endpoint_t, mx_return_t};
 
 /// Sends up to this length are copied where they are posted.
 const PIO_SEND_MAX: u32 = 128;
-/// Sends up to this length are complete at once.
+/// Sends up to this length are complete without their receiver: copied, where that has not answered soon.
 const COPY_SEND_MAX: u32 = 32_768;
 /// Requests that can be pending: bounded by memory only.
 const NATIVE_REQUESTS: u32 = 1 << 20;

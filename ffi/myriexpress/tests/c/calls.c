@@ -647,6 +647,8 @@ static void partings(void) {
   mx_endpoint_addr_t to;
   mx_status_t status;
   uint32_t session = 0, number;
+  void *pointer = NULL;
+  OK(mx_set_endpoint_addr_context(a_to_b, &session));
   send = post_send(a, a_to_b, 1, large, sizeof large);
   OK(mx_disconnect(a, a_to_b));
   CLAIM(end_of(a, &send).code == MX_STATUS_ENDPOINT_UNREACHABLE);
@@ -654,6 +656,9 @@ static void partings(void) {
   CLAIM(end_of(a, &send).code == MX_STATUS_ENDPOINT_UNREACHABLE);
   OK(mx_decompose_endpoint_addr2(a_to_b, NULL, NULL, &session));
   CLAIM(session == 0);
+  /* The program's pointer stays. */
+  OK(mx_get_endpoint_addr_context(a_to_b, &pointer));
+  CLAIM(pointer == &session);
 
   OK(mx_open_endpoint(0, MX_ANY_ENDPOINT, KEY_B, NULL, 0, &c));
   number = number_of(c);
