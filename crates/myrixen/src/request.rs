@@ -403,7 +403,9 @@ impl Requests {
             }
             return Ended::Drop;
         }
-        self.drop_copy(key.slot);
+        if matches!(slot.early, Early::Copied { .. }) {
+            self.drop_copy(key.slot);
+        }
         let slot = &mut self.slots[key.slot as usize];
         match &mut slot.interest {
             Interest::Handle(waker) => {

@@ -80,6 +80,7 @@ fn with_found(name: &str, found: Option<InUse>, body: impl FnOnce(&Ep) -> Answer
 
 /// Reports an error of a call on an endpoint, which is not in use any more when the handler hears of it: that may close it.
 #[cold]
+#[inline(never)]
 fn report_of(name: &str, fault: &Fault, ep: InUse) -> mx_return_t {
     let own = ep.error_handler;
     drop(ep);

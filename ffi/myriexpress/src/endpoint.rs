@@ -139,6 +139,7 @@ impl Ep {
     }
 
     /// How long a call may wait: 0 is for ever. In the endpoint's own handler nothing can come, so nothing is waited for.
+    #[inline(always)]
     pub(crate) fn patience(&self, timeout_ms: u32) -> Option<Duration> {
         if self.handled.load(Ordering::Relaxed) && in_handler_of(self.handle) {
             return Some(Duration::ZERO);
@@ -179,6 +180,7 @@ fn leave_outer(all: &mut Vec<mx_endpoint_t>) {
 }
 
 /// Whether this thread is in a handler of this endpoint.
+#[cold]
 pub(crate) fn in_handler_of(handle: mx_endpoint_t) -> bool {
     handle != 0 && (HANDLING.get() == handle || AROUND.with(|all| all.borrow().contains(&handle)))
 }

@@ -20,6 +20,7 @@ impl Requests {
     }
 
     /// The copy of a request's buffer, if there is one, is not needed any more.
+    #[cold]
     pub(super) fn drop_copy(&mut self, at: u32) {
         let slot = &mut self.slots[at as usize];
         if let Early::Copied { kept } = slot.early {
