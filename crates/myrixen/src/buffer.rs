@@ -105,6 +105,11 @@ impl Memory {
         }
     }
 
+    /// Whether nobody else can touch it.
+    pub(crate) fn is_owned(&self) -> bool {
+        !matches!(self, Self::Lent(_) | Self::Handed(_) | Self::Foreign(_))
+    }
+
     /// Copies what others keep alive.
     pub(crate) fn make_owned(&mut self) {
         if !matches!(self, Self::Empty) {

@@ -316,20 +316,19 @@ impl Endpoint {
         self.take_over(core, id, over, memory, look)
     }
 
-    /// Waits for the end of a request, and leaves it in the queue; a send's buffer is not waited for longer than it takes to copy it. False when the time is
-    /// over, or at a [`wakeup`](Self::wakeup).
+    /// Waits until the memory of a send is the program's again, though the send may not be over: whatever is sent eagerly, or would be if it were not
+    /// synchronous, is copied for that. False when the time is over, or at a [`wakeup`](Self::wakeup).
     ///
     /// # Errors
     /// [`Error::UnknownRequest`].
-    pub fn await_end(&self, id: RequestId, timeout: Option<Duration>) -> Result<bool> {
-        let ended = self.drive_until_woken(timeout, |core, _| {
+    pub fn await_buffered(&self, id: RequestId, timeout: Option<Duration>) -> Result<bool> {
+        let buffered = self.drive_until_woken(timeout, |core, _| {
             if core.requests.queued(id.key()).is_none() {
                 return Some(Err(Error::UnknownRequest));
             }
-            core.hurry(id.key());
-            core.requests.is_done(id.key()).then_some(Ok(true))
+            core.give_back(id.key()).then_some(Ok(true))
         });
-        ended.unwrap_or(Ok(false))
+        buffered.unwrap_or(Ok(false))
     }
 
     /// What a request is, the program's number of it, and whether it is over.
@@ -504,5 +503,28 @@ impl Core {
         if let Some(key) = self.requests.offered(fits) {
             self.hurry(key);
         }
+    }
+
+    /// Gives the program a send's memory back, where that takes no more than a copy. False: not yet.
+    fn give_back(&mut self, key: Key) -> bool {
+        self.hurry(key);
+        if self.requests.is_done(key) {
+            return true;
+        }
+        let Some(held) = self.regions.get_mut(key.region()) else {
+            return false;
+        };
+        if held.is_owned() {
+            return true;
+        }
+        let len = held.len();
+        if len > self.eager_max as usize || !self.requests.may_be_copied(key, RETAINED_CAP) {
+            return false;
+        }
+        // First of all: whoever was offered it where it is does not trust what he reads there any more, and asks for it.
+        self.guarded.retain(|(region, _)| *region != key.region());
+        held.make_owned();
+        self.requests.copied(key, len.max(INLINE));
+        true
     }
 }

@@ -1,5 +1,7 @@
 //! Requests in flight, and what became of them.
 
+mod copied;
+
 use std::task::Waker;
 
 use mxoe::engine::{self, Envelope, PartnerId, RegionId, Status};
@@ -82,6 +84,8 @@ enum Early {
     Offered,
     /// It has; so many bytes are kept until it is acknowledged.
     Ended { kept: usize },
+    /// It may not any more: its end is waited for, but its buffer is the program's again, and so many bytes were copied.
+    Copied { kept: usize },
 }
 
 /// Slots are written where they lie, and used again: a request is large, and ends soon.
@@ -351,6 +355,7 @@ impl Requests {
     /// Forgets a request: the engine refused it, or it was taken back.
     pub(crate) fn withdraw(&mut self, key: Key) {
         if self.slot(key).is_some() {
+            self.drop_copy(key.slot);
             self.discard(key.slot);
         }
     }
@@ -398,6 +403,10 @@ impl Requests {
             }
             return Ended::Drop;
         }
+        if matches!(slot.early, Early::Copied { .. }) {
+            self.drop_copy(key.slot);
+        }
+        let slot = &mut self.slots[key.slot as usize];
         match &mut slot.interest {
             Interest::Handle(waker) => {
                 let waker = waker.take();

@@ -76,7 +76,7 @@ fn a_buffered_send_is_over_at_once_and_others_when_they_arrive() {
 }
 
 /// A buffer that somebody else keeps, so that a copy is needed of what is to be resent.
-struct Theirs(Vec<u8>);
+struct Theirs(Arc<Vec<u8>>);
 
 impl Foreign for Theirs {
     fn len(&self) -> usize {
@@ -94,7 +94,7 @@ impl Foreign for Theirs {
 fn unanswered(pair: &Pair, len: usize, fill: u8) -> RequestId {
     pair.b.pause();
     let buffered = outgoing(3, Completes::WhenBuffered, 13);
-    let theirs: Box<dyn Foreign> = Box::new(Theirs(vec![fill; len]));
+    let theirs: Box<dyn Foreign> = Box::new(Theirs(Arc::new(vec![fill; len])));
     let id = pair.a.post_send(&pair.to_b, theirs, buffered);
     id.expect("sent")
 }
@@ -142,7 +142,8 @@ fn an_eager_send_ends_for_whoever_asks_though_nobody_acknowledges() {
         arrives(&pair, len, 4);
 
         let id = unanswered(&pair, len, 5);
-        assert!(pair.a.await_end(id, Some(Duration::ZERO)).expect("known"));
+        let at_once = Some(Duration::ZERO);
+        assert!(pair.a.await_buffered(id, at_once).expect("known"));
         pair.a.forget(id).expect("known");
         arrives(&pair, len, 5);
 
@@ -381,4 +382,82 @@ fn breaking_off_fails_what_is_begun() {
     let mut room = [0; 10];
     pair.b.recv(Match::exact(1), &mut room).expect("received");
     assert!(pair.a.wait(id, None).expect("known").is_some());
+}
+
+/// Sends what `kept` holds, to be received under 3.
+fn send_kept(pair: &Pair, kept: &Arc<Vec<u8>>, completes: Completes) -> RequestId {
+    let theirs: Box<dyn Foreign> = Box::new(Theirs(kept.clone()));
+    let id = pair
+        .a
+        .post_send(&pair.to_b, theirs, outgoing(3, completes, 14));
+    id.expect("sent")
+}
+
+#[test]
+fn the_buffer_of_an_eager_length_is_given_back_while_the_end_is_waited_for() {
+    let pair = pair();
+    let at_once = Some(Duration::ZERO);
+    for completes in [Completes::WhenDelivered, Completes::WhenMatched] {
+        for len in [129, 4096, 32 << 10] {
+            pair.b.pause();
+            let kept = Arc::new(vec![7; len]);
+            let id = send_kept(&pair, &kept, completes);
+            assert_eq!(Arc::strong_count(&kept), 2);
+            for _ in 0..2 {
+                assert!(pair.a.await_buffered(id, at_once).expect("known"));
+                assert_eq!(Arc::strong_count(&kept), 1, "it is not held any more");
+            }
+            assert!(!pair.a.look_at(id).expect("known").2, "it is not over");
+            arrives(&pair, len, 7);
+            let done = pair.a.wait(id, Some(PATIENCE)).expect("known");
+            let done = done.expect("over");
+            assert_eq!((done.status, done.len), (Status::Success, len));
+        }
+    }
+    // What is short is copied where it is posted, and what is long is read where it is.
+    let matched = outgoing(3, Completes::WhenMatched, 15);
+    let short = pair.a.post_short(&pair.to_b, &[7; 128], matched);
+    let short = short.expect("sent");
+    assert!(pair.a.await_buffered(short, at_once).expect("known"));
+    arrives(&pair, 128, 7);
+    let kept = Arc::new(vec![7; (32 << 10) + 1]);
+    let long = send_kept(&pair, &kept, Completes::WhenDelivered);
+    assert!(!pair.a.await_buffered(long, SOON).expect("known"));
+    arrives(&pair, kept.len(), 7);
+    assert!(pair.a.await_buffered(long, Some(PATIENCE)).expect("known"));
+    for id in [short, long] {
+        assert!(pair.a.wait(id, Some(PATIENCE)).expect("known").is_some());
+        let gone = pair.a.await_buffered(id, at_once);
+        assert!(matches!(gone, Err(Error::UnknownRequest)));
+    }
+}
+
+/// 16 MiB may be copied: 512 of these.
+#[test]
+fn no_more_is_copied_than_may_be_kept_and_the_room_comes_back() {
+    let pair = pair();
+    let kept = Arc::new(vec![7; 32 << 10]);
+    for _ in 0..2 {
+        let send = |_| send_kept(&pair, &kept, Completes::WhenMatched);
+        let sends: Vec<_> = (0..515).map(send).collect();
+        for (at, id) in sends.iter().enumerate() {
+            let given = pair.a.await_buffered(*id, Some(Duration::ZERO));
+            assert_eq!(given.expect("known"), at < 512, "number {at}");
+        }
+        for id in &sends[..100] {
+            pair.a.forget(*id).expect("known");
+        }
+        // The last three get theirs when others are over.
+        for _ in &sends {
+            arrives(&pair, 32 << 10, 7);
+        }
+        for id in &sends[100..] {
+            assert!(pair.a.wait(*id, Some(PATIENCE)).expect("known").is_some());
+        }
+        let until = std::time::Instant::now() + PATIENCE;
+        while pair.a.pending_requests() > 0 {
+            assert!(std::time::Instant::now() < until, "something is kept");
+            pair.a.progress();
+        }
+    }
 }

@@ -260,7 +260,7 @@ fn probed(ep: &Ep, found: Option<Pending>, status: *mut mx_status_t, result: *mu
     unsafe { put(status, filled) };
 }
 
-/// Whether a send's memory can be used again, though it may be pending.
+/// Whether a send's memory can be used again, though it may be pending: so it is at once up to 32 KiB, which are copied if they have to be.
 ///
 /// # Safety
 /// As for [`mx_test`].
@@ -271,13 +271,7 @@ pub unsafe extern "C" fn mx_ibuffered(
     result: *mut u32,
 ) -> mx_return_t {
     with_endpoint("mx_ibuffered", ep, |ep| {
-        let id = request(ep, req)?;
-        send_only(ep, id)?;
-        let over = ep.endpoint.await_end(id, Some(std::time::Duration::ZERO));
-        let over = over.map_err(|error| not_posted(&error))?;
-        // SAFETY: the program points to a place for a number, or nowhere.
-        unsafe { put(result, u32::from(over)) };
-        Ok(())
+        buffered(ep, req, Some(std::time::Duration::ZERO), result)
     })
 }
 
@@ -293,14 +287,23 @@ pub unsafe extern "C" fn mx_buffered(
     result: *mut u32,
 ) -> mx_return_t {
     with_endpoint("mx_buffered", ep, |ep| {
-        let id = request(ep, req)?;
-        send_only(ep, id)?;
-        let over = ep.endpoint.await_end(id, ep.patience(timeout));
-        let over = over.map_err(|error| not_posted(&error))?;
-        // SAFETY: the program points to a place for a number, or nowhere.
-        unsafe { put(result, u32::from(over)) };
-        Ok(())
+        buffered(ep, req, ep.patience(timeout), result)
     })
+}
+
+fn buffered(
+    ep: &Ep,
+    req: *mut mx_request_t,
+    patience: Option<std::time::Duration>,
+    result: *mut u32,
+) -> Answer {
+    let id = request(ep, req)?;
+    send_only(ep, id)?;
+    let buffered = ep.endpoint.await_buffered(id, patience);
+    let buffered = buffered.map_err(|error| not_posted(&error))?;
+    // SAFETY: the program points to a place for a number, or nowhere.
+    unsafe { put(result, u32::from(buffered)) };
+    Ok(())
 }
 
 fn send_only(ep: &Ep, id: RequestId) -> Answer {

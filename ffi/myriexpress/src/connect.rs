@@ -9,9 +9,8 @@ use myrixen::{Address, Connecting, EndpointId, Error, NicAddr, RequestId, Status
 
 use crate::codes::ReturnCode;
 use crate::data::not_posted;
-use crate::edge::{Answer, Fault, needed, put, with_endpoint, with_library};
+use crate::edge::{Answer, Fault, needed, put, with_endpoint, with_knower, with_library};
 use crate::endpoint::{self, Ep};
-use crate::table::{self, InUse};
 use crate::types::{mx_endpoint_addr_t, mx_endpoint_t, mx_request_t, mx_return_t};
 
 /// Where a connect goes.
@@ -211,15 +210,14 @@ pub unsafe extern "C" fn mx_decompose_endpoint_addr2(
     endpoint_id: *mut u32,
     session_id: *mut u32,
 ) -> mx_return_t {
-    with_library("mx_decompose_endpoint_addr2", |_| {
-        // SAFETY: the caller's promise.
-        unsafe { decompose(addr, nic_id, endpoint_id) }?;
-        let ep = knower(addr)?;
+    with_knower("mx_decompose_endpoint_addr2", addr, |ep| {
         let session = if addr.address() == ep.endpoint.address() {
             Some(ep.endpoint.session())
         } else {
-            ep.endpoint.session_of(&addr.peer(&ep)?)
+            ep.endpoint.session_of(&addr.peer(ep)?)
         };
+        // SAFETY: the caller's promise.
+        unsafe { decompose(addr, nic_id, endpoint_id) }?;
         // SAFETY: the caller's promise.
         unsafe { put(session_id, session.unwrap_or(0)) };
         Ok(())
@@ -238,19 +236,13 @@ unsafe fn decompose(addr: mx_endpoint_addr_t, nic_id: *mut u64, number: *mut u32
     Ok(())
 }
 
-/// The endpoint of this process that an address was obtained from.
-fn knower(addr: mx_endpoint_addr_t) -> Result<InUse, Fault> {
-    table::at(addr.place()?.into()).ok_or(ReturnCode::BadEndpoint.into())
-}
-
 /// Keeps a pointer of the program's with a peer.
 #[unsafe(no_mangle)]
 pub extern "C" fn mx_set_endpoint_addr_context(
     addr: mx_endpoint_addr_t,
     context: *mut c_void,
 ) -> mx_return_t {
-    with_library("mx_set_endpoint_addr_context", |_| {
-        let ep = knower(addr)?;
+    with_knower("mx_set_endpoint_addr_context", addr, |ep| {
         let mut contexts = ep.contexts.lock().unwrap_or_else(PoisonError::into_inner);
         if context.is_null() {
             contexts.remove(&addr.stuff[0]);
@@ -270,8 +262,7 @@ pub unsafe extern "C" fn mx_get_endpoint_addr_context(
     addr: mx_endpoint_addr_t,
     context: *mut *mut c_void,
 ) -> mx_return_t {
-    with_library("mx_get_endpoint_addr_context", |_| {
-        let ep = knower(addr)?;
+    with_knower("mx_get_endpoint_addr_context", addr, |ep| {
         let contexts = ep.contexts.lock().unwrap_or_else(PoisonError::into_inner);
         let held = contexts.get(&addr.stuff[0]).copied().unwrap_or(0);
         // SAFETY: the caller's promise.

@@ -12,7 +12,8 @@ use crate::endpoint::Ep;
 use crate::segments::Segments;
 use crate::types::{mx_endpoint_addr_t, mx_endpoint_t, mx_request_t, mx_return_t, mx_segment_t};
 
-/// Sends a message. Complete when the memory can be used again: at once up to 32 KiB (unless `MX_ZOMBIE_SEND=0`), else when the receiver has it.
+/// Sends a message. Complete when the memory can be used again: at once up to 128 bytes, up to 32 KiB when the receiver has it or, if somebody has asked for
+/// the end in vain for a while, when it is copied; else, and with `MX_ZOMBIE_SEND=0`, when the receiver has it.
 ///
 /// # Safety
 /// `segments` is null or points to `count` segments, whose memory is valid until the request is over; `request` is null or points to a place for a handle.

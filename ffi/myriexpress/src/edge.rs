@@ -7,7 +7,8 @@ use crate::codes::ReturnCode;
 use crate::endpoint::{self, Ep};
 use crate::errors::report;
 use crate::library::Library;
-use crate::types::{mx_endpoint_t, mx_return_t};
+use crate::table::{self, InUse};
+use crate::types::{mx_endpoint_addr_t, mx_endpoint_t, mx_return_t};
 
 /// An error on its way to the handler.
 #[derive(Debug)]
@@ -35,7 +36,10 @@ pub(crate) type Answer = Result<(), Fault>;
 
 /// Runs the body of a call.
 pub(crate) fn call(name: &str, body: impl FnOnce() -> Answer) -> mx_return_t {
-    finish(name, None, guarded(body))
+    match guarded(body) {
+        Ok(()) => ReturnCode::Success as mx_return_t,
+        Err(fault) => report(name, &fault, None),
+    }
 }
 
 /// Runs the body of a call that needs the library.
@@ -50,12 +54,37 @@ pub(crate) fn with_endpoint(
     handle: mx_endpoint_t,
     body: impl FnOnce(&Ep) -> Answer,
 ) -> mx_return_t {
-    let found = endpoint::find(handle);
-    let Some(ep) = found.as_deref() else {
+    with_found(name, endpoint::find(handle), body)
+}
+
+/// The same, by an address that was obtained from the endpoint.
+pub(crate) fn with_knower(
+    name: &str,
+    addr: mx_endpoint_addr_t,
+    body: impl FnOnce(&Ep) -> Answer,
+) -> mx_return_t {
+    let place = addr.place().ok();
+    with_found(name, place.and_then(|place| table::at(place.into())), body)
+}
+
+#[inline(always)]
+fn with_found(name: &str, found: Option<InUse>, body: impl FnOnce(&Ep) -> Answer) -> mx_return_t {
+    let Some(ep) = found else {
         return without_endpoint(name);
     };
-    let answer = guarded(|| body(ep));
-    finish(name, Some(ep), answer)
+    match guarded(|| body(&ep)) {
+        Ok(()) => ReturnCode::Success as mx_return_t,
+        Err(fault) => report_of(name, &fault, ep),
+    }
+}
+
+/// Reports an error of a call on an endpoint, which is not in use any more when the handler hears of it: that may close it.
+#[cold]
+#[inline(never)]
+fn report_of(name: &str, fault: &Fault, ep: InUse) -> mx_return_t {
+    let own = ep.error_handler;
+    drop(ep);
+    report(name, fault, own)
 }
 
 #[cold]
@@ -73,14 +102,6 @@ fn guarded(body: impl FnOnce() -> Answer) -> Answer {
         let why = "a bug in MyriXen; what it says above helps to find it";
         Err(Fault::new(ReturnCode::Failure, why))
     })
-}
-
-#[inline(always)]
-fn finish(name: &str, ep: Option<&Ep>, answer: Answer) -> mx_return_t {
-    match answer {
-        Ok(()) => ReturnCode::Success as mx_return_t,
-        Err(fault) => report(name, &fault, ep.and_then(|ep| ep.error_handler)),
-    }
 }
 
 /// Stores a result where the program wants it; null says that it does not.

@@ -2,8 +2,9 @@
 //!
 //! A handle is a number, never an address: one that is dead, or was never alive, is recognised without touching memory.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
+use std::mem::ManuallyDrop;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -138,6 +139,7 @@ impl Ep {
     }
 
     /// How long a call may wait: 0 is for ever. In the endpoint's own handler nothing can come, so nothing is waited for.
+    #[inline(always)]
     pub(crate) fn patience(&self, timeout_ms: u32) -> Option<Duration> {
         if self.handled.load(Ordering::Relaxed) && in_handler_of(self.handle) {
             return Some(Duration::ZERO);
@@ -147,19 +149,60 @@ impl Ep {
 }
 
 thread_local! {
-    /// The endpoints whose handlers run on this thread, the innermost last.
-    static HANDLING: RefCell<Vec<mx_endpoint_t>> = const { RefCell::new(Vec::new()) };
+    /// The endpoint whose handler runs on this thread; 0: none. Neither this nor the next is dropped with its thread: the program's `atexit` handlers run
+    /// when others of their kind are gone, and call us too.
+    static HANDLING: Cell<mx_endpoint_t> = const { Cell::new(0) };
+    /// Those whose handlers it runs inside of.
+    static AROUND: ManuallyDrop<RefCell<Vec<mx_endpoint_t>>> =
+        const { ManuallyDrop::new(RefCell::new(Vec::new())) };
 }
 
 /// Runs a handler of this endpoint.
 pub(crate) fn handling<T>(handle: mx_endpoint_t, handler: impl FnOnce() -> T) -> T {
-    HANDLING.with_borrow_mut(|handling| handling.push(handle));
+    let around = HANDLING.replace(handle);
+    if around != 0 {
+        AROUND.with(|all| all.borrow_mut().push(around));
+    }
     let result = handler();
-    HANDLING.with_borrow_mut(Vec::pop);
+    HANDLING.set(around);
+    if around != 0 {
+        AROUND.with(|all| leave_outer(&mut all.borrow_mut()));
+    }
     result
 }
 
+/// Takes the last one out, and lets go of the memory with it: nobody else does.
+fn leave_outer(all: &mut Vec<mx_endpoint_t>) {
+    all.pop();
+    if all.is_empty() {
+        *all = Vec::new();
+    }
+}
+
 /// Whether this thread is in a handler of this endpoint.
+#[cold]
 pub(crate) fn in_handler_of(handle: mx_endpoint_t) -> bool {
-    HANDLING.with_borrow(|handling| handling.contains(&handle))
+    handle != 0 && (HANDLING.get() == handle || AROUND.with(|all| all.borrow().contains(&handle)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn handlers_inside_of_handlers_are_all_known() {
+        let inside = || [1, 2, 3, 0].map(in_handler_of);
+        assert_eq!(inside(), [false; 4]);
+        handling(1, || {
+            assert_eq!(inside(), [true, false, false, false]);
+            handling(2, || {
+                handling(3, || assert_eq!(inside(), [true, true, true, false]));
+                handling(1, || assert_eq!(inside(), [true, true, false, false]));
+                assert_eq!(inside(), [true, true, false, false]);
+            });
+            assert_eq!(inside(), [true, false, false, false]);
+        });
+        assert_eq!(inside(), [false; 4]);
+        AROUND.with(|all| assert_eq!(all.borrow().capacity(), 0));
+    }
 }

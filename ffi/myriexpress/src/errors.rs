@@ -1,7 +1,10 @@
 //! Error handlers: what is told of an error before the call returns.
 
 use std::ffi::{CString, c_char};
+use std::fmt;
+use std::io::{self, Write};
 use std::sync::RwLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::codes::ReturnCode;
 use crate::edge::Fault;
@@ -24,11 +27,26 @@ static HANDLER: RwLock<mx_error_handler_t> = RwLock::new(Some(errors_are_fatal))
 unsafe extern "C" fn errors_are_fatal(text: *mut c_char, code: mx_return_t) -> mx_return_t {
     // SAFETY: whoever calls an error handler gives it a text that ends with 0.
     let text = unsafe { std::ffi::CStr::from_ptr(text) };
-    eprintln!("{}", text.to_string_lossy());
+    say(format_args!("{}", text.to_string_lossy()));
     if settings::errors_are_fatal() {
-        std::process::exit(1);
+        end_program();
     }
     code
+}
+
+/// Ends the program with what it has registered by `atexit`. An error that this makes in turn ends it at once: nothing may ask for that twice.
+fn end_program() -> ! {
+    static ENDING: AtomicBool = AtomicBool::new(false);
+    if ENDING.swap(true, Ordering::Relaxed) {
+        // SAFETY: it ends the program, and runs nothing of it.
+        unsafe { libc::_exit(1) };
+    }
+    std::process::exit(1)
+}
+
+/// Says something on standard error. That nobody hears it is no fault of the call, as `eprintln!` would have it.
+pub(crate) fn say(line: fmt::Arguments<'_>) {
+    let _ = writeln!(io::stderr(), "{line}");
 }
 
 unsafe extern "C" fn errors_return(_: *mut c_char, code: mx_return_t) -> mx_return_t {

@@ -7,6 +7,7 @@ use myrixen::{Endpoint, Unexpected, Verdict};
 
 use crate::edge::with_endpoint;
 use crate::endpoint::{self, Ep};
+use crate::errors::say;
 use crate::types::{
     RECV_CONTINUE, RECV_FINISHED, mx_endpoint_addr_t, mx_endpoint_t, mx_matching_callback_t,
     mx_return_t, mx_unexp_handler_t,
@@ -70,7 +71,9 @@ fn verdict(answer: u32) -> Verdict {
         RECV_CONTINUE => Verdict::Left,
         RECV_FINISHED => Verdict::Taken,
         other => {
-            eprintln!("MX: a handler of unexpected messages returned {other}, which means nothing");
+            say(format_args!(
+                "MX: a handler of unexpected messages returned {other}, which means nothing"
+            ));
             std::process::abort();
         }
     }

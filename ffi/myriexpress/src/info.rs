@@ -4,14 +4,13 @@ use std::ffi::c_void;
 
 use crate::codes::ReturnCode;
 use crate::counters::{labels, values};
-use crate::edge::{Answer, Fault, call};
-use crate::endpoint;
+use crate::edge::{Answer, Fault, with_endpoint, with_library};
 use crate::library::Library;
 use crate::types::{MAX_STR_LEN, mx_endpoint_t, mx_return_t};
 
 /// Sends up to this length are copied where they are posted.
 const PIO_SEND_MAX: u32 = 128;
-/// Sends up to this length are complete at once.
+/// Sends up to this length are complete without their receiver: copied, where that has not answered soon.
 const COPY_SEND_MAX: u32 = 32_768;
 /// Requests that can be pending: bounded by memory only.
 const NATIVE_REQUESTS: u32 = 1 << 20;
@@ -39,23 +38,20 @@ pub unsafe extern "C" fn mx_get_info(
     output: *mut c_void,
     output_length: u32,
 ) -> mx_return_t {
-    let body = || {
-        let library = Library::get()?;
-        let found = endpoint::find(ep);
-        if ep != 0 && found.is_none() {
-            return Err(ReturnCode::BadEndpoint.into());
-        }
-        let default = found.as_ref().map(|ep| ep.board);
+    let body = |library: &Library, default: Option<u32>| {
         // SAFETY: the caller's promise.
         let board = unsafe { board(input, input_length) }?;
-        let bytes = tell(&library, key, board.or(default))?;
+        let told = tell(library, key, board.or(default))?;
         if output.is_null() {
             return Err(ReturnCode::BadInfoVal.into());
         }
         // SAFETY: the caller's promise.
-        unsafe { give(&bytes, output, output_length) }
+        unsafe { give(&told, output, output_length) }
     };
-    call("mx_get_info", body)
+    match ep {
+        0 => with_library("mx_get_info", |library| body(library, None)),
+        ep => with_endpoint("mx_get_info", ep, |ep| body(&ep.library, Some(ep.board))),
+    }
 }
 
 /// The board that the program names.
@@ -73,9 +69,17 @@ unsafe fn board(input: *const c_void, length: u32) -> Result<Option<u32>, Fault>
     Ok(Some(unsafe { input.cast::<u32>().read_unaligned() }))
 }
 
-/// The bytes to be given.
-fn tell(library: &Library, key: u32, board: Option<u32>) -> Result<Vec<u8>, Fault> {
-    let number = |value: u32| Ok(value.to_ne_bytes().to_vec());
+/// What is to be given.
+#[derive(Debug)]
+enum Told {
+    /// One text, in a field that may be longer than the program's.
+    Text(Vec<u8>),
+    /// All of it or nothing.
+    Bytes(Vec<u8>),
+}
+
+fn tell(library: &Library, key: u32, board: Option<u32>) -> Result<Told, Fault> {
+    let number = |value: u32| Ok(Told::Bytes(value.to_ne_bytes().to_vec()));
     let boards = &library.boards;
     let named = || {
         let board = board.ok_or_else(|| Fault::new(ReturnCode::BadInfoVal, "no board is named"))?;
@@ -86,7 +90,8 @@ fn tell(library: &Library, key: u32, board: Option<u32>) -> Result<Vec<u8>, Faul
         1 => number(u32::try_from(boards.len()).unwrap_or(u32::MAX)),
         2 => {
             let ids = boards.iter().map(|board| board.board().nic.to_u64());
-            Ok(ids.chain([0]).flat_map(u64::to_ne_bytes).collect())
+            let bytes = ids.chain([0]).flat_map(u64::to_ne_bytes);
+            Ok(Told::Bytes(bytes.collect()))
         }
         3 => {
             let most = library.board(board.unwrap_or(0))?.board().max_endpoints;
@@ -99,18 +104,19 @@ fn tell(library: &Library, key: u32, board: Option<u32>) -> Result<Vec<u8>, Faul
         }
         6 => {
             named()?;
-            Ok(labels().flat_map(text).collect())
+            Ok(Told::Bytes(labels().flat_map(field).collect()))
         }
         7 => {
             let board = named()?;
             let values = values(board, library.board(board)?);
-            Ok(values.into_iter().flat_map(u32::to_ne_bytes).collect())
+            let bytes = values.into_iter().flat_map(u32::to_ne_bytes);
+            Ok(Told::Bytes(bytes.collect()))
         }
-        8 => named().map(|_| text("MyriXen")),
-        9 => named().map(|_| text(env!("CARGO_PKG_VERSION"))),
+        8 => named().map(|_| Told::Text(field("MyriXen"))),
+        9 => named().map(|_| Told::Text(field(env!("CARGO_PKG_VERSION")))),
         10 => {
             let board = library.board(named()?)?.board();
-            Ok(text(&board.nic.to_string()))
+            Ok(Told::Text(field(&board.nic.to_string())))
         }
         11 => named().and_then(|_| number(1)),
         12 => number(PIO_SEND_MAX),
@@ -125,39 +131,33 @@ fn tell(library: &Library, key: u32, board: Option<u32>) -> Result<Vec<u8>, Faul
             // There are no more, and an endpoint's number is less than what ends them.
             pairs.truncate(MOST_ENDPOINTS);
             pairs.resize(MOST_ENDPOINTS + 1, [u32::MAX; 2]);
-            Ok(pairs
-                .concat()
-                .into_iter()
-                .flat_map(u32::to_ne_bytes)
-                .collect())
+            let bytes = pairs.concat().into_iter().flat_map(u32::to_ne_bytes);
+            Ok(Told::Bytes(bytes.collect()))
         }
         other => Err(Fault::new(ReturnCode::BadInfoKey, other)),
     }
 }
 
 /// A text in a field of its own.
-fn text(text: &str) -> Vec<u8> {
+fn field(text: &str) -> Vec<u8> {
     let mut field = text.as_bytes().to_vec();
     field.resize(MAX_STR_LEN, 0);
     field
 }
 
-/// Hands the bytes to the program.
+/// Hands it to the program.
 ///
 /// # Safety
 /// `output` points to `length` bytes.
-unsafe fn give(bytes: &[u8], output: *mut c_void, length: u32) -> Answer {
+unsafe fn give(told: &Told, output: *mut c_void, length: u32) -> Answer {
     let room = length as usize;
-    // Of one text as much as fits is given, with its end: programs have shorter fields than ours.
-    let is_text = bytes.len() == MAX_STR_LEN;
-    let used = bytes
-        .iter()
-        .rposition(|&byte| byte != 0)
-        .map_or(1, |last| last + 2);
-    let least = if is_text {
-        used.min(bytes.len())
-    } else {
-        bytes.len()
+    let (bytes, least) = match told {
+        // As much as fits, with the text's end: programs have shorter fields than ours.
+        Told::Text(bytes) => {
+            let last = bytes.iter().rposition(|&byte| byte != 0);
+            (bytes, last.map_or(1, |last| last + 2).min(bytes.len()))
+        }
+        Told::Bytes(bytes) => (bytes, bytes.len()),
     };
     if room < least {
         let why = format!("{least} bytes are needed, there are {room}");
@@ -167,4 +167,39 @@ unsafe fn give(bytes: &[u8], output: *mut c_void, length: u32) -> Answer {
     // SAFETY: that many bytes fit, and are ours.
     unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), output.cast(), given) };
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What comes of `told` in a field of `room` bytes, or the return code.
+    fn given(told: &Told, room: usize) -> Result<Vec<u8>, ReturnCode> {
+        let mut field = vec![0xee; room];
+        let length = u32::try_from(room).expect("a small field");
+        // SAFETY: the field is as long as is said.
+        let given = unsafe { give(told, field.as_mut_ptr().cast(), length) };
+        given.map(|()| field).map_err(|fault| fault.code)
+    }
+
+    #[test]
+    fn a_text_is_cut_after_its_end_and_all_else_is_not() {
+        let text = Told::Text(field("abc"));
+        assert_eq!(given(&text, 4).as_deref(), Ok(&b"abc\0"[..]));
+        assert_eq!(given(&text, 3), Err(ReturnCode::BadInfoLength));
+        assert_eq!(
+            given(&text, 200).map(|field| field[127..130].to_vec()),
+            Ok(vec![0, 0xee, 0xee])
+        );
+        assert_eq!(given(&Told::Text(field("")), 1), Ok(vec![0]));
+        // Fifteen addresses and the zero at their end are as long as a field of text.
+        let ids: Vec<u8> = (1..16).chain([0]).flat_map(u64::to_ne_bytes).collect();
+        assert_eq!(ids.len(), MAX_STR_LEN);
+        let ids = Told::Bytes(ids);
+        assert_eq!(given(&ids, 15 * 8), Err(ReturnCode::BadInfoLength));
+        assert_eq!(
+            given(&ids, 128).map(|ids| ids[120..].to_vec()),
+            Ok(vec![0; 8])
+        );
+    }
 }

@@ -7,6 +7,7 @@ use myrixen::{Error, Fabric, NicAddr};
 use crate::codes::ReturnCode;
 use crate::edge::{Answer, Fault, call};
 use crate::endpoint;
+use crate::errors::say;
 use crate::settings::Settings;
 use crate::types::{ANY, mx_return_t};
 
@@ -50,7 +51,9 @@ impl Library {
             for (number, fabric) in boards.iter().enumerate() {
                 let board = fabric.board();
                 let (name, nic, partition) = (board.name, board.nic, board.partition);
-                eprintln!("MX: board {number} is {name}, {nic}, in partition {partition}");
+                say(format_args!(
+                    "MX: board {number} is {name}, {nic}, in partition {partition}"
+                ));
             }
         }
         Ok(Self { settings, boards })

@@ -162,14 +162,17 @@ fn open(fabric: &Fabric, options: &EndpointOptions, id: u32) -> Result<Endpoint,
 /// Closes an endpoint. What was sent and is reported complete is delivered first, within two seconds; what is pending is dropped.
 #[unsafe(no_mangle)]
 pub extern "C" fn mx_close_endpoint(ep: mx_endpoint_t) -> mx_return_t {
+    if endpoint::in_handler_of(ep) {
+        return with_endpoint("mx_close_endpoint", ep, |_| {
+            Err(ReturnCode::CloseInHandler.into())
+        });
+    }
+    // Not in use by this call: a close waits for those that use it.
     call("mx_close_endpoint", || close(ep))
 }
 
 fn close(ep: mx_endpoint_t) -> Answer {
     Library::get()?;
-    if endpoint::in_handler_of(ep) {
-        return Err(ReturnCode::CloseInHandler.into());
-    }
     endpoint::remove(ep)
 }
 

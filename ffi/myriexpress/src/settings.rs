@@ -13,9 +13,9 @@ const RETRY: Duration = Duration::from_millis(500);
 /// Settings that are read when the library is initialized.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Settings {
-    /// No progress thread; waits spin.
+    /// Endpoints are not served outside of calls, though the process has threads of ours; waits spin.
     pub(crate) monothread: bool,
-    /// Short sends are complete at once.
+    /// Sends up to 32 KiB need not be acknowledged to be complete.
     pub(crate) zombie_send: bool,
     /// Guests of one host meet in shared memory.
     pub(crate) direct: bool,

@@ -57,6 +57,41 @@ fn every_call_answers_as_it_should() {
     }
 }
 
+/// Where the library's own thread-local data are gone.
+#[test]
+fn an_endpoint_can_be_closed_while_the_program_ends() {
+    if !have(&["cc"]) {
+        return;
+    }
+    let work = tempfile::tempdir().expect("a folder");
+    let program = compile("leaving", Check::None, work.path());
+    let site = Site::alone();
+    for (role, code) in [("close", 0), ("fatal", 1)] {
+        for monothread in ["0", "1"] {
+            let guest = site.guest("a1", &program, Check::None).args(&[role]);
+            let guest = guest.env("MX_MONOTHREAD", monothread);
+            let text = site.run(guest).end_with(code);
+            assert!(text.contains("leaving: closed"), "{role}: {text}");
+        }
+    }
+}
+
+#[test]
+fn calls_answer_where_nobody_hears_of_errors() {
+    if !have(&["cc"]) {
+        return;
+    }
+    let work = tempfile::tempdir().expect("a folder");
+    let program = compile("unheard", Check::Sanitizers, work.path());
+    let site = Site::alone();
+    for how in ["broken", "closed"] {
+        let guest = site.guest("a1", &program, Check::None).args(&[how]);
+        let guest = guest.env("MX_ERRORS_ARE_FATAL", "0").env("MX_VERBOSE", "1");
+        let text = site.run(guest).succeed();
+        assert!(text.contains("all codes are right"), "{how}: {text}");
+    }
+}
+
 #[test]
 fn nothing_leaks_and_nothing_wild_is_read() {
     if !have(&["cc", "valgrind"]) {
@@ -85,6 +120,23 @@ fn pair(sites: [&Site<'_>; 2], program: &std::path::Path, settings: &[(&str, &st
     let text = a.succeed();
     assert!(text.contains("all as it should be"), "{settings:?}: {text}");
     b.succeed();
+}
+
+/// By a direct channel, where what was offered is read in place.
+#[test]
+fn memory_that_was_given_back_is_not_read_any_more() {
+    if !have(&["cc"]) {
+        return;
+    }
+    let work = tempfile::tempdir().expect("a folder");
+    let program = compile("given", Check::Sanitizers, work.path());
+    let site = Site::alone();
+    let receives = site.run(site.guest("a1", &program, Check::None).args(&["receive"]));
+    let sends = site.guest("b1", &program, Check::None);
+    let sends = site.run(sends.args(&["send", "a1"]));
+    // The receiver sees it, and the sender would wait for it.
+    receives.succeed();
+    sends.succeed();
 }
 
 #[test]

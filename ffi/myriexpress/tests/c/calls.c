@@ -94,6 +94,45 @@ static mx_return_t own_handler(char *text, mx_return_t code) {
   return MX_BAD_BAD_BAD;
 }
 
+/* An error of a call on this endpoint went to its own handler, which had the last word. */
+#define ITS_OWN(expected, call)                                                  \
+  do {                                                                           \
+    CLAIM((call) == MX_BAD_BAD_BAD && own_told == (expected) && told == MX_SUCCESS); \
+    own_told = MX_SUCCESS;                                                       \
+  } while (0)
+
+static int handled;
+static mx_unexp_handler_action_t close_in_handler(void *context, mx_endpoint_addr_t source, uint64_t info,
+                                                  uint32_t length, void *data) {
+  (void)source, (void)info, (void)length, (void)data;
+  ITS_OWN(MX_CLOSE_IN_HANDLER, mx_close_endpoint((mx_endpoint_t)context));
+  __atomic_store_n(&handled, 1, __ATOMIC_RELEASE);
+  return MX_RECV_FINISHED;
+}
+
+/* What is not about an endpoint at first sight, or not only. */
+static void heard_by_the_endpoint(mx_endpoint_t ep) {
+  mx_endpoint_addr_t own, another;
+  mx_request_t request;
+  uint32_t number, value;
+  void *pointer;
+  own_told = MX_SUCCESS;
+  ITS_OWN(MX_BAD_INFO_KEY, mx_get_info(ep, (mx_get_info_key_t)99, NULL, 0, &value, sizeof value));
+  ITS_OWN(MX_BAD_INFO_VAL, mx_get_info(ep, MX_NIC_COUNT, NULL, 0, NULL, sizeof value));
+  OK(mx_get_info(ep, MX_NIC_COUNT, NULL, 0, &value, sizeof value));
+  OK(mx_get_endpoint_addr(ep, &own));
+  OK(mx_get_endpoint_addr_context(own, &pointer));
+  /* An address of the endpoint that had its place before. */
+  another = own;
+  another.stuff[0] ^= 0x100;
+  ITS_OWN(MX_BAD_ENDPOINT, mx_decompose_endpoint_addr2(another, NULL, &number, NULL));
+  OK(mx_register_unexp_handler(ep, close_in_handler, ep));
+  OK(mx_isend(ep, NULL, 0, own, 0, NULL, &request));
+  OK(mx_forget(ep, &request));
+  while (!__atomic_load_n(&handled, __ATOMIC_ACQUIRE)) OK(mx_progress(ep));
+  OK(mx_register_unexp_handler(ep, NULL, NULL));
+}
+
 static void opening(void) {
   mx_endpoint_t ep = NULL;
   mx_param_t params[3];
@@ -129,6 +168,7 @@ static void opening(void) {
     /* Its own handler hears, and has the last word. */
     CLAIM(mx_irecv(ep, &one, 1, 0, 0, NULL, &request) == MX_BAD_BAD_BAD);
     CLAIM(own_told == MX_BAD_MATCHING_FOR_CONTEXT_ID_MASK && told == MX_SUCCESS);
+    heard_by_the_endpoint(ep);
     request = post_receive(ep, (uint64_t)3 << 60, (uint64_t)0xf << 60, &byte, 1);
     OK(mx_forget(ep, &request));
   }
@@ -144,6 +184,23 @@ static void opening(void) {
   OK(mx_open_endpoint(MX_ANY_NIC, MX_ANY_ENDPOINT, KEY_A, NULL, 0, &a));
   OK(mx_open_endpoint(MX_ANY_NIC, MX_ANY_ENDPOINT, KEY_B, NULL, 0, &b));
   FAILS(MX_BAD_PARAM_VAL, mx_get_endpoint_addr(a, NULL));
+}
+
+static mx_endpoint_t closing;
+static mx_return_t close_it(char *text, mx_return_t code) {
+  (void)text;
+  OK(mx_close_endpoint(closing));
+  return code;
+}
+
+/* An endpoint's own handler may close it. */
+static void closing_for_an_error(void) {
+  mx_param_t param;
+  param.key = MX_PARAM_ERROR_HANDLER;
+  param.val.error_handler = close_it;
+  OK(mx_open_endpoint(0, 6, KEY_A, &param, 1, &closing));
+  CLAIM(mx_test(closing, NULL, NULL, NULL) == MX_BAD_REQUEST);
+  FAILS(MX_BAD_ENDPOINT, mx_progress(closing));
 }
 
 static void connecting(void) {
@@ -311,6 +368,7 @@ static void requests(void) {
   OK(mx_wait(a, &request, 20, &status, &result));
   CLAIM(result == 0);
   OK(mx_ibuffered(a, &request, &result));
+  CLAIM(result == 1);
   other = post_receive(b, 8, ALL, in, sizeof in);
   status = end_of(b, &other);
   CLAIM(status.code == MX_STATUS_SUCCESS && strcmp(in, "message") == 0);
@@ -338,6 +396,46 @@ static void requests(void) {
   status = end_of(b, &request);
   OK(mx_ipeek(b, &copy, &result));
   CLAIM(result == 0);
+}
+
+/* The memory of a send that is pending is the program's again, up to 32 KiB. */
+static void buffered(void) {
+  static const uint32_t lengths[] = {0, 1, 128, 129, 4096, 32768};
+  static unsigned char in[40000], out[40000];
+  mx_request_t send, receive;
+  mx_segment_t one, two[2];
+  uint32_t i, result;
+  for (i = 0; i < 2 * sizeof lengths / sizeof *lengths; i++) {
+    uint32_t length = lengths[i / 2];
+    fill(out, length, i);
+    two[0] = segment(out, length / 2);
+    two[1] = segment(out + length / 2, length - length / 2);
+    one = segment(out, length);
+    OK(mx_issend(a, i % 2 ? two : &one, 1 + i % 2, a_to_b, 20, NULL, &send));
+    result = 7;
+    OK(mx_ibuffered(a, &send, &result));
+    CLAIM(result == 1);
+    memset(out, 0, sizeof out);
+    result = 7;
+    OK(mx_test(a, &send, NULL, &result));
+    CLAIM(result == 0);
+    OK(mx_buffered(a, &send, 10000, &result));
+    CLAIM(result == 1);
+    receive = post_receive(b, 20, ALL, in, sizeof in);
+    CLAIM(end_of(b, &receive).xfer_length == length && is_filled(in, length, i));
+    CLAIM(end_of(a, &send).code == MX_STATUS_SUCCESS);
+  }
+  one = segment(out, 32769);
+  OK(mx_issend(a, &one, 1, a_to_b, 20, NULL, &send));
+  OK(mx_ibuffered(a, &send, &result));
+  CLAIM(result == 0);
+  OK(mx_buffered(a, &send, 5, &result));
+  CLAIM(result == 0);
+  receive = post_receive(b, 20, ALL, in, sizeof in);
+  CLAIM(end_of(b, &receive).code == MX_STATUS_SUCCESS);
+  OK(mx_buffered(a, &send, 10000, &result));
+  CLAIM(result == 1);
+  CLAIM(end_of(a, &send).code == MX_STATUS_SUCCESS);
 }
 
 static void myself(void) {
@@ -549,6 +647,8 @@ static void partings(void) {
   mx_endpoint_addr_t to;
   mx_status_t status;
   uint32_t session = 0, number;
+  void *pointer = NULL;
+  OK(mx_set_endpoint_addr_context(a_to_b, &session));
   send = post_send(a, a_to_b, 1, large, sizeof large);
   OK(mx_disconnect(a, a_to_b));
   CLAIM(end_of(a, &send).code == MX_STATUS_ENDPOINT_UNREACHABLE);
@@ -556,6 +656,9 @@ static void partings(void) {
   CLAIM(end_of(a, &send).code == MX_STATUS_ENDPOINT_UNREACHABLE);
   OK(mx_decompose_endpoint_addr2(a_to_b, NULL, NULL, &session));
   CLAIM(session == 0);
+  /* The program's pointer stays. */
+  OK(mx_get_endpoint_addr_context(a_to_b, &pointer));
+  CLAIM(pointer == &session);
 
   OK(mx_open_endpoint(0, MX_ANY_ENDPOINT, KEY_B, NULL, 0, &c));
   number = number_of(c);
@@ -578,9 +681,11 @@ int main(int argc, char **argv) {
   texts();
   names();
   opening();
+  closing_for_an_error();
   connecting();
   lists();
   requests();
+  buffered();
   myself();
   handlers();
   wakeups();
