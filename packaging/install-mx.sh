@@ -32,6 +32,17 @@ if [ -z "$built" ]; then
 fi
 version=$(sed -n '/^\[workspace.package\]/,/^\[/s/^version = "\(.*\)"/\1/p' Cargo.toml)
 mx=ffi/myriexpress root=$destdir$prefix
+
+# Whatever profile it was built with, it has what programs are promised.
+if command -v nm >/dev/null; then
+    has=$(nm -D --defined-only "$built/libmyriexpress.so" | sed 's/^[0-9a-f]* //' | LC_ALL=C sort)
+    if [ "$has" != "$(LC_ALL=C sort "$mx/symbols.txt")" ]; then
+        echo "$built/libmyriexpress.so has other symbols than $mx/symbols.txt lists:" >&2
+        echo "$has" | diff "$mx/symbols.txt" - >&2 || true
+        exit 1
+    fi
+fi
+
 mkdir -p "$root/lib/pkgconfig" "$root/include" "$root/bin" "$root/share/man/man1"
 
 # Removed first: a program that has the old library mapped keeps it.

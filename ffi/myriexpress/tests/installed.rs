@@ -92,3 +92,28 @@ fn the_installed_tools_find_their_library_and_have_pages() {
         assert!(prefix.join("include").join(header).exists(), "{header}");
     }
 }
+
+#[test]
+fn a_library_with_other_symbols_than_are_listed_is_not_installed() {
+    if !have(&["cc", "nm"]) {
+        return;
+    }
+    let work = tempfile::tempdir().expect("a folder");
+    let (source, prefix) = (work.path().join("other.c"), work.path().join("tree"));
+    std::fs::write(&source, "void mx_surplus(void) {}\n").expect("written");
+    let mut compile = Command::new("cc");
+    compile.args(["-shared", "-fPIC"]).arg(source).arg("-o");
+    output(compile.arg(work.path().join("libmyriexpress.so")));
+    std::fs::write(work.path().join("libmyriexpress.a"), "").expect("written");
+    let mut install = Command::new(folder().join("../../packaging/install-mx.sh"));
+    install.arg("--prefix").arg(&prefix);
+    install.arg("--built").arg(work.path());
+    let ended = install.output().expect("it is there");
+    let said = String::from_utf8_lossy(&ended.stderr);
+    assert!(!ended.status.success(), "{said}");
+    assert!(
+        said.contains("mx_surplus") && said.contains("has other symbols"),
+        "{said}"
+    );
+    assert!(!prefix.join("lib/libmyriexpress.so").exists());
+}
