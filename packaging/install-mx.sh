@@ -43,7 +43,7 @@ if command -v nm >/dev/null; then
     fi
 fi
 
-mkdir -p "$root/lib/pkgconfig" "$root/include" "$root/bin" "$root/share/man/man1"
+mkdir -p "$root/lib/pkgconfig" "$root/include/mx_internals" "$root/bin" "$root/share/man/man1"
 
 # Removed first: a program that has the old library mapped keeps it.
 put() { # MODE FROM TO
@@ -54,6 +54,7 @@ put() { # MODE FROM TO
 put 755 "$built/libmyriexpress.so" "$root/lib/libmyriexpress.so"
 put 644 "$built/libmyriexpress.a" "$root/lib/libmyriexpress.a"
 for header in "$mx"/include/*.h; do put 644 "$header" "$root/include/$(basename "$header")"; done
+for header in "$mx"/include/mx_internals/*.h; do put 644 "$header" "$root/include/mx_internals/$(basename "$header")"; done
 for page in "$mx"/man/*.1; do put 644 "$page" "$root/share/man/man1/$(basename "$page")"; done
 sed "s|@prefix@|$prefix|; s|@version@|$version|" "$mx/include/myriexpress.pc.in" >"$root/lib/pkgconfig/myriexpress.pc"
 chmod 644 "$root/lib/pkgconfig/myriexpress.pc"

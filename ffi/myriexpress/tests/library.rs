@@ -52,7 +52,7 @@ fn the_headers_are_c89_c11_and_cpp_and_declare_every_symbol() {
         .lines()
         .filter_map(|line| line.split_whitespace().nth(1));
     let mut text = String::from(
-        "#include \"mx_extensions.h\"\n#include \"mx_io.h\"\n#include \"myriexpress.h\"\nint main(void) {\n  return ",
+        "#include \"mx_extensions.h\"\n#include \"mx_io.h\"\n#include \"myriexpress.h\"\n#include \"mx_internals/mx__driver_interface.h\"\n#include \"mx_internals/mx__fops.h\"\nint main(void) {\n  return ",
     );
     for name in names {
         text.push_str(&format!("sizeof(&{name}) != sizeof(void *) || "));
