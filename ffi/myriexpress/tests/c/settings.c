@@ -71,7 +71,7 @@ static void early(uint32_t expected) {
     uint32_t result = 7;
     OK(mx_disable_progression(b));
     send = post_send(a, a_to_b, i, out, lengths[i]);
-    OK(mx_wait(a, &send, 50, &status, &result));
+    OK(mx_wait(a, &send, expected ? 60000 : 50, &status, &result));
     CLAIM(result == expected);
     OK(mx_reenable_progression(b));
     receive = post_receive(b, i, ALL, in, sizeof in);
