@@ -32,7 +32,18 @@ if [ -z "$built" ]; then
 fi
 version=$(sed -n '/^\[workspace.package\]/,/^\[/s/^version = "\(.*\)"/\1/p' Cargo.toml)
 mx=ffi/myriexpress root=$destdir$prefix
-mkdir -p "$root/lib/pkgconfig" "$root/include" "$root/bin" "$root/share/man/man1"
+
+# Whatever profile it was built with, it has what programs are promised.
+if command -v nm >/dev/null; then
+    has=$(nm -D --defined-only "$built/libmyriexpress.so" | sed 's/^[0-9a-f]* //' | LC_ALL=C sort)
+    if [ "$has" != "$(LC_ALL=C sort "$mx/symbols.txt")" ]; then
+        echo "$built/libmyriexpress.so has other symbols than $mx/symbols.txt lists:" >&2
+        echo "$has" | diff "$mx/symbols.txt" - >&2 || true
+        exit 1
+    fi
+fi
+
+mkdir -p "$root/lib/pkgconfig" "$root/include/mx_internals" "$root/bin" "$root/share/man/man1"
 
 # Removed first: a program that has the old library mapped keeps it.
 put() { # MODE FROM TO
@@ -43,6 +54,7 @@ put() { # MODE FROM TO
 put 755 "$built/libmyriexpress.so" "$root/lib/libmyriexpress.so"
 put 644 "$built/libmyriexpress.a" "$root/lib/libmyriexpress.a"
 for header in "$mx"/include/*.h; do put 644 "$header" "$root/include/$(basename "$header")"; done
+for header in "$mx"/include/mx_internals/*.h; do put 644 "$header" "$root/include/mx_internals/$(basename "$header")"; done
 for page in "$mx"/man/*.1; do put 644 "$page" "$root/share/man/man1/$(basename "$page")"; done
 sed "s|@prefix@|$prefix|; s|@version@|$version|" "$mx/include/myriexpress.pc.in" >"$root/lib/pkgconfig/myriexpress.pc"
 chmod 644 "$root/lib/pkgconfig/myriexpress.pc"

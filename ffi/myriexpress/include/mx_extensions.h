@@ -48,4 +48,8 @@ mx_return_t mx_register_unexp_handler(mx_endpoint_t endpoint, mx_unexp_handler_t
 }
 #endif
 
+#if defined(__GNUC__) || defined(__clang__)
+MX__IS(unexpected, sizeof(mx_unexp_handler_action_t) == 4 && sizeof(mx_unexp_handler_t) == 8);
+#endif
+
 #endif

@@ -36,4 +36,17 @@ mx_return_t mx__get_mapper_state(mx_endpt_handle_t handle, mx_mapper_state_t *st
 }
 #endif
 
+#if defined(__GNUC__) || defined(__clang__)
+MX__IS(board, sizeof(mx_endpt_handle_t) == 4);
+MX__IS(mapper_state, sizeof(mx_mapper_state_t) == 36 && __builtin_offsetof(mx_mapper_state_t, board_number) == 0 &&
+                         __builtin_offsetof(mx_mapper_state_t, mapper_mac) == 4 &&
+                         __builtin_offsetof(mx_mapper_state_t, iport) == 10 &&
+                         __builtin_offsetof(mx_mapper_state_t, map_version) == 12 &&
+                         __builtin_offsetof(mx_mapper_state_t, num_hosts) == 16 &&
+                         __builtin_offsetof(mx_mapper_state_t, network_configured) == 20 &&
+                         __builtin_offsetof(mx_mapper_state_t, routes_valid) == 24 &&
+                         __builtin_offsetof(mx_mapper_state_t, level) == 28 &&
+                         __builtin_offsetof(mx_mapper_state_t, flags) == 32);
+#endif
+
 #endif

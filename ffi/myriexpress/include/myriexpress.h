@@ -266,15 +266,23 @@ int mx__regcache_clean(void *ptr, unsigned long length);
 /* The layout that programs are compiled for is part of the interface. */
 #if defined(__GNUC__) || defined(__clang__)
 #define MX__IS(name, claim) typedef char mx__is_##name[(claim) ? 1 : -1] __attribute__((unused))
+MX__IS(handles, sizeof(mx_endpoint_t) == 8 && sizeof(mx_request_t) == 8);
+MX__IS(functions, sizeof(mx_error_handler_t) == 8 && sizeof(mx_matching_callback_t) == 8);
 MX__IS(addr, sizeof(mx_endpoint_addr_t) == MX_SIZEOF_ADDR);
-MX__IS(segment, sizeof(mx_segment_t) == 16 && __builtin_offsetof(mx_segment_t, segment_length) == 8);
-MX__IS(param, sizeof(mx_param_t) == 16 && __builtin_offsetof(mx_param_t, val) == 8);
-MX__IS(status, sizeof(mx_status_t) == 48 && __builtin_offsetof(mx_status_t, source) == 8 &&
+MX__IS(segment, sizeof(mx_segment_t) == 16 && __builtin_offsetof(mx_segment_t, segment_ptr) == 0 &&
+                    __builtin_offsetof(mx_segment_t, segment_length) == 8);
+MX__IS(param, sizeof(mx_param_t) == 16 && __builtin_offsetof(mx_param_t, key) == 0 &&
+                  __builtin_offsetof(mx_param_t, val) == 8 &&
+                  __builtin_offsetof(mx_param_t, val.context_id.bits) == 8 &&
+                  __builtin_offsetof(mx_param_t, val.context_id.shift) == 9);
+MX__IS(status, sizeof(mx_status_t) == 48 && __builtin_offsetof(mx_status_t, code) == 0 && __builtin_offsetof(mx_status_t, source) == 8 &&
                    __builtin_offsetof(mx_status_t, match_info) == 24 &&
                    __builtin_offsetof(mx_status_t, msg_length) == 32 &&
                    __builtin_offsetof(mx_status_t, xfer_length) == 36 &&
                    __builtin_offsetof(mx_status_t, context) == 40);
 MX__IS(codes, sizeof(mx_return_t) == 4 && sizeof(mx_status_code_t) == 4);
+MX__IS(keys, sizeof(mx_param_key_t) == 4 && sizeof(mx_get_info_key_t) == 4);
+MX__IS(speeds, sizeof(mx_net_type_t) == 4 && sizeof(mx_line_speed_t) == 4);
 #endif
 
 #endif

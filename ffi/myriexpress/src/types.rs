@@ -136,17 +136,30 @@ pub struct mx_mapper_state_t {
 
 const _: () = {
     assert!(size_of::<mx_endpoint_t>() == 8 && size_of::<mx_request_t>() == 8);
+    assert!(size_of::<mx_error_handler_t>() == 8 && size_of::<mx_unexp_handler_t>() == 8);
+    assert!(size_of::<mx_matching_callback_t>() == 8 && size_of::<mx_endpt_handle_t>() == 4);
     assert!(size_of::<mx_endpoint_addr_t>() == 16 && align_of::<mx_endpoint_addr_t>() == 8);
     assert!(size_of::<mx_segment_t>() == 16 && align_of::<mx_segment_t>() == 8);
+    assert!(offset_of!(mx_segment_t, segment_ptr) == 0);
     assert!(offset_of!(mx_segment_t, segment_length) == 8);
     assert!(size_of::<mx_return_t>() == 4);
-    assert!(size_of::<mx_param_t>() == 16 && offset_of!(mx_param_t, val) == 8);
+    assert!(size_of::<mx_param_t>() == 16 && align_of::<mx_param_t>() == 8);
+    assert!(offset_of!(mx_param_t, key) == 0 && offset_of!(mx_param_t, val) == 8);
+    assert!(size_of::<mx_context_id_t>() == 2 && offset_of!(mx_context_id_t, bits) == 0);
     assert!(offset_of!(mx_context_id_t, shift) == 1);
     assert!(size_of::<mx_status_t>() == 48 && align_of::<mx_status_t>() == 8);
+    assert!(offset_of!(mx_status_t, code) == 0);
     assert!(offset_of!(mx_status_t, source) == 8 && offset_of!(mx_status_t, match_info) == 24);
     assert!(offset_of!(mx_status_t, msg_length) == 32);
     assert!(offset_of!(mx_status_t, xfer_length) == 36 && offset_of!(mx_status_t, context) == 40);
     assert!(size_of::<mx_mapper_state_t>() == 36 && align_of::<mx_mapper_state_t>() == 4);
+    assert!(offset_of!(mx_mapper_state_t, board_number) == 0);
+    assert!(offset_of!(mx_mapper_state_t, mapper_mac) == 4);
     assert!(offset_of!(mx_mapper_state_t, iport) == 10);
+    assert!(offset_of!(mx_mapper_state_t, map_version) == 12);
+    assert!(offset_of!(mx_mapper_state_t, num_hosts) == 16);
+    assert!(offset_of!(mx_mapper_state_t, network_configured) == 20);
+    assert!(offset_of!(mx_mapper_state_t, routes_valid) == 24);
+    assert!(offset_of!(mx_mapper_state_t, level) == 28);
     assert!(offset_of!(mx_mapper_state_t, flags) == 32);
 };

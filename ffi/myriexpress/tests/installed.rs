@@ -88,7 +88,50 @@ fn the_installed_tools_find_their_library_and_have_pages() {
         tools += 1;
     }
     assert_eq!(tools, 7);
-    for header in ["myriexpress.h", "mx_extensions.h", "mx_io.h"] {
-        assert!(prefix.join("include").join(header).exists(), "{header}");
+    // Each compiles alone, and as Open MPI's `configure` asks for a board's state.
+    let state = "#include <mx_extensions.h>\n#include <mx_io.h>\n#include <mx_internals/mx__fops.h>\n\
+                 #include <mx_internals/mx__driver_interface.h>\n\
+                 int main(void) { return (int)mx__get_mapper_state(0, 0); }\n";
+    let alone = |header: &str| format!("#include <{header}>\nint main(void) {{ return 0; }}\n");
+    let headers = [
+        "myriexpress.h",
+        "mx_extensions.h",
+        "mx_io.h",
+        "mx_internals/mx__fops.h",
+        "mx_internals/mx__driver_interface.h",
+    ];
+    let source = work.path().join("uses.c");
+    for text in headers.map(alone).iter().map(String::as_str).chain([state]) {
+        std::fs::write(&source, text).expect("written");
+        let mut compile = Command::new("cc");
+        compile.args(["-Wall", "-Werror", "-I"]);
+        compile.arg(prefix.join("include")).arg(&source).arg("-L");
+        compile.arg(prefix.join("lib")).arg("-lmyriexpress");
+        output(compile.arg("-o").arg(work.path().join("uses")));
     }
+}
+
+#[test]
+fn a_library_with_other_symbols_than_are_listed_is_not_installed() {
+    if !have(&["cc", "nm"]) {
+        return;
+    }
+    let work = tempfile::tempdir().expect("a folder");
+    let (source, prefix) = (work.path().join("other.c"), work.path().join("tree"));
+    std::fs::write(&source, "void mx_surplus(void) {}\n").expect("written");
+    let mut compile = Command::new("cc");
+    compile.args(["-shared", "-fPIC"]).arg(source).arg("-o");
+    output(compile.arg(work.path().join("libmyriexpress.so")));
+    std::fs::write(work.path().join("libmyriexpress.a"), "").expect("written");
+    let mut install = Command::new(folder().join("../../packaging/install-mx.sh"));
+    install.arg("--prefix").arg(&prefix);
+    install.arg("--built").arg(work.path());
+    let ended = install.output().expect("it is there");
+    let said = String::from_utf8_lossy(&ended.stderr);
+    assert!(!ended.status.success(), "{said}");
+    assert!(
+        said.contains("mx_surplus") && said.contains("has other symbols"),
+        "{said}"
+    );
+    assert!(!prefix.join("lib/libmyriexpress.so").exists());
 }

@@ -78,6 +78,13 @@ fn what_verifies_notices_a_byte_that_was_changed() {
     let text = receives.end_with(1);
     assert!(text.contains("mx_stream: 20 messages arrived"), "{text}");
 
+    // What comes the other way is verified too.
+    let both = ["-d", "a1", "-l", "100", "-N", "20", "-W", "0", "-x", "-v"];
+    let receives = site.run(foul("a1", &program, &[]));
+    let text = site.run(fair("b1", &program, &both)).end_with(1);
+    assert!(text.contains("mx_stream: 20 messages arrived"), "{text}");
+    receives.succeed();
+
     let program = compile("mx_pingpong");
     let _answers = site.run(foul("a1", &program, &[]));
     let verifies = ["-d", "a1", "-S", "100", "-N", "20", "-V"];

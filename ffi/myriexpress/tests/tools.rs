@@ -368,6 +368,44 @@ fn mx_stream_prints_a_bandwidth_for_each_size_and_verifies_what_arrives() {
     receives.succeed();
 }
 
+#[test]
+fn a_partner_is_named_by_its_nic_id_too_and_streams_go_both_ways() {
+    if !have(&["cc"]) {
+        return;
+    }
+    let work = tempfile::tempdir().expect("a folder");
+    let compile = |tool| compile_in("tools", tool, Check::Sanitizers, work.path());
+    let (pingpong, stream) = (compile("mx_pingpong"), compile("mx_stream"));
+    let site = Site::alone();
+    let run = |board: &str, program: &Path, args: &[&str]| {
+        site.run(site.guest(board, program, Check::None).args(args))
+    };
+    let answers = run("a1", &pingpong, &["-s", "-w"]);
+    site.wait_for_board("a1");
+    let named = run("b1", &compile("mx_hostname"), &["a1"]).succeed();
+    let (nic, _) = named.split_once(' ').expect("an address and a name");
+    let asks = ["-n", nic, "-w", "-S", "1", "-E", "10000", "-M", "10"];
+    let text = run("b1", &pingpong, &[&asks[..], &["-N", "20", "-V"]].concat()).succeed();
+    assert_eq!(table(&text, "Length").len(), 5, "{text}");
+    answers.succeed();
+
+    for (shared, wait) in [("0", &["-w"][..]), ("1", &["-w"]), ("0", &[])] {
+        let guest = |args: &[&str], board| {
+            let guest = site.guest(board, &stream, Check::None).args(wait);
+            site.run(guest.args(args).env("MX_DISABLE_SHMEM", shared))
+        };
+        // More messages than are under way at once, and fewer.
+        for at_once in ["7", "100"] {
+            let receives = guest(&[], "a1");
+            let lengths = ["-n", nic, "-S", "0", "-E", "100000", "-M", "10"];
+            let how = ["-N", "50", "-W", "3", "-P", at_once, "-x", "-v"];
+            let text = guest(&[&lengths[..], &how].concat(), "b1").succeed();
+            assert_eq!(table(&text, "Length").len(), 7, "{text}");
+            assert_eq!(receives.succeed(), "");
+        }
+    }
+}
+
 /// Tools of two guests; what each of them is given beside.
 fn round(program: &Path, sites: [&Site<'_>; 2], args: &[&str]) -> String {
     let listens = sites[0]
@@ -466,6 +504,10 @@ fn options_that_make_no_sense_are_told_so() {
         ("mx_stream", &["-M", "nan"], "-M: the factor"),
         ("mx_pingpong", &["-M", "1"], "-M: the factor"),
         ("mx_pingpong", &["surplus"], "options only"),
+        ("mx_pingpong", &["-n", "a1"], "-n: a NIC id"),
+        ("mx_pingpong", &["-s", "-d", "a"], "-s answers"),
+        ("mx_stream", &["-n", "0:0:0:0:0:1", "-d", "a"], "-d and -n"),
+        ("mx_stream", &["-x"], "-x: it is for"),
         ("mx_msg_loop", &["-L", "-d", "a"], "-L sends back"),
         ("mx_msg_loop", &["-S", "2", "-E", "1"], "-E: less than -S"),
         ("mx_msg_loop", &["-A", "0"], "-A: from 1 to 4096"),

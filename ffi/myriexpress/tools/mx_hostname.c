@@ -7,16 +7,6 @@
   "       mx_hostname HOST | NIC-ID ...     shows names and NIC ids of others\n"
 #include "mx_tool.h"
 
-/* Reads a NIC id: six bytes in hexadecimal, with colons between. */
-static int read_nic(const char *text, uint64_t *nic) {
-  unsigned byte[6];
-  int i, used = 0;
-  int bytes = sscanf(text, "%2x:%2x:%2x:%2x:%2x:%2x%n", byte, byte + 1, byte + 2, byte + 3, byte + 4, byte + 5, &used);
-  if (bytes != 6 || text[used] != '\0') return 0;
-  for (*nic = 0, i = 0; i < 6; i++) *nic = *nic << 8 | byte[i];
-  return 1;
-}
-
 /* One line about what the command line names; 0 if nobody is called so. */
 static int show(const char *what) {
   char name[MX_MAX_HOSTNAME_LEN], text[NIC_TEXT];

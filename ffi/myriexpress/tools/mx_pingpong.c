@@ -1,12 +1,12 @@
 /*
  * mx_pingpong - half of the time from a message to its answer, by size.
  *
- * Without -d it answers; with -d HOST it asks the one that answers there.
+ * With -s, or without a partner, it answers; with -d HOST or -n NIC it asks the one that answers there.
  */
 #define TOOL "mx_pingpong"
 #define USAGE \
-  "usage: mx_pingpong [-b BOARD] [-e LOCAL] [-f KEY] [-w] [-V]           answers\n" \
-  "       mx_pingpong -d HOST [-r REMOTE] [-S FIRST] [-E LAST] [-M FACTOR | -I STEP]\n" \
+  "usage: mx_pingpong [-s] [-b BOARD] [-e LOCAL] [-f KEY] [-w] [-V]           answers\n" \
+  "       mx_pingpong -d HOST | -n NIC [-r REMOTE] [-S FIRST] [-E LAST] [-M FACTOR | -I STEP]\n" \
   "                   [-N ROUNDS] [-W ROUNDS] [-m] [-b BOARD] [-e LOCAL] [-f KEY] [-w] [-V]   asks\n"
 #include "mx_tool.h"
 
@@ -17,7 +17,7 @@ struct options {
   struct ends ends;
   struct lengths lengths;
   uint32_t count, warmup;
-  int verify, median;
+  int verify, median, answers;
 };
 
 /* What is measured next; a count of 0 ends it. */
@@ -31,17 +31,22 @@ static mx_endpoint_t ep;
 
 static void read_options(int argc, char **argv) {
   int option;
-  while ((option = getopt(argc, argv, "b:d:e:f:r:S:E:I:M:N:W:mwVh")) != -1) {
+  while ((option = getopt(argc, argv, "b:d:e:f:n:r:S:E:I:M:N:W:mswVh")) != -1) {
     if (read_ends(&options.ends, option, optarg) || read_lengths(&options.lengths, option, optarg)) continue;
     switch (option) {
       case 'N': options.count = number(option, optarg); break;
       case 'W': options.warmup = number(option, optarg); break;
       case 'm': options.median = 1; break;
+      case 'n': options.ends.nic = optarg; break;
+      case 's': options.answers = 1; break;
       case 'V': options.verify = 1; break;
       default: usage();
     }
   }
   if (optind != argc) wrong("there are options only");
+  if (options.ends.host != NULL && options.ends.nic != NULL) wrong("-d and -n name the other: one of them");
+  if (options.ends.nic != NULL) nic_of(options.ends.nic);
+  if (options.answers && begins(&options.ends)) wrong("-s answers, -d and -n ask: one of them");
   if (options.count == 0) wrong("-N: at least one round");
   if (options.count > 0xffffffffU - options.warmup) wrong("-N and -W: too many rounds");
 }
@@ -132,8 +137,8 @@ static void ask(void) {
 int main(int argc, char **argv) {
   read_options(argc, argv);
   mx_init();
-  ep = open_own(&options.ends, options.ends.host != NULL);
-  if (options.ends.host != NULL) {
+  ep = open_own(&options.ends, begins(&options.ends));
+  if (begins(&options.ends)) {
     ask();
   } else {
     answer();

@@ -1,18 +1,18 @@
 /*
- * mx_stream - bandwidth in one direction, by size.
+ * mx_stream - bandwidth in one direction or both, by size.
  *
- * Without -d it receives; with -d HOST it sends to the one that receives there. Several messages are under way at once;
+ * Without a partner it receives; with -d HOST or -n NIC it sends to the one that receives there. Several messages are under way at once;
  * a length has been measured when the receiver says that it has them all.
  */
 #define TOOL "mx_stream"
 #define USAGE \
   "usage: mx_stream [-b BOARD] [-e LOCAL] [-f KEY] [-w]           receives\n" \
-  "       mx_stream -d HOST [-r REMOTE] [-l LENGTH | -S FIRST -E LAST] [-M FACTOR | -I STEP]\n" \
-  "                 [-N MESSAGES] [-W MESSAGES] [-P AT-ONCE] [-b BOARD] [-e LOCAL] [-f KEY] [-w] [-V]   sends\n"
+  "       mx_stream -d HOST | -n NIC [-r REMOTE] [-x] [-l LENGTH | -S FIRST -E LAST] [-M FACTOR | -I STEP]\n" \
+  "                 [-N MESSAGES] [-W MESSAGES] [-P AT-ONCE] [-b BOARD] [-e LOCAL] [-f KEY] [-w] [-V | -v]   sends\n"
 #include "mx_tool.h"
 
-/* Match information: orders and answers; messages; reports. */
-enum { ORDER = 0, DATA = 1, REPORT = 2 };
+/* Match information: orders and answers; messages; reports; messages the other way. */
+enum { ORDER = 0, DATA = 1, REPORT = 2, BACK = 3 };
 /* The most messages under way at once that a receiver accepts. */
 enum { MOST_AT_ONCE = 4096 };
 
@@ -20,12 +20,15 @@ struct options {
   struct ends ends;
   struct lengths lengths;
   uint32_t count, warmup, at_once;
-  int verify;
+  int verify, both;
 };
+
+/* What the two are to do beside: verify what they receive; send both ways. */
+enum { VERIFY = 1, BOTH = 2 };
 
 /* What comes next; a count of 0 ends it. */
 struct order {
-  uint32_t length, count, at_once, verify;
+  uint32_t length, count, at_once, how;
 };
 
 /* A message's memory and its request. */
@@ -44,18 +47,24 @@ static mx_endpoint_t ep;
 
 static void read_options(int argc, char **argv) {
   int option;
-  while ((option = getopt(argc, argv, "b:d:e:f:l:r:S:E:I:M:N:P:W:wVh")) != -1) {
+  while ((option = getopt(argc, argv, "b:d:e:f:l:n:r:S:E:I:M:N:P:W:wvxVh")) != -1) {
     if (read_ends(&options.ends, option, optarg) || read_lengths(&options.lengths, option, optarg)) continue;
     switch (option) {
       case 'l': options.lengths.first = options.lengths.last = number(option, optarg); break;
       case 'N': options.count = number(option, optarg); break;
       case 'P': options.at_once = number(option, optarg); break;
       case 'W': options.warmup = number(option, optarg); break;
+      case 'n': options.ends.nic = optarg; break;
+      case 'v':
       case 'V': options.verify = 1; break;
+      case 'x': options.both = 1; break;
       default: usage();
     }
   }
   if (optind != argc) wrong("there are options only");
+  if (options.ends.host != NULL && options.ends.nic != NULL) wrong("-d and -n name the other: one of them");
+  if (options.ends.nic != NULL) nic_of(options.ends.nic);
+  if (options.both && !begins(&options.ends)) wrong("-x: it is for the one that is told whom to send to");
   if (options.count == 0) wrong("-N: at least one message");
   if (options.count > 0xffffffffU - options.warmup) wrong("-N and -W: too many messages");
   if (options.at_once == 0 || options.at_once > MOST_AT_ONCE) wrong("-P: from 1 to 4096 messages");
@@ -87,21 +96,64 @@ static void drop_slots(struct slot *slots, uint32_t count) {
   free(slots);
 }
 
-/* Receives what an order says; gives how many messages were not as they should be. */
+/* The messages of one direction, of which so many are under way at once. */
+struct lane {
+  struct order order;
+  uint32_t at_once;
+  struct slot *slots;
+};
+
+static struct lane lane_of(const struct order *order) {
+  struct lane lane;
+  lane.order = *order;
+  lane.at_once = order->count < order->at_once ? order->count : order->at_once;
+  lane.slots = slots_of(lane.at_once, order->length);
+  return lane;
+}
+
+static void post_receives(struct lane *lane, uint64_t info) {
+  uint32_t i;
+  for (i = 0; i < lane->at_once; i++) lane->slots[i].request = post_receive(ep, info, lane->slots[i].at, lane->order.length);
+}
+
+/* The end of message `i`, after which another is waited for in its place; whether it was as it should be. */
+static int take(struct lane *lane, uint64_t info, uint32_t i) {
+  struct slot *slot = &lane->slots[i % lane->at_once];
+  mx_status_t status = end_of(ep, &slot->request, options.ends.blocking);
+  int good = status.code == MX_STATUS_SUCCESS && status.xfer_length == lane->order.length;
+  if (good && lane->order.how & VERIFY) good = first_wrong(slot->at, lane->order.length, i) == lane->order.length;
+  if (lane->order.count - i > lane->at_once) slot->request = post_receive(ep, info, slot->at, lane->order.length);
+  return good;
+}
+
+/* Sends message `i`, once the one before in its place is gone. */
+static void give(struct lane *lane, mx_endpoint_addr_t to, uint64_t info, uint32_t i) {
+  struct slot *slot = &lane->slots[i % lane->at_once];
+  if (i >= lane->at_once) finish(ep, &slot->request, options.ends.blocking);
+  if (lane->order.how & VERIFY) fill(slot->at, lane->order.length, i);
+  slot->request = post_send(ep, to, info, slot->at, lane->order.length);
+}
+
+static void finish_sends(struct lane *lane) {
+  uint32_t i;
+  for (i = 0; i < lane->at_once; i++) finish(ep, &lane->slots[i].request, options.ends.blocking);
+}
+
+/* Receives what an order says, and sends as much; gives how many messages were not as they should be. */
 static uint32_t receive(mx_endpoint_addr_t from, struct order *order) {
-  uint32_t at_once = order->count < order->at_once ? order->count : order->at_once, bad = 0, i;
-  struct slot *slots = slots_of(at_once, order->length);
-  for (i = 0; i < at_once; i++) slots[i].request = post_receive(ep, DATA, slots[i].at, order->length);
+  struct lane in = lane_of(order), out = {{0, 0, 0, 0}, 0, NULL};
+  uint32_t bad = 0, i;
+  int both = (order->how & BOTH) != 0;
+  if (both) out = lane_of(order);
+  post_receives(&in, DATA);
   put(from, ORDER, order, sizeof *order);
   for (i = 0; i < order->count; i++) {
-    struct slot *slot = &slots[i % at_once];
-    mx_status_t status = end_of(ep, &slot->request, options.ends.blocking);
-    int good = status.code == MX_STATUS_SUCCESS && status.xfer_length == order->length;
-    if (good && order->verify) good = first_wrong(slot->at, order->length, i) == order->length;
-    bad += !good;
-    if (order->count - i > at_once) slot->request = post_receive(ep, DATA, slot->at, order->length);
+    if (both) give(&out, from, BACK, i);
+    bad += !take(&in, DATA, i);
   }
-  drop_slots(slots, at_once);
+  finish_sends(&out);
+  drop_slots(in.slots, in.at_once);
+  drop_slots(out.slots, out.at_once);
   return bad;
 }
 
@@ -121,41 +173,54 @@ static uint32_t serve(void) {
   }
 }
 
-/* Sends the messages of one order; gives when those that count were begun. */
-static double send_all(mx_endpoint_addr_t to, const struct order *order) {
-  uint32_t at_once = order->count < order->at_once ? order->count : order->at_once, i;
-  struct slot *slots = slots_of(at_once, order->length);
-  double began = 0;
+/* What has become of the messages of one order: when those that count were begun, and how many came here bad. */
+struct outcome {
+  double began;
+  uint32_t bad;
+};
+
+/* Sends the messages of one order, and takes what comes the other way into `in`. */
+static struct outcome send_all(mx_endpoint_addr_t to, const struct order *order, struct lane *in) {
+  struct lane out = lane_of(order);
+  struct outcome outcome = {0, 0};
+  uint32_t i, taken = 0;
   for (i = 0; i < order->count; i++) {
-    struct slot *slot = &slots[i % at_once];
-    if (i >= at_once) finish(ep, &slot->request, options.ends.blocking);
-    if (i == options.warmup) began = seconds();
-    if (options.verify) fill(slot->at, order->length, i);
-    slot->request = post_send(ep, to, DATA, slot->at, order->length);
+    /* Of both ways as many are under way. */
+    if (i >= out.at_once && in->at_once > 0) outcome.bad += !take(in, BACK, taken++);
+    if (i == options.warmup) outcome.began = seconds();
+    give(&out, to, DATA, i);
   }
-  for (i = 0; i < at_once; i++) finish(ep, &slots[i].request, options.ends.blocking);
-  drop_slots(slots, at_once);
-  return began;
+  finish_sends(&out);
+  while (taken < in->order.count) outcome.bad += !take(in, BACK, taken++);
+  drop_slots(out.slots, out.at_once);
+  return outcome;
 }
 
 /* One length; gives how many messages arrived bad. */
 static uint32_t measure(mx_endpoint_addr_t to, uint32_t length) {
   struct order order, ready;
-  double began, each;
+  struct lane in = {{0, 0, 0, 0}, 0, NULL};
+  struct outcome outcome;
+  double each;
   uint32_t bad;
   order.length = length;
   order.count = options.count + options.warmup;
   order.at_once = options.at_once;
-  order.verify = (uint32_t)options.verify;
+  order.how = (options.verify ? VERIFY : 0) | (options.both ? BOTH : 0);
+  if (options.both) {
+    in = lane_of(&order);
+    post_receives(&in, BACK);
+  }
   put(to, ORDER, &order, sizeof order);
   /* It comes back when the receives are posted. */
   get(ORDER, &ready, sizeof ready);
-  began = send_all(to, &order);
+  outcome = send_all(to, &order, &in);
   get(REPORT, &bad, sizeof bad);
-  each = (seconds() - began) / options.count;
+  each = (seconds() - outcome.began) / options.count / (options.both ? 2 : 1);
   printf("%10u %15.3f %14.0f\n", length, each > 0 ? length / each / 1e6 : 0, each > 0 ? 1 / each : 0);
   fflush(stdout);
-  return bad;
+  drop_slots(in.slots, in.at_once);
+  return bad > 0xffffffffU - outcome.bad ? 0xffffffffU : bad + outcome.bad;
 }
 
 /* Sends all lengths; stops where messages arrive bad, and gives how many. */
@@ -175,8 +240,8 @@ int main(int argc, char **argv) {
   uint32_t bad;
   read_options(argc, argv);
   mx_init();
-  ep = open_own(&options.ends, options.ends.host != NULL);
-  bad = options.ends.host != NULL ? stream() : serve();
+  ep = open_own(&options.ends, begins(&options.ends));
+  bad = begins(&options.ends) ? stream() : serve();
   mx_close_endpoint(ep);
   mx_finalize();
   if (bad > 0) fprintf(stderr, TOOL ": %u messages arrived that were not as they were sent\n", bad);

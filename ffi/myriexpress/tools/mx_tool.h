@@ -58,9 +58,13 @@ static inline void wrong(const char *what) {
 /* What every tool that talks to another is told: its own board and endpoint, who the other is, and how to wait. */
 struct ends {
   uint32_t board, local, remote, key;
-  const char *host;
+  const char *host; /* the other is named so, */
+  const char *nic;  /* or so */
   int blocking;
 };
+
+/* Whether the tool talks first: it has been told to whom. */
+static inline int begins(const struct ends *ends) { return ends->host != NULL || ends->nic != NULL; }
 
 /* -b, -d, -e, -f, -r, -w, -h: whether `option` was one of them. */
 static inline int read_ends(struct ends *ends, int option, const char *text) {
@@ -85,6 +89,23 @@ static inline const char *nic_text(uint64_t nic, char text[NIC_TEXT]) {
   return text;
 }
 
+/* Reads a NIC id: six bytes in hexadecimal, with colons between. */
+static inline int read_nic(const char *text, uint64_t *nic) {
+  unsigned byte[6];
+  int i, used = 0;
+  int bytes = sscanf(text, "%2x:%2x:%2x:%2x:%2x:%2x%n", byte, byte + 1, byte + 2, byte + 3, byte + 4, byte + 5, &used);
+  if (bytes != 6 || text[used] != '\0') return 0;
+  for (*nic = 0, i = 0; i < 6; i++) *nic = *nic << 8 | byte[i];
+  return 1;
+}
+
+/* The NIC id that -n gives. */
+static inline uint64_t nic_of(const char *text) {
+  uint64_t nic;
+  if (!read_nic(text, &nic)) wrong("-n: a NIC id is six bytes in hexadecimal, with colons between");
+  return nic;
+}
+
 /* The NIC id of a host. Waits a while for one that is not known yet; ends the program when it stays so. */
 static inline uint64_t find_host(const char *host) {
   char name[MX_MAX_HOSTNAME_LEN];
@@ -96,6 +117,18 @@ static inline uint64_t find_host(const char *host) {
   while (mx_hostname_to_nic_id(name, &nic) == MX_HOST_NOT_FOUND && tries++ < TOOL_TRIES) usleep(TOOL_PAUSE_US);
   mx_set_error_handler(MX_ERRORS_ARE_FATAL);
   mx_hostname_to_nic_id(name, &nic);
+  return nic;
+}
+
+/* As find_host, for a NIC id. */
+static inline uint64_t find_nic(const char *text) {
+  char name[MX_MAX_HOSTNAME_LEN];
+  uint64_t nic = nic_of(text);
+  int tries = 0;
+  mx_set_error_handler(MX_ERRORS_RETURN);
+  while (mx_nic_id_to_hostname(nic, name) == MX_NIC_NOT_FOUND && tries++ < TOOL_TRIES) usleep(TOOL_PAUSE_US);
+  mx_set_error_handler(MX_ERRORS_ARE_FATAL);
+  mx_nic_id_to_hostname(nic, name);
   return nic;
 }
 
@@ -164,9 +197,9 @@ static inline mx_endpoint_t open_own(const struct ends *ends, int any) {
   return ep;
 }
 
-/* The endpoint that -d and -r name. Waits a while for one that is not open yet, as above. */
+/* The endpoint that -d or -n, and -r, name. Waits a while for one that is not open yet, as above. */
 static inline mx_endpoint_addr_t reach(mx_endpoint_t ep, const struct ends *ends) {
-  uint64_t nic = find_host(ends->host);
+  uint64_t nic = ends->nic != NULL ? find_nic(ends->nic) : find_host(ends->host);
   mx_endpoint_addr_t to;
   int tries = 0;
   mx_set_error_handler(MX_ERRORS_RETURN);

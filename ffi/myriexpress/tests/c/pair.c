@@ -6,24 +6,19 @@
 #include <unistd.h>
 
 #include "check.h"
+#include "verbs.h"
 
-enum { NUMBER = 3, KEY = 0x5eed, THREADS = 3, ROUNDS = 200, MOST = 3 << 20 };
+enum { THREADS = 3, ROUNDS = 200, MOST = 3 << 20 };
 static const uint64_t ALL = MX_MATCH_MASK_NONE;
 static const size_t LENGTHS[] = {0,    1,     31,    32,    33,    127,   128,    129,    4096,
                                  8191, 8193,  32767, 32768, 32769, 65537, 100000, 286977, 1 << 20,
                                  MOST};
 enum { COUNT = sizeof LENGTHS / sizeof LENGTHS[0] };
 
-static mx_endpoint_t ep;
-static mx_endpoint_addr_t other;
-static unsigned me, them;
-static unsigned char *out, *in;
-
 /* The two meet: whoever is early waits for the other's board, and for its endpoint. */
 static void meet(char *board) {
   uint64_t nic;
   mx_return_t code;
-  OK(mx_open_endpoint(0, NUMBER, KEY, NULL, 0, &ep));
   mx_set_error_handler(MX_ERRORS_RETURN);
   while (mx_hostname_to_nic_id(board, &nic) != MX_SUCCESS) usleep(2000);
   do {
@@ -171,7 +166,8 @@ static void death(void) {
 }
 
 int main(int argc, char **argv) {
-  const char *alone = getenv("MX_MONOTHREAD");
+  const char *monothread = getenv("MX_MONOTHREAD");
+  int alone = monothread != NULL && *monothread == '1';
   CLAIM(argc == 3);
   me = (unsigned char)argv[1][0];
   them = me == 'a' ? 'b' : 'a';
@@ -179,11 +175,13 @@ int main(int argc, char **argv) {
   in = malloc(MOST + 1);
   mx_set_error_handler(note);
   OK(mx_init());
+  OK(mx_open_endpoint(0, NUMBER, KEY, NULL, 0, &ep));
   meet(argv[2]);
   lengths();
   segments();
   order();
-  if (alone == NULL || *alone != '1') threads();
+  if (!alone) threads();
+  verbs(argv[2], alone);
   death();
   OK(mx_close_endpoint(ep));
   OK(mx_finalize());

@@ -95,6 +95,11 @@ impl<'a> Site<'a> {
         Site::start("a", None, &(part("red") + &part("blue")))
     }
 
+    /// A back end with more in its configuration.
+    pub(crate) fn with(more: &str) -> Site<'static> {
+        Site::start("a", None, more)
+    }
+
     /// Two back ends, joined by an Ethernet cable.
     pub(crate) fn cabled(lab: &Lab, hosts: &'a [Host; 2]) -> [Site<'a>; 2] {
         let interfaces = lab.cable([&hosts[0], &hosts[1]], 9000).expect("a cable");
@@ -190,12 +195,19 @@ impl<'a> Site<'a> {
     }
 }
 
-impl Drop for Site<'_> {
-    fn drop(&mut self) {
+impl Site<'_> {
+    /// Ends the back end. What guests have printed stays.
+    pub(crate) fn stop(&mut self) {
         if let Some(daemon) = self.daemon.take() {
             daemon.backend().drain(Duration::ZERO);
             daemon.join();
         }
+    }
+}
+
+impl Drop for Site<'_> {
+    fn drop(&mut self) {
+        self.stop();
     }
 }
 
