@@ -124,12 +124,15 @@ pub(crate) fn check(
     let [l0, l1, l2, l3, kind, flags, h0, h1] = word.to_le_bytes();
     let len = u32::from_le_bytes([l0, l1, l2, l3]);
     let hint_len = u16::from_le_bytes([h0, h1]);
-    let known = matches!(kind, FRAME | CONTROL) && flags == 0;
-    let agreed = hint_len == 0 || features.contains(Features::HINTS);
+    if !matches!(kind, FRAME | CONTROL) || flags != 0 {
+        return Err(fault(word, position, ring, None));
+    }
+    if hint_len != 0 && !features.contains(Features::HINTS) {
+        return Err(fault(word, position, ring, None));
+    }
     let lines = u32::try_from(lines_of(len as usize, usize::from(hint_len))).unwrap_or(u32::MAX);
-    let fits = lines <= ring.largest() && lines <= ring.lines_to_end(position);
-    if !(known && agreed && fits) {
-        return Err(fault(word, position, ring, agreed.then_some(lines)));
+    if lines > ring.largest() || lines > ring.lines_to_end(position) {
+        return Err(fault(word, position, ring, Some(lines)));
     }
     let kind = if kind == CONTROL {
         Kind::Control
