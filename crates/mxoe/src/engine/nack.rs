@@ -4,8 +4,9 @@ use super::Endpoint;
 use super::counters::Ignored;
 use super::event::Status;
 use super::ids::PathId;
+use super::transmit::Answer;
 use crate::addr::{Address, NicAddr};
-use crate::frame::{NackKind, NackLib};
+use crate::frame::{Frame, NackKind, NackLib};
 use crate::matching::arena::Key;
 use crate::time::Time;
 
@@ -34,8 +35,35 @@ impl Endpoint {
         match self.partners[key].connects.first() {
             Some(connect) if about_connect => self.finish_connect(connect, Err(status)),
             None if about_connect && probed => self.lose(now, key, status),
+            // Of messages that it has acknowledged: it closes, and will not ask for their data. News may be late, so it is asked.
+            _ if status == Status::EndpointClosed && !probed && self.awaits(key) => {
+                self.ask_partner(now, key);
+                self.arm(key);
+            }
             _ => self.counters.ignore(Ignored::Unasked),
         }
+    }
+
+    /// We close, and large messages of this partner are not complete. It has been told that they are here, and waits to be asked for their data; nothing
+    /// would tell it otherwise for a while. The number is that of a message which is acknowledged, so that others take no notice.
+    pub(super) fn tell_closed(&mut self, key: Key) {
+        let partner = &self.partners[key];
+        if partner.session().is_none() {
+            return;
+        }
+        let eth = partner.eth(self.config.address.nic);
+        let nack = NackLib {
+            to: partner.address.endpoint,
+            from: self.config.address.endpoint,
+            nack: NackKind::EndpointClosed,
+            seq: partner.receiving.told.retreat(1),
+        };
+        let answer = Answer {
+            to: eth.destination,
+            peer_index: eth.peer_index,
+            frame: Frame::NackLib(nack),
+        };
+        self.answer(partner.path, answer);
     }
 
     fn is_unacked(&self, key: Key, nack: &NackLib) -> bool {

@@ -18,7 +18,7 @@ use crate::time::Time;
 /// A partner is first asked after the time until it is given up, divided by two so often.
 const FIRST_SHIFT: u32 = 3;
 
-/// How long a partner that is said to be gone may take to answer: it is asked at once, and twice more.
+/// How long a partner that is said to be gone may take to answer: it is asked at once, and a few times more.
 const DOUBT: Duration = Duration::from_secs(3);
 
 /// What was asked.
@@ -32,6 +32,8 @@ pub(super) struct Probe {
     wanted: bool,
     /// When it was last wanted.
     since: Time,
+    /// How often it was wanted.
+    times: u8,
     /// It is said to be gone: until then it may prove otherwise.
     doubted_until: Option<Time>,
 }
@@ -41,6 +43,7 @@ impl Probe {
     pub(super) fn end(&mut self) {
         self.asked = None;
         self.wanted = false;
+        self.times = 0;
         self.doubted_until = None;
     }
 
@@ -52,7 +55,7 @@ impl Probe {
 
 impl Endpoint {
     /// Whether something only a living partner can finish is under way, and no other timer sees to it.
-    fn awaits(&self, key: Key) -> bool {
+    pub(super) fn awaits(&self, key: Key) -> bool {
         let partner = &self.partners[key];
         let waits = !partner.sending.parked.is_empty()
             || !partner.receiving.open.is_empty()
@@ -63,14 +66,19 @@ impl Endpoint {
     /// When a partner is to be asked whether it is there.
     pub(super) fn probe_due(&self, key: Key) -> Option<Time> {
         let (partner, timers) = (&self.partners[key], &self.config.timers);
+        // Soon again at first: who is closing, or has just opened, may not have heard the question.
+        let apart = timers
+            .rto_min
+            .saturating_mul(1 << partner.probe.times.min(16) >> 1);
+        let again = after(partner.probe.since, apart.min(timers.rto_max));
         if let Some(until) = partner.probe.doubted_until {
-            return Some(after(partner.probe.since, timers.rto_max).min(until));
+            return Some(again.min(until));
         }
         if !self.awaits(key) {
             return None;
         }
         Some(if partner.probe.is_out() {
-            after(partner.probe.since, timers.rto_max)
+            again
         } else {
             let patience = u64::try_from(timers.give_up.as_nanos()).unwrap_or(u64::MAX);
             after(partner.heard, Duration::from_nanos(patience >> FIRST_SHIFT))
@@ -106,13 +114,14 @@ impl Endpoint {
         self.arm(key);
     }
 
-    fn ask_partner(&mut self, now: Time, key: Key) {
+    pub(super) fn ask_partner(&mut self, now: Time, key: Key) {
         let partner = &mut self.partners[key];
         if partner.probe.asked.is_none() {
             partner.probe.asked = Some(partner.attempt);
             partner.attempt = partner.attempt.wrapping_add(1);
         }
         partner.probe.wanted = true;
+        partner.probe.times = partner.probe.times.saturating_add(1);
         partner.probe.since = now;
         self.wake_control(key);
     }

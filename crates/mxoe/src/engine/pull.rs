@@ -454,6 +454,11 @@ impl Endpoint {
         }
     }
 
+    /// Whose data is being transferred, or waits for that.
+    pub(super) fn pulled_from(&self) -> impl Iterator<Item = Key> {
+        self.pulls.keys().map(|key| self.pulls[key].partner)
+    }
+
     /// Takes a pull out, with all that refers to it. Its slot serves the next one.
     fn take_pull(&mut self, now: Time, key: Key) -> Option<Pull> {
         let freed = self.leave_slot(key, Stage::Waiting);

@@ -1,8 +1,11 @@
 //! Requests in general: taken back, given deadlines; time passing; the end.
 
+use std::collections::BTreeSet;
+
 use super::Endpoint;
 use super::event::Status;
 use super::ids::{RequestId, RequestKind};
+use super::incoming::Body;
 use super::timing::Whose;
 use crate::matching::arena::Key;
 use crate::time::Time;
@@ -99,14 +102,27 @@ impl Endpoint {
         self.schedule.next()
     }
 
+    /// The partners whose large messages are here and not complete.
+    fn large_messages_of(&self) -> BTreeSet<Key> {
+        let incoming = self.incoming.keys().filter_map(|key| {
+            let incoming = &self.incoming[key];
+            matches!(incoming.body, Body::Rendezvous { .. }).then_some(incoming.partner)
+        });
+        incoming.chain(self.pulled_from()).collect()
+    }
+
     /// Closes the endpoint: requests end with [`Status::Closed`], further ones are refused, frames that arrive are dropped.
-    /// What acknowledgements are owed go out with the following `poll_transmit` (section 5.4).
+    /// What acknowledgements are owed go out with the following `poll_transmit` (section 5.4), and so do NACK_LIBs to partners whose large messages will
+    /// not be asked for any more.
     pub fn close(&mut self, now: Time) {
         self.date(now);
         if !self.open {
             return;
         }
         self.flush_acks(now);
+        for key in self.large_messages_of() {
+            self.tell_closed(key);
+        }
         self.open = false;
         let partners: Vec<Key> = self.partners.keys().collect();
         for key in partners {

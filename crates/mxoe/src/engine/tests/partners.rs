@@ -49,7 +49,7 @@ fn losses(net: &Net, at: usize, wanted: Status) -> usize {
     )
 }
 
-fn bytes(frame: &Frame, from: usize, to: usize) -> Vec<u8> {
+pub(super) fn bytes(frame: &Frame, from: usize, to: usize) -> Vec<u8> {
     let mut head = Head::new();
     let nic = |host| address(u8::try_from(host).unwrap()).nic;
     let eth = EthHead {

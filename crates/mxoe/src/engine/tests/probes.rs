@@ -1,10 +1,14 @@
 //! Partners that die while something is under way that only they could finish.
 
+use std::cell::Cell;
+use std::rc::Rc;
 use std::time::Duration;
 
 use super::net::{Net, pattern};
+use super::partners::bytes;
+use crate::addr::SeqNo;
 use crate::engine::{Event, Status};
-use crate::frame::{Dialect, Frame, HEAD_BYTES, Mtu, parse};
+use crate::frame::{Dialect, Frame, HEAD_BYTES, Mtu, NackKind, NackLib, parse};
 
 const DIALECT: Dialect = Dialect::Native { mtu: Mtu::STANDARD };
 /// Longer than engines are patient.
@@ -38,6 +42,49 @@ fn a_large_send_to_a_partner_that_fell_silent_fails_in_time() {
     assert_eq!(net.hosts[0].status_of(send), Some(Status::Unreachable));
     assert!(net.frames - before < 100, "{} frames", net.frames - before);
     net.hosts[0].assert_clean();
+}
+
+#[test]
+fn a_large_send_to_a_partner_that_closes_fails_when_it_is_asked_and_that_is_at_once() {
+    // Before anybody wants the message, and while it is transferred.
+    for wanted in [false, true] {
+        let mut net = net();
+        let send = net.send(0, 1, 0, pattern(100_000, 1));
+        if wanted {
+            lose(&mut net, |_, frame| matches!(frame, Frame::PullReply(_)));
+            net.receive(1, 0, 100_000);
+        }
+        net.run(Duration::from_secs(1));
+        assert_eq!(net.hosts[0].status_of(send), None);
+        let now = net.now;
+        net.hosts[1].endpoint.close(now);
+        let asked = Rc::new(Cell::new(0));
+        let count = Rc::clone(&asked);
+        lose(&mut net, move |from, frame| {
+            let question = from == 0 && matches!(frame, Frame::Connect(_));
+            count.set(count.get() + u32::from(question));
+            question
+        });
+        net.run(Duration::from_millis(1));
+        assert_eq!(asked.get(), 1, "{wanted}");
+        assert_eq!(net.hosts[0].status_of(send), None);
+        // As the switch answers for who is not there.
+        let own = net.hosts[1].address.endpoint;
+        let nack = Frame::NackLib(NackLib {
+            to: net.hosts[0].address.endpoint,
+            from: own,
+            nack: NackKind::EndpointClosed,
+            seq: SeqNo::from_wire(0),
+        });
+        net.inject(0, 1, bytes(&nack, 1, 0));
+        net.run(Duration::from_millis(1));
+        assert_eq!(
+            net.hosts[0].status_of(send),
+            Some(Status::EndpointClosed),
+            "{wanted}"
+        );
+        net.hosts[0].assert_clean();
+    }
 }
 
 #[test]
