@@ -95,7 +95,7 @@ pub use event::{
 pub use ids::{OfferId, PartnerId, PathId, PullId, RegionId, RequestId, StoreId, UnexpectedId};
 pub use short::{Delivered, SentNow, Taken};
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use crate::addr::{Address, SessionId};
 use crate::matching::Matcher;
@@ -160,6 +160,8 @@ pub struct Endpoint {
     partial: usize,
     /// Requests with a deadline.
     deadlines: usize,
+    /// Of sends whose deadlines are moved when they get on.
+    patience: BTreeMap<Key, request::Patience>,
 }
 
 impl Endpoint {
@@ -200,6 +202,7 @@ impl Endpoint {
             stored: 0,
             partial: 0,
             deadlines: 0,
+            patience: BTreeMap::new(),
         }
     }
 

@@ -380,7 +380,8 @@ impl Endpoint {
         Ok(())
     }
 
-    /// Has a request fail with [`Status::Timeout`] unless it is over within `timeout` from now; `None`: takes that back.
+    /// Has a request fail with [`Status::Timeout`] unless it is over within `timeout` from now, or a send gets on within so long again and again (its
+    /// partner acknowledges messages before it, or asks for some of its data); `None`: takes that back.
     ///
     /// # Errors
     /// [`Error::UnknownRequest`].
@@ -391,8 +392,8 @@ impl Endpoint {
             .ok_or(Error::UnknownRequest)?;
         let pending = !core.requests.is_done(id.key());
         if let Some(request) = core.requests.engine_id(id.key()).filter(|_| pending) {
-            let deadline = timeout.map(|timeout| self.shared.now() + timeout);
-            core.engine.set_deadline(request, deadline);
+            let now = self.shared.now();
+            core.engine.set_patience(now, request, timeout);
         }
         self.shared.leave(core);
         Ok(())

@@ -426,6 +426,7 @@ impl Endpoint {
             self.free_region(rdma);
         }
         if deadline.is_some() {
+            self.patience.remove(&key);
             self.deadlines = self.deadlines.wrapping_sub(1);
         }
         self.outgoing.discard(key);

@@ -64,6 +64,9 @@ impl Endpoint {
             return self.reject_pull(via, pull, NackKind::BadRdmaWindow, Some(key));
         };
         self.partners[key].heard = now;
+        if let Some(patience) = self.patience.get_mut(&outgoing) {
+            patience.got_on = now;
+        }
         let message = &self.outgoing[outgoing];
         let (region, length) = (message.region, message.len);
         let Some(job) = self.job_for(via.path, pull, region, length) else {

@@ -1,14 +1,24 @@
 //! Requests in general: taken back, given deadlines; time passing; the end.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use super::Endpoint;
 use super::event::Status;
 use super::ids::{RequestId, RequestKind};
 use super::incoming::Body;
-use super::timing::Whose;
+use super::outgoing::Stage;
+use super::timing::{Whose, after};
 use crate::matching::arena::Key;
 use crate::time::Time;
+
+/// How long a send may take without getting on.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Patience {
+    patience: Duration,
+    /// When it last did.
+    pub(super) got_on: Time,
+}
 
 impl Endpoint {
     /// Takes a request back if nothing has happened for it yet: a receive that has not matched, a send that was not begun, a
@@ -50,7 +60,10 @@ impl Endpoint {
             return;
         };
         let place = match kind {
-            RequestKind::Send => &mut self.outgoing[key].deadline,
+            RequestKind::Send => {
+                self.patience.remove(&key);
+                &mut self.outgoing[key].deadline
+            }
             RequestKind::Receive => &mut self.receivers[key].deadline,
             RequestKind::Connect => &mut self.connecting[key].deadline,
         };
@@ -62,6 +75,32 @@ impl Endpoint {
             self.deadlines = self.deadlines.wrapping_add(1);
             self.schedule.add(due, Whose::Request(request));
         }
+    }
+
+    /// As [`set_deadline`](Self::set_deadline), so long from now; for a send, so long after it last got on: was posted, a message to its partner was
+    /// acknowledged before it is itself, or some of its data was asked for.
+    pub fn set_patience(&mut self, now: Time, request: RequestId, patience: Option<Duration>) {
+        let deadline = patience.map(|patience| after(now, patience));
+        self.set_deadline(request, deadline);
+        if let (Some((RequestKind::Send, key)), Some(patience)) =
+            (self.find_request(request), patience)
+        {
+            let got_on = now;
+            self.patience.insert(key, Patience { patience, got_on });
+        }
+    }
+
+    /// When a send is over that was to end now, if it has got on meanwhile.
+    fn later(&self, now: Time, key: Key) -> Option<Time> {
+        let Patience { patience, got_on } = *self.patience.get(&key)?;
+        let outgoing = &self.outgoing[key];
+        let got_on = match outgoing.stage {
+            Stage::Parked => got_on,
+            Stage::Queued | Stage::Unacked => {
+                got_on.max(self.partners[outgoing.partner].sending.advanced)
+            }
+        };
+        Some(after(got_on, patience)).filter(|later| *later > now)
     }
 
     /// Time has passed. Calling it early or late is harmless.
@@ -82,7 +121,13 @@ impl Endpoint {
         };
         match kind {
             RequestKind::Send if self.outgoing[key].deadline == Some(due) => {
-                self.expire_send(now, key);
+                match self.later(now, key) {
+                    Some(later) => {
+                        self.outgoing[key].deadline = Some(later);
+                        self.schedule.add(later, Whose::Request(request));
+                    }
+                    None => self.expire_send(now, key),
+                }
             }
             RequestKind::Receive if self.receivers[key].deadline == Some(due) => {
                 self.abandon_receive(now, key, Status::Timeout);

@@ -298,6 +298,45 @@ fn deadlines_end_requests_in_whatever_state_they_are() {
 }
 
 #[test]
+fn a_send_that_gets_on_may_take_longer_than_it_may_be_silent() {
+    const PATIENCE: Duration = Duration::from_secs(3);
+    let (mut net, _) = pair();
+    let (got, _) = net.receive(1, 0, 500_000);
+    let send = net.send(0, 1, 0, pattern(500_000, 1));
+    let now = net.now;
+    let endpoint = &mut net.hosts[0].endpoint;
+    endpoint.set_patience(now, send, Some(PATIENCE));
+    // PULL_REPLYs are lost: its data is asked for again and again.
+    net.filter = Box::new(|_, bytes| bytes[16] != 42);
+    net.run(5 * PATIENCE);
+    assert_eq!(net.hosts[0].status_of(send), None);
+    // Nothing is asked for any more.
+    net.filter = Box::new(|_, _| false);
+    net.run(PATIENCE + Duration::from_millis(1));
+    assert_eq!(net.hosts[0].status_of(send), Some(Status::Timeout));
+    net.run(LONG);
+    assert_ne!(received(&net, 1, got).0, Status::Success);
+    net.hosts.iter().for_each(super::net::Host::assert_clean);
+}
+
+#[test]
+fn a_send_that_nobody_wants_ends_when_its_patience_does_and_one_that_may_wait_does_not() {
+    const PATIENCE: Duration = Duration::from_secs(3);
+    let (mut net, _) = pair();
+    let sends = [1, 2, 3].map(|info| net.send(0, 1, info << 32, pattern(500_000, 1)));
+    let now = net.now;
+    let endpoint = &mut net.hosts[0].endpoint;
+    for send in sends {
+        endpoint.set_patience(now, send, Some(PATIENCE));
+    }
+    endpoint.set_patience(now, sends[1], None);
+    endpoint.set_deadline(sends[2], Some(now + PATIENCE * 9));
+    net.run(2 * PATIENCE);
+    let statuses = sends.map(|send| net.hosts[0].status_of(send));
+    assert_eq!(statuses, [Some(Status::Timeout), None, None]);
+}
+
+#[test]
 fn a_send_that_nobody_acknowledges_by_its_deadline_takes_the_connection_with_it() {
     let (mut net, partner) = pair();
     net.faults.loss = 1000;
