@@ -91,17 +91,18 @@ fn run(bench: &Bench<'_, '_>, layout: Layout, job: &Job, tests: u32) -> anyhow::
     Ok(format!("{first} tests on each of {ranks} ranks"))
 }
 
-/// How many tests each rank that was satisfied ran: lines "Ran N tests in T", as many as "OK".
+/// How many tests each rank that was satisfied ran: "Ran N tests in T", as many as "OK". Two ranks that end at the same time share their lines.
 fn passed(said: &str) -> Vec<u32> {
-    let well = said
-        .lines()
-        .filter(|line| line.contains("OK") && !line.contains("FAILED"))
-        .count();
-    let counts = said.lines().filter_map(|line| {
-        let (_, rest) = line.split_once("Ran ")?;
-        rest.split_whitespace().next()?.parse().ok()
+    let words = said.split(|c: char| !c.is_ascii_alphabetic());
+    let well = words.map(|word| {
+        // Behind the seconds of another rank.
+        let word = word.strip_prefix('s').unwrap_or(word);
+        let only = word.replace("OK", "").is_empty();
+        if only { word.len() / "OK".len() } else { 0 }
     });
-    counts.take(well).collect()
+    let counts = said.split("Ran ").skip(1);
+    let counts = counts.filter_map(|rest| rest.split_whitespace().next()?.parse().ok());
+    counts.take(well.sum()).collect()
 }
 
 #[cfg(test)]
@@ -113,5 +114,11 @@ mod tests {
         let said =
             "[0@a] Ran 46 tests in 0.2s\n\n[0@a] OK\nRan 46 tests in 0.2s\n\nFAILED (errors=1)\n";
         assert_eq!(passed(said), [46]);
+        let said = "[0@a] ..\nRan 72 tests in 0.066sRan 72 tests in 0.066s\n\nBROKEN\nOK\nOK (skipped=2)\n";
+        assert_eq!(passed(said), [72, 72]);
+        assert_eq!(
+            passed("Ran 3 tests in 0.1sOK\nRan 4 tests in 0.1s\nOKOK"),
+            [3, 4]
+        );
     }
 }
