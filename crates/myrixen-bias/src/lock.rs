@@ -125,12 +125,6 @@ impl<T> Lock<T> {
         }
     }
 
-    /// Comes in, if this thread has the bias, and is not inside. `None` says nothing of others; [`lock`](Self::lock) tells.
-    #[inline]
-    pub fn lock_biased(&self) -> Option<Guard<'_, T>> {
-        self.by_bias()
-    }
-
     /// As [`lock`](Self::lock), for a thread that is not the lock's usual one: it never gets the bias.
     pub fn visit(&self) -> Guard<'_, T> {
         self.by_queue(false)
@@ -160,9 +154,9 @@ impl<T> Lock<T> {
         &self.passages[at % OWNERS]
     }
 
-    /// Comes in, if this thread has the bias, and is not inside.
+    /// Comes in, if this thread has the bias, and is not inside. `None` says nothing of others; [`lock`](Self::lock) tells.
     #[inline]
-    fn by_bias(&self) -> Option<Guard<'_, T>> {
+    pub fn lock_biased(&self) -> Option<Guard<'_, T>> {
         let word = self.owner.load(Ordering::Relaxed);
         let owner = Owner::of(word);
         if word == 0 || owner.thread != thread::number() {
@@ -229,7 +223,7 @@ impl<T> Lock<T> {
             return;
         }
         self.owner.store(0, Ordering::Relaxed);
-        // pairs with: `by_bias`
+        // pairs with: `lock_biased`
         heavy();
         let mut looks = 0;
         let passage = loop {

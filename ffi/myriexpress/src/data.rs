@@ -4,7 +4,7 @@ use std::ffi::c_void;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use myrixen::{Completes, Error, Foreign, INLINE, Match, Outgoing, RequestId};
+use myrixen::{Completes, Error, Foreign, INLINE, Match, Outgoing, Peer, RequestId};
 
 use crate::codes::ReturnCode;
 use crate::edge::{Answer, Fault, needed, with_endpoint};
@@ -39,7 +39,8 @@ pub unsafe extern "C" fn mx_isend(
         };
         // SAFETY: the caller's promise.
         if let Some(short) = unsafe { Segments::short(segments, count) } {
-            return send_short(ep, short.bytes(), dest, outgoing, needed(request)?);
+            let request = needed(request)?;
+            return send_short(ep, short.bytes(), &dest.peer(ep)?, outgoing, request);
         }
         // SAFETY: the caller's promise.
         let segments = unsafe { Segments::read(segments, count) }?;
@@ -78,11 +79,11 @@ pub unsafe extern "C" fn mx_issend(
 fn send_short(
     ep: &Ep,
     bytes: &[u8],
-    dest: mx_endpoint_addr_t,
+    peer: &Peer,
     outgoing: Outgoing,
     request: *mut mx_request_t,
 ) -> Answer {
-    let posted = ep.endpoint.post_short(&dest.peer(ep)?, bytes, outgoing);
+    let posted = ep.endpoint.post_short(peer, bytes, outgoing);
     posted_as(ep, posted, request)
 }
 
@@ -97,13 +98,13 @@ fn send(
     let peer = dest.peer(ep)?;
     let posted = match segments {
         Segments::One(piece) if piece.len() <= INLINE => {
-            return send_short(ep, piece.bytes(), dest, outgoing, request);
+            return send_short(ep, piece.bytes(), &peer, outgoing, request);
         }
         Segments::Many(many) if many.len() <= INLINE => {
             let mut short = [0; INLINE];
             let short = &mut short[..many.len()];
             many.copy_to(short);
-            return send_short(ep, short, dest, outgoing, request);
+            return send_short(ep, short, &peer, outgoing, request);
         }
         Segments::One(piece) => ep.endpoint.post_send(&peer, piece, outgoing),
         Segments::Many(many) => {

@@ -94,15 +94,20 @@ static mx_unexp_handler_action_t count(void *context, mx_endpoint_addr_t source,
   return MX_RECV_FINISHED;
 }
 
-/* Whether a handler runs while the program makes no call. */
-static void unattended(int expected) {
-  useconds_t none = 0;
+/* Has a message of a's arrive at b that only a handler takes, which runs for so long. */
+static void call_handler(useconds_t *lasts) {
   char byte = 1;
   mx_request_t send;
   meet();
-  OK(mx_register_unexp_handler(b, count, &none));
+  OK(mx_register_unexp_handler(b, count, lasts));
   send = post_send(a, a_to_b, 1, &byte, 1);
   end_of(a, &send);
+}
+
+/* Whether a handler runs while the program makes no call. */
+static void unattended(int expected) {
+  useconds_t none = 0;
+  call_handler(&none);
   if (expected) {
     while (load(&calls) == 0) usleep(1000);
   } else {
@@ -116,12 +121,7 @@ static void unattended(int expected) {
 /* Switching progression off waits for a handler that runs on another thread. */
 static void pausing(void) {
   useconds_t while_running = 200000;
-  char byte = 1;
-  mx_request_t send;
-  meet();
-  OK(mx_register_unexp_handler(b, count, &while_running));
-  send = post_send(a, a_to_b, 1, &byte, 1);
-  end_of(a, &send);
+  call_handler(&while_running);
   while (!load(&inside)) usleep(100);
   OK(mx_disable_progression(b));
   CLAIM(!load(&inside) && load(&calls) == 1);

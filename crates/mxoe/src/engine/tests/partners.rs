@@ -49,7 +49,7 @@ fn losses(net: &Net, at: usize, wanted: Status) -> usize {
     )
 }
 
-pub(super) fn bytes(frame: &Frame, from: usize, to: usize) -> Vec<u8> {
+fn bytes(frame: &Frame, from: usize, to: usize) -> Vec<u8> {
     let mut head = Head::new();
     let nic = |host| address(u8::try_from(host).unwrap()).nic;
     let eth = EthHead {
@@ -59,6 +59,17 @@ pub(super) fn bytes(frame: &Frame, from: usize, to: usize) -> Vec<u8> {
     };
     frame.emit(Dialect::DEFAULT, &eth, &mut head);
     head.to_vec()
+}
+
+/// Has the first host's CONNECT to the second nacked, as the switch does for who is not there.
+pub(super) fn nack_connect(net: &mut Net) {
+    let nack = Frame::NackLib(NackLib {
+        to: EndpointId::new(0),
+        from: EndpointId::new(1),
+        nack: NackKind::EndpointClosed,
+        seq: SeqNo::from_wire(0),
+    });
+    net.inject(0, 1, bytes(&nack, 1, 0));
 }
 
 fn parsed(bytes: &[u8]) -> Frame {
@@ -200,13 +211,7 @@ fn a_nacked_connect_fails_at_once() {
     net.filter = Box::new(|_, _| false);
     let request = ask(&mut net, 0, address(1), KEY);
     net.run(Duration::from_millis(1));
-    let nack = Frame::NackLib(NackLib {
-        to: EndpointId::new(0),
-        from: EndpointId::new(1),
-        nack: NackKind::EndpointClosed,
-        seq: SeqNo::from_wire(0),
-    });
-    net.inject(0, 1, bytes(&nack, 1, 0));
+    nack_connect(&mut net);
     net.run(Duration::from_millis(1));
     assert_eq!(
         net.hosts[0].status_of(request),

@@ -5,10 +5,9 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::net::{Net, pattern};
-use super::partners::bytes;
-use crate::addr::SeqNo;
+use super::partners::nack_connect;
 use crate::engine::{Event, Status};
-use crate::frame::{Dialect, Frame, HEAD_BYTES, Mtu, NackKind, NackLib, parse};
+use crate::frame::{Dialect, Frame, HEAD_BYTES, Mtu, parse};
 
 const DIALECT: Dialect = Dialect::Native { mtu: Mtu::STANDARD };
 /// Longer than engines are patient.
@@ -68,15 +67,7 @@ fn a_large_send_to_a_partner_that_closes_fails_when_it_is_asked_and_that_is_at_o
         net.run(Duration::from_millis(1));
         assert_eq!(asked.get(), 1, "{wanted}");
         assert_eq!(net.hosts[0].status_of(send), None);
-        // As the switch answers for who is not there.
-        let own = net.hosts[1].address.endpoint;
-        let nack = Frame::NackLib(NackLib {
-            to: net.hosts[0].address.endpoint,
-            from: own,
-            nack: NackKind::EndpointClosed,
-            seq: SeqNo::from_wire(0),
-        });
-        net.inject(0, 1, bytes(&nack, 1, 0));
+        nack_connect(&mut net);
         net.run(Duration::from_millis(1));
         assert_eq!(
             net.hosts[0].status_of(send),
