@@ -106,7 +106,7 @@ impl TryFrom<String> for Path {
 )]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Wait {
-    /// It looked at its rings without end: lowest latency, one core each.
+    /// It looked at its rings without end: lowest latency, one core each (where others want that core, ours sleep at times).
     Spin,
     /// It slept on its doorbell: no core, a wake-up for each message.
     Sleep,

@@ -132,7 +132,7 @@ fn glance() -> u64 {
 }
 
 /// What a clock says.
-fn nanos(clock: ClockId) -> u64 {
+pub(crate) fn nanos(clock: ClockId) -> u64 {
     let time = clock_gettime(clock);
     let nanos = i128::from(time.tv_sec) * 1_000_000_000 + i128::from(time.tv_nsec);
     u64::try_from(nanos).unwrap_or(0)

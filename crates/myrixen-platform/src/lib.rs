@@ -40,6 +40,7 @@
 
 pub mod bell;
 mod clock;
+mod crowding;
 mod handover;
 mod meeting;
 pub mod memory;
@@ -58,6 +59,7 @@ mod xen;
 
 pub use bell::{BellKind, Drained, Ringer, Waiter};
 pub use clock::Clock;
+pub use crowding::Crowding;
 pub use handover::{Handover, HandoverError, SharedPool};
 pub use meeting::{
     Credentials, DirectEnds, DomainDevice, GuestLink, Heard, Identity, LinkState, MAX_QUEUED,

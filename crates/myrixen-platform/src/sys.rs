@@ -23,6 +23,28 @@ pub(crate) fn ticks() -> Option<u64> {
     None
 }
 
+/// How a thread came to be without a processor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Switches {
+    /// How often it gave it away.
+    pub(crate) sleeps: i64,
+    /// How often it was taken.
+    pub(crate) preemptions: i64,
+}
+
+/// How this thread came to be without a processor. `None` if the kernel does not say.
+pub(crate) fn switches() -> Option<Switches> {
+    let mut usage = std::mem::MaybeUninit::<libc::rusage>::zeroed();
+    // SAFETY: `usage` is valid for writing one `rusage`.
+    let done = unsafe { libc::getrusage(libc::RUSAGE_THREAD, usage.as_mut_ptr()) };
+    // SAFETY: any bytes are an `rusage`, zeroes too.
+    let usage = unsafe { usage.assume_init() };
+    (done == 0).then_some(Switches {
+        sleeps: usage.ru_nvcsw,
+        preemptions: usage.ru_nivcsw,
+    })
+}
+
 /// Who is at the other end of a Unix socket, as of when it connected.
 pub(crate) fn peer(socket: BorrowedFd<'_>) -> io::Result<Credentials> {
     let mut who = libc::ucred {

@@ -435,7 +435,8 @@ impl Path {
 /// How long a wait polls before it sleeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wait {
-    /// Never sleep: the lowest latency, a whole core.
+    /// Look on without end: the lowest latency, a whole core. Where others want that core too it is slept at times
+    /// (`myrixen_platform::Crowding`).
     Spin,
     /// Sleep at once when there is nothing to do.
     Sleep,

@@ -11,7 +11,7 @@ use std::time::Duration;
 use mxoe::addr::Address;
 use mxoe::time::Time;
 use myrixen_bias::{Guard, Lock};
-use myrixen_platform::{Polling, Ready, WaitSet, Waker as BellWaker};
+use myrixen_platform::{Crowding, Polling, Ready, WaitSet, Waker as BellWaker};
 
 use crate::binding::Bell;
 use crate::core::{Core, FRUITLESS_TURNS};
@@ -48,6 +48,8 @@ pub(crate) struct Guarded {
     wait: Wait,
     /// How long to poll before a sleep, where it is for us to find out.
     polling: Polling,
+    /// Whether to look on without end, where we are to.
+    crowding: Crowding,
     /// The doorbells that ended the last sleep and were not taken note of yet.
     ready: Vec<Ready>,
     /// Room for the uplinks to sleep on.
@@ -149,6 +151,7 @@ impl Shared {
                 in_vain: None,
                 wait: parts.wait,
                 polling: Polling::new(Duration::ZERO),
+                crowding: Crowding::new(),
                 ready: Vec::new(),
                 uplinks: Vec::new(),
             }),
@@ -474,7 +477,7 @@ impl Shared {
                 return None;
             }
             let (spins, learns) = match guarded.wait {
-                Wait::Spin => (true, false),
+                Wait::Spin => (!guarded.crowding.look(now.since(Time::ZERO)), false),
                 Wait::Sleep => (false, false),
                 Wait::Adaptive(limit) => (false, !limit.is_zero()),
             };
@@ -485,6 +488,9 @@ impl Shared {
                 now = self.time_for(learns);
                 if !busy {
                     arrived = self.look_out(&guarded, LOOKS);
+                    if spins && fruitless.is_multiple_of(VAIN_TURNS) && arrived.is_none() {
+                        guarded.crowding.looked_in_vain(now.since(Time::ZERO));
+                    }
                 }
                 // Letting others have the lock takes longer than a turn that has something to do.
                 if !guarded.is_quiet() || !(busy || arrived.is_some()) {
@@ -642,7 +648,7 @@ impl Guarded {
     /// Whoever waits looks on for a while before it sleeps.
     fn looks_on(&self) -> bool {
         match self.wait {
-            Wait::Spin => true,
+            Wait::Spin => !self.crowding.is_crowded(),
             Wait::Sleep => false,
             Wait::Adaptive(limit) => !limit.is_zero() && !self.polling.time().is_zero(),
         }
@@ -764,6 +770,8 @@ impl Shared {
 
 /// Looks at the rings between two turns of whoever waits by looking: some hundred nanoseconds in which others wait for the lock.
 const LOOKS: u32 = 32;
+/// Whoever looks on without end asks after so many turns in vain, of a microsecond each, whether others want the processor.
+const VAIN_TURNS: u32 = 64;
 /// Within so long a program comes again that does nothing but look: a few such looks. One that computes meanwhile takes longer, and is not held up.
 const AT_ONCE: Duration = Duration::from_micros(2);
 /// Whoever can go on without what it waits for, at some cost, does so after [`FRUITLESS_TURNS`], and after this many, however busy they are.
