@@ -207,6 +207,13 @@ fn mx_info_shows_each_board_and_mx_hostname_its_name() {
     // Both, as each of them knows.
     assert_eq!(value(second, "Mapped hosts"), Some("2"), "{text}");
 
+    // Without a wish all that the guest has, which is one where there are no devices.
+    let unasked = site
+        .guest("a1", &info, Check::None)
+        .env("MYRIXEN_BOARDS", "");
+    let text = site.run(unasked).succeed();
+    assert_eq!(text.matches("Board #").count(), 1, "{text}");
+
     let only = run("a1,a2", &info, &["-b", "1"]).succeed();
     assert!(only.contains("a2:0") && !only.contains("a1:0"), "{only}");
     let text = run("a1", &info, &["-b", "1"]).end_with(1);
