@@ -221,6 +221,28 @@ pub(crate) const STEPS: &[Step] = &[
         limit: 1800,
     },
     Step {
+        name: "requests",
+        what: "ten million requests of an MX program leave its memory as it was",
+        needs: None,
+        work: Work::Commands(&[Run {
+            words: &[
+                "cargo",
+                "test",
+                "--locked",
+                "--release",
+                "-p",
+                "myriexpress",
+                "--test",
+                "programs",
+                "two_endpoints_that_come_and_go",
+                "--",
+                "--nocapture",
+            ],
+            env: &[("MYRIXEN_CHURN", "10000000")],
+        }]),
+        limit: 900,
+    },
+    Step {
         name: "demo",
         what: "two hosts, four guests, one killed back end; then twenty",
         needs: None,

@@ -263,7 +263,7 @@ pub(crate) enum PerfCommand {
     /// Answers the other perf commands: run it at the far end
     Serve(ServeArgs),
     /// Half of the time from a message to its answer, by size
-    Pingpong(PerfArgs),
+    Pingpong(PingpongArgs),
     /// Bandwidth one way, by size
     Stream(StreamArgs),
     /// Messages a second one way, by size
@@ -323,7 +323,7 @@ pub(crate) struct ReportArgs {
     /// Records, as other commands write them with --json; of several of one kind the median counts
     #[arg(required = true)]
     pub(crate) records: Vec<PathBuf>,
-    /// A ratio and its bar: \"direct/peer:tcp half_rtt 8 <=0.35\"; other figures are mb_per_s, msgs_per_s, cpu_s_per_gib and cpu_s_per_million; held against each way of waiting
+    /// A ratio and its bar: \"direct/peer:tcp half_rtt 8 <=0.35\"; other figures are mb_per_s, msgs_per_s, cpu_s_per_gib and cpu_s_per_million; held against each way of waiting, or with `spin` or `sleep` behind it against one; with `paired` the median is that of the ratios round by round, where both have as many
     #[arg(long = "bar", value_name = "RATIO")]
     pub(crate) bars: Vec<Bar>,
     /// Leaves records out that say they were disturbed by more than so many thousandths, where three of their kind remain
@@ -385,6 +385,15 @@ pub(crate) struct PerfArgs {
     /// Writes the records to FILE as a JSON array
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PingpongArgs {
+    #[command(flatten)]
+    pub(crate) perf: PerfArgs,
+    /// Measures so many round trips of each size, in one go after 2000 that do not count, rather than for a time
+    #[arg(long, value_name = "N", conflicts_with = "seconds", value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
+    pub(crate) rounds: Option<u64>,
 }
 
 #[derive(Debug, Args)]
@@ -533,7 +542,11 @@ mod tests {
         let Command::Perf(PerfCommand::Pingpong(args)) = cli.command else {
             panic!("not a ping-pong");
         };
-        assert_eq!(args.sizes, [0, 8, 4096, 1 << 20]);
+        assert_eq!(args.perf.sizes, [0, 8, 4096, 1 << 20]);
+        assert_eq!(args.rounds, None);
+        let both = ["perf", "pingpong", "b:0:3", "--rounds", "9"];
+        assert!(parse(&both).is_ok());
+        assert!(parse(&[&both[..], &["--seconds", "1"]].concat()).is_err());
         assert!(parse(&["perf", "pingpong", "b:0:3", "--sizes", "2g"]).is_err());
         assert!(parse(&["perf", "rate", "b:0:3", "--seconds", "0"]).is_err());
         assert!(parse(&["counters", "--watch"]).is_ok());

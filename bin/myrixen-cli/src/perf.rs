@@ -52,7 +52,8 @@ const RATE_SIZES: [u64; 5] = [0, 8, 32, 128, 1 << 10];
 /// Which test, as the command names it.
 #[derive(Clone, Copy)]
 enum Test {
-    PingPong,
+    /// So many round trips, or for a time.
+    PingPong(Option<u64>),
     Stream,
     Rate,
 }
@@ -61,7 +62,10 @@ enum Test {
 pub(crate) fn run(command: &PerfCommand) -> anyhow::Result<()> {
     match command {
         PerfCommand::Serve(args) => serve(args),
-        PerfCommand::Pingpong(args) => measure(Test::PingPong, &PINGPONG_SIZES, args, false),
+        PerfCommand::Pingpong(args) => {
+            let test = Test::PingPong(args.rounds);
+            measure(test, &PINGPONG_SIZES, &args.perf, false)
+        }
         PerfCommand::Stream(args) => measure(Test::Stream, &STREAM_SIZES, &args.perf, args.lent),
         PerfCommand::Rate(args) => measure(Test::Rate, &RATE_SIZES, args, false),
         PerfCommand::Peer(command) => peer::run(command),
@@ -179,7 +183,8 @@ fn measure(test: Test, sizes: &[u64], args: &PerfArgs, lent: bool) -> anyhow::Re
     for &size in sizes {
         progress.detail(&format!("messages of {}", units::size(size)));
         records.push(match test {
-            Test::PingPong => label.pingpong(&mut client, size, args.seconds)?,
+            Test::PingPong(None) => label.pingpong(&mut client, size, args.seconds)?,
+            Test::PingPong(Some(rounds)) => label.in_one_go(&mut client, size, rounds)?,
             Test::Stream => label.stream(&mut client, size, args.seconds)?,
             Test::Rate => label.rate(&mut client, size, args.seconds)?,
         });

@@ -254,6 +254,9 @@ pub(crate) struct Ratio {
     pub(crate) waits: [Wait; 2],
     /// The first path's figure, divided by the second's.
     pub(crate) value: f64,
+    /// `value` is the median of what that is in each turn, in which both were measured one after the other; not of medians.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) paired: bool,
     /// `<=NUMBER` or `>=NUMBER`.
     pub(crate) bar: String,
     pub(crate) met: bool,
@@ -406,6 +409,7 @@ mod tests {
                 of: "direct/peer:tcp half_rtt 8".to_owned(),
                 waits: [Wait::Spin, Wait::Sleep],
                 value: 0.25,
+                paired: true,
                 bar: "<=0.35".to_owned(),
                 met: true,
             }),

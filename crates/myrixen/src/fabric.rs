@@ -10,7 +10,7 @@ use mxoe::engine;
 use mxoe::frame::{Dialect, Mtu};
 use myrixen_platform::WaitSet;
 use myrixen_platform::message::{
-    self, FailReason, Name, OpenPort, PortAddress, Query, Reply, Request, Welcome, Wish,
+    self, FailReason, Name, OpenPort, PortAddress, Query, Reply, Request, Ticket, Welcome, Wish,
 };
 use myrixen_platform::process::{
     Attachment, DEFAULT_SOCKET, PortHandles, RequestError, SOCKET_VARIABLE,
@@ -98,6 +98,7 @@ fn dialect(profile: message::Profile) -> Dialect {
 pub struct Builder {
     socket: Option<PathBuf>,
     board: Option<String>,
+    own_board: Option<NicAddr>,
     partition: Option<String>,
     pool_bytes: usize,
     read_in_place: bool,
@@ -109,6 +110,7 @@ impl Default for Builder {
         Self {
             socket: None,
             board: None,
+            own_board: None,
             partition: None,
             pool_bytes: 1 << 30,
             read_in_place: true,
@@ -128,6 +130,14 @@ impl Builder {
     #[must_use]
     pub fn board_name(mut self, name: impl Into<String>) -> Self {
         self.board = Some(name.into());
+        self
+    }
+
+    /// To be the board with this address, of those that [`Fabric::own_boards`] tells. Where it is not there any more it is as if nothing had been
+    /// said.
+    #[must_use]
+    pub fn own_board(mut self, nic: NicAddr) -> Self {
+        self.own_board = Some(nic);
         self
     }
 
@@ -174,7 +184,10 @@ impl Builder {
                 board: name(self.board)?,
                 partition: name(self.partition)?,
             },
-            ticket: None,
+            // An agent's tickets are addresses. A back end knows its own from others, and has one board for a guest.
+            ticket: self
+                .own_board
+                .and_then(|nic| Ticket::new(nic.octets().to_vec())),
             offer_memory: self.read_in_place,
         };
         let pool = Pool::new(self.pool_bytes).map_err(Error::system("could not make the pool"))?;
@@ -364,6 +377,25 @@ impl Fabric {
             Reply::Boards { boards, next } => Some((boards, next)),
             _ => None,
         })?;
+        Ok(boards.into_iter().map(Board::from).collect())
+    }
+
+    /// The boards that a program may be here without naming one, by [`Builder::own_board`], the first one that it is unless it asks for
+    /// another: in a Xen domain those of all its devices that are there, of whatever partitions; elsewhere our own.
+    ///
+    /// # Errors
+    /// [`Error::BackEndAway`]; [`Error::Refused`] by a back end, or an agent, that does not know the question.
+    pub fn own_boards(&self) -> Result<Vec<Board>> {
+        let ask = |from| Request::ListOwnBoards { from };
+        let boards = self.list(
+            "list our own boards",
+            usize::MAX,
+            ask,
+            |reply| match reply {
+                Reply::Boards { boards, next } => Some((boards, next)),
+                _ => None,
+            },
+        )?;
         Ok(boards.into_iter().map(Board::from).collect())
     }
 

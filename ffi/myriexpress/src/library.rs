@@ -8,7 +8,7 @@ use crate::codes::ReturnCode;
 use crate::edge::{Answer, Fault, call};
 use crate::endpoint;
 use crate::errors::say;
-use crate::settings::Settings;
+use crate::settings::{Settings, Wish};
 use crate::types::{ANY, mx_return_t};
 
 /// The level of the interface, in the high byte of what programs were compiled with.
@@ -32,21 +32,11 @@ impl Library {
 
     fn start() -> Result<Self, Fault> {
         let settings = Settings::from_env()?;
-        let wishes = match settings.boards.as_slice() {
-            [] => &[crate::settings::Wish::default()],
-            wishes => wishes,
+        let boards = match settings.boards.as_slice() {
+            [] => every_own(),
+            wishes => wishes.iter().map(wished).collect(),
         };
-        let mut boards = Vec::new();
-        for wish in wishes {
-            let mut builder = Fabric::builder();
-            if let Some(name) = &wish.name {
-                builder = builder.board_name(name);
-            }
-            if let Some(partition) = &wish.partition {
-                builder = builder.partition(partition);
-            }
-            boards.push(builder.connect().map_err(|error| not_attached(&error))?);
-        }
+        let boards = boards.map_err(|error: Error| not_attached(&error))?;
         if settings.verbose {
             for (number, fabric) in boards.iter().enumerate() {
                 let board = fabric.board();
@@ -75,6 +65,37 @@ impl Library {
             .position(|board| board.board().nic == nic)?;
         u32::try_from(place).ok()
     }
+}
+
+/// All boards that this guest has: in a Xen domain one for each device, elsewhere one.
+fn every_own() -> Result<Vec<Fabric>, Error> {
+    use myrixen::AttachError;
+    let first = Fabric::connect()?;
+    let own = first.board().nic;
+    // Who does not know the question has one.
+    let others = first.own_boards().unwrap_or_default();
+    let mut boards = vec![first];
+    for other in others.iter().filter(|board| board.nic != own) {
+        match Fabric::builder().own_board(other.nic).connect() {
+            Ok(board) if board.board().nic == other.nic => boards.push(board),
+            // It has just gone, or is not for this user.
+            Ok(_) | Err(Error::Attach(AttachError::Refused { .. })) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(boards)
+}
+
+/// The board that the environment asks for.
+fn wished(wish: &Wish) -> Result<Fabric, Error> {
+    let mut builder = Fabric::builder();
+    if let Some(name) = &wish.name {
+        builder = builder.board_name(name);
+    }
+    if let Some(partition) = &wish.partition {
+        builder = builder.partition(partition);
+    }
+    builder.connect()
 }
 
 /// Why the back end has not let us in, as MX says it.

@@ -24,7 +24,7 @@ pub(crate) struct Settings {
     /// How blocking calls wait, where it is not for us to say.
     pub(crate) wait: Option<Wait>,
     pub(crate) verbose: bool,
-    /// The boards wanted; empty for the one that the back end gives.
+    /// The boards wanted; empty for all that the guest has.
     pub(crate) boards: Vec<Wish>,
 }
 

@@ -79,7 +79,7 @@ fn what_verifies_notices_a_byte_that_was_changed() {
     assert!(text.contains("mx_stream: 20 messages arrived"), "{text}");
 
     // What comes the other way is verified too.
-    let both = ["-d", "a1", "-l", "100", "-N", "20", "-W", "0", "-x", "-v"];
+    let both = ["-d", "a1", "-l", "100", "-N", "20", "-W", "0", "-x", "-V"];
     let receives = site.run(foul("a1", &program, &[]));
     let text = site.run(fair("b1", &program, &both)).end_with(1);
     assert!(text.contains("mx_stream: 20 messages arrived"), "{text}");

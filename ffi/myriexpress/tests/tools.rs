@@ -207,6 +207,13 @@ fn mx_info_shows_each_board_and_mx_hostname_its_name() {
     // Both, as each of them knows.
     assert_eq!(value(second, "Mapped hosts"), Some("2"), "{text}");
 
+    // Without a wish all that the guest has, which is one where there are no devices.
+    let unasked = site
+        .guest("a1", &info, Check::None)
+        .env("MYRIXEN_BOARDS", "");
+    let text = site.run(unasked).succeed();
+    assert_eq!(text.matches("Board #").count(), 1, "{text}");
+
     let only = run("a1,a2", &info, &["-b", "1"]).succeed();
     assert!(only.contains("a2:0") && !only.contains("a1:0"), "{only}");
     let text = run("a1", &info, &["-b", "1"]).end_with(1);
@@ -380,11 +387,11 @@ fn a_partner_is_named_by_its_nic_id_too_and_streams_go_both_ways() {
     let run = |board: &str, program: &Path, args: &[&str]| {
         site.run(site.guest(board, program, Check::None).args(args))
     };
-    let answers = run("a1", &pingpong, &["-s", "-w"]);
+    let answers = run("a1", &pingpong, &["-w"]);
     site.wait_for_board("a1");
     let named = run("b1", &compile("mx_hostname"), &["a1"]).succeed();
     let (nic, _) = named.split_once(' ').expect("an address and a name");
-    let asks = ["-n", nic, "-w", "-S", "1", "-E", "10000", "-M", "10"];
+    let asks = ["-d", nic, "-w", "-S", "1", "-E", "10000", "-M", "10"];
     let text = run("b1", &pingpong, &[&asks[..], &["-N", "20", "-V"]].concat()).succeed();
     assert_eq!(table(&text, "Length").len(), 5, "{text}");
     answers.succeed();
@@ -397,13 +404,80 @@ fn a_partner_is_named_by_its_nic_id_too_and_streams_go_both_ways() {
         // More messages than are under way at once, and fewer.
         for at_once in ["7", "100"] {
             let receives = guest(&[], "a1");
-            let lengths = ["-n", nic, "-S", "0", "-E", "100000", "-M", "10"];
-            let how = ["-N", "50", "-W", "3", "-P", at_once, "-x", "-v"];
+            let lengths = ["-d", nic, "-S", "0", "-E", "100000", "-M", "10"];
+            let how = ["-N", "50", "-W", "3", "-P", at_once, "-x", "-V"];
             let text = guest(&[&lengths[..], &how].concat(), "b1").succeed();
             assert_eq!(table(&text, "Length").len(), 7, "{text}");
             assert_eq!(receives.succeed(), "");
         }
     }
+}
+
+#[test]
+fn mx_pingpong_takes_its_lengths_from_a_file_and_answers_one_after_the_other() {
+    if !have(&["cc"]) {
+        return;
+    }
+    let work = tempfile::tempdir().expect("a folder");
+    let program = compile_in("tools", "mx_pingpong", Check::Sanitizers, work.path());
+    let site = Site::alone();
+    let run = |board: &str, args: &[&str]| {
+        let guest = site.guest(board, &program, Check::None).args(&["-w"]);
+        site.run(guest.args(args))
+    };
+    let file = |name: &str, text: &str| {
+        let file = work.path().join(name);
+        std::fs::write(&file, text).expect("a file");
+        file.display().to_string()
+    };
+    let _answers = run("a1", &["-s"]);
+    let lengths = |asks: &[&str]| -> Vec<f64> {
+        let asks = [&["-d", "a1", "-N", "5"][..], asks].concat();
+        let rows = table(&run("b1", &asks).succeed(), "Length");
+        rows.iter().map(|row| row[0]).collect()
+    };
+    let some = file("some", "8\n\n 100000 \r\n3");
+    assert_eq!(lengths(&["-L", &some, "-E", "10"]), [8.0, 1e5, 3.0]);
+    assert_eq!(lengths(&["-L", &file("none", "\n")]), [0.0; 0]);
+    let factor = ["-M", "10", "-S", "1", "-E", "100", "-I", "1"];
+    assert_eq!(lengths(&factor), [1.0, 10.0, 100.0]);
+    for (text, complaint) in [("8\n-1\n", ": not a length: -1\n"), ("8k", ": 8k\n")] {
+        let wrong = file("wrong", text);
+        let text = run("b1", &["-d", "a1", "-N", "5", "-L", &wrong]).end_with(1);
+        assert!(text.contains(complaint), "{text}");
+    }
+    let absent = run("b1", &["-d", "a1", "-L", "/nonexistent/lengths"]).end_with(1);
+    assert!(absent.contains("/nonexistent/lengths: No such"), "{absent}");
+}
+
+#[test]
+fn the_own_board_can_be_named_by_its_nic_id() {
+    if !have(&["cc"]) {
+        return;
+    }
+    let work = tempfile::tempdir().expect("a folder");
+    let compile = |tool| compile_in("tools", tool, Check::Sanitizers, work.path());
+    let (stream, hostname) = (compile("mx_stream"), compile("mx_hostname"));
+    let site = Site::alone();
+    let run = |boards: &str, program: &Path, args: &[&str]| {
+        site.run(site.guest(boards, program, Check::None).args(args))
+    };
+    // Whoever asks for a board has it, as long as some program has.
+    let first = run("a1,a2", &stream, &["-w", "-v"]);
+    first.wait_for_lines(1);
+    let named = run("b1", &hostname, &["a2"]).succeed();
+    let (nic, _) = named.split_once(' ').expect("an address and a name");
+    let second = run("a2,a1", &stream, &["-w", "-v", "-n", nic, "-b", "1"]);
+    second.wait_for_lines(1);
+    for (to, receives) in [("a1", first), ("a2", second)] {
+        let sends = ["-w", "-d", to, "-l", "8", "-N", "5", "-v"];
+        let text = run("b1", &stream, &sends).succeed();
+        assert!(text.contains(&format!(": sends to {to}\n")), "{text}");
+        let text = receives.succeed();
+        assert_eq!(text, format!("{to}:0, endpoint 1: receives\n"));
+    }
+    let text = run("a1", &stream, &["-n", "02:00:00:00:00:01"]).end_with(1);
+    assert!(text.contains("mx_nic_id_to_board_number"), "{text}");
 }
 
 /// Tools of two guests; what each of them is given beside.
@@ -433,6 +507,8 @@ fn mx_msg_loop_checks_what_comes_back() {
         &["-w", "-P", "6"],
         &["-w", "-P", "6", "-s", "-A", "9"],
         &["-w", "-P", "6", "-n"],
+        &["-u", "-m", "-a", "4090", "-A", "4096"],
+        &["-w", "-P", "6", "-u", "-s", "-t", "60000"],
     ] {
         let args = [&sizes[..], &["-N", "20"], more].concat();
         let alone = site.guest("a1", &program, Check::None).args(&args);
@@ -443,7 +519,7 @@ fn mx_msg_loop_checks_what_comes_back() {
     }
     let random = ["-R", "-N", "40", "-P", "8", "-w", "-v", "-E", "70000"];
     let text = round(&program, [&site, &site], &random);
-    let good = text.lines().filter(|line| line.ends_with(" bytes: good"));
+    let good = text.lines().filter(|line| line.ends_with(": good"));
     let lengths = good.map(|line| line.split_whitespace().nth(3).unwrap_or_default());
     let lengths: std::collections::HashSet<&str> = lengths.collect();
     assert!(lengths.len() > 30, "{text}");
@@ -451,6 +527,68 @@ fn mx_msg_loop_checks_what_comes_back() {
         text.ends_with("     70000         40          0\n"),
         "{text}"
     );
+}
+
+#[test]
+fn mx_msg_loop_puts_messages_where_it_is_told_and_says_how_far_it_is() {
+    if !have(&["cc"]) {
+        return;
+    }
+    let work = tempfile::tempdir().expect("a folder");
+    let program = compile_in("tools", "mx_msg_loop", Check::Sanitizers, work.path());
+    let site = Site::alone();
+    let guest = site.guest("a1", &program, Check::None);
+    let length = ["-S", "8", "-E", "8", "-N", "40", "-v"];
+    let places = ["-a", "3", "-A", "6", "-i", "0"];
+    let text = site.run(guest.args(&length).args(&places)).succeed();
+    let good = text
+        .lines()
+        .filter(|line| line.ends_with(" of a page: good"));
+    let words = good.map(|line| line.split_whitespace().collect::<Vec<_>>());
+    let pairs: Vec<[&str; 2]> = words.map(|words| [words[6], words[8]]).collect();
+    assert_eq!(pairs.len(), 40, "{text}");
+    for at in [0, 1] {
+        let mut found: Vec<&str> = pairs.iter().map(|pair| pair[at]).collect();
+        found.sort_unstable();
+        found.dedup();
+        assert_eq!(found, ["3", "4", "5"], "{text}");
+    }
+    let said = |number| format!("mx_msg_loop: at 8 bytes, {number} messages, 0 bad\n");
+    assert!(
+        (1..=40).all(|number| text.contains(&said(number))),
+        "{text}"
+    );
+}
+
+#[test]
+fn mx_msg_loop_ends_when_something_takes_longer_than_it_may() {
+    if !have(&["cc"]) {
+        return;
+    }
+    let work = tempfile::tempdir().expect("a folder");
+    let program = compile_in("tools", "mx_msg_loop", Check::Sanitizers, work.path());
+    let site = Site::alone();
+    for (number, (how, what)) in [
+        (&["-w"][..], "the receive"),
+        (&["-w", "-u"], "the message"),
+        (&[], "the receive"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let there = format!("a{number}");
+        let listens = site.guest(&there, &program, Check::None);
+        let listens = site.run(listens.args(&["-L", "-w"]));
+        let sends = site.guest("b1", &program, Check::None).args(how);
+        let lengths = ["-S", "1", "-E", "100000", "-I", "1"];
+        let sends = sends.args(&["-d", &there, "-t", "2000", "-N", "1"]);
+        let sends = site.run(sends.args(&lengths));
+        sends.wait_for_lines(4);
+        listens.freeze();
+        let text = sends.end_with(1);
+        let complaint = format!(" bytes: {what} took more than 2000 ms\n");
+        assert!(text.ends_with(&complaint), "{text}");
+    }
 }
 
 #[test]
@@ -506,11 +644,14 @@ fn options_that_make_no_sense_are_told_so() {
         ("mx_pingpong", &["surplus"], "options only"),
         ("mx_pingpong", &["-n", "a1"], "-n: a NIC id"),
         ("mx_pingpong", &["-s", "-d", "a"], "-s answers"),
-        ("mx_stream", &["-n", "0:0:0:0:0:1", "-d", "a"], "-d and -n"),
+        ("mx_pingpong", &["-L", "/dev/null"], "-L: it is for"),
         ("mx_stream", &["-x"], "-x: it is for"),
         ("mx_msg_loop", &["-L", "-d", "a"], "-L sends back"),
         ("mx_msg_loop", &["-S", "2", "-E", "1"], "-E: less than -S"),
         ("mx_msg_loop", &["-A", "0"], "-A: from 1 to 4096"),
+        ("mx_msg_loop", &["-a", "4096"], "-a: from 0 to 4095"),
+        ("mx_msg_loop", &["-a", "9", "-A", "9"], "-A: not more than"),
+        ("mx_msg_loop", &["-t", "0"], "-t: at least"),
         ("mx_endpoint_info", &["-t", "0"], "-t: at least"),
         ("mx_hostname", &["-b", "0", "a"], "own boards"),
     ] {

@@ -1,13 +1,15 @@
 /*
  * mx_pingpong - half of the time from a message to its answer, by size.
  *
- * With -s, or without a partner, it answers; with -d HOST or -n NIC it asks the one that answers there.
+ * Without a partner it answers; with -d HOST it asks the one that answers there.
  */
 #define TOOL "mx_pingpong"
 #define USAGE \
-  "usage: mx_pingpong [-s] [-b BOARD] [-e LOCAL] [-f KEY] [-w] [-V]           answers\n" \
-  "       mx_pingpong -d HOST | -n NIC [-r REMOTE] [-S FIRST] [-E LAST] [-M FACTOR | -I STEP]\n" \
-  "                   [-N ROUNDS] [-W ROUNDS] [-m] [-b BOARD] [-e LOCAL] [-f KEY] [-w] [-V]   asks\n"
+  "usage: mx_pingpong [-s] [-b BOARD | -n NIC] [-e LOCAL] [-f KEY] [-w] [-V]           answers\n" \
+  "       mx_pingpong -d HOST [-r REMOTE] [-S FIRST] [-E LAST] [-M FACTOR | -I STEP | -L FILE] [-N ROUNDS]\n" \
+  "                   [-W ROUNDS] [-m] [-b BOARD | -n NIC] [-e LOCAL] [-f KEY] [-w] [-V]   asks\n"
+#include <errno.h>
+
 #include "mx_tool.h"
 
 enum { QUESTION = 1, ANSWER = 2 };
@@ -17,7 +19,8 @@ struct options {
   struct ends ends;
   struct lengths lengths;
   uint32_t count, warmup;
-  int verify, median, answers;
+  const char *file; /* with lengths, one a line */
+  int verify, median, keeps_on;
 };
 
 /* What is measured next; a count of 0 ends it. */
@@ -26,27 +29,27 @@ struct order {
 };
 
 static struct options options = {
-    .ends = {.board = MX_ANY_NIC, .key = TOOL_KEY}, .count = 1000, .warmup = 10, .lengths = {0, 1 << 20, 0, 2.0}};
+    .ends = TOOL_ENDS, .count = 1000, .warmup = 10, .lengths = {0, 1 << 20, 0, 2.0, 0}};
 static mx_endpoint_t ep;
 
 static void read_options(int argc, char **argv) {
   int option;
-  while ((option = getopt(argc, argv, "b:d:e:f:n:r:S:E:I:M:N:W:mswVh")) != -1) {
+  while ((option = getopt(argc, argv, "b:d:e:f:n:r:S:E:I:L:M:N:W:mswVh")) != -1) {
     if (read_ends(&options.ends, option, optarg) || read_lengths(&options.lengths, option, optarg)) continue;
     switch (option) {
       case 'N': options.count = number(option, optarg); break;
       case 'W': options.warmup = number(option, optarg); break;
       case 'm': options.median = 1; break;
-      case 'n': options.ends.nic = optarg; break;
-      case 's': options.answers = 1; break;
+      case 'n': read_own_nic(&options.ends, optarg); break;
+      case 'L': options.file = optarg; break;
+      case 's': options.keeps_on = 1; break;
       case 'V': options.verify = 1; break;
       default: usage();
     }
   }
   if (optind != argc) wrong("there are options only");
-  if (options.ends.host != NULL && options.ends.nic != NULL) wrong("-d and -n name the other: one of them");
-  if (options.ends.nic != NULL) nic_of(options.ends.nic);
-  if (options.answers && begins(&options.ends)) wrong("-s answers, -d and -n ask: one of them");
+  if (options.keeps_on && begins(&options.ends)) wrong("-s answers, -d asks: one of them");
+  if (options.file != NULL && !begins(&options.ends)) wrong("-L: it is for the one that asks");
   if (options.count == 0) wrong("-N: at least one round");
   if (options.count > 0xffffffffU - options.warmup) wrong("-N and -W: too many rounds");
 }
@@ -61,7 +64,7 @@ static mx_status_t get(uint64_t info, void *at, uint32_t length) {
   return finish(ep, &request, options.ends.blocking);
 }
 
-/* Sends back what comes, until an order is for nothing. */
+/* Sends back what comes from one partner, until an order is for nothing. */
 static void answer(void) {
   struct order order;
   for (;;) {
@@ -123,26 +126,53 @@ static void measure(mx_endpoint_addr_t to, uint32_t length) {
   free(rounds);
 }
 
-static void ask(void) {
+/* The next length of a file, which has one a line; 0 after the last. Ends the program where a line is none. */
+static int read_length(FILE *file, uint32_t *length) {
+  char line[80], *rest;
+  unsigned long value;
+  do {
+    if (fgets(line, sizeof line, file) == NULL) return 0;
+  } while (line[strspn(line, " \t\r\n")] == '\0');
+  value = strtoul(line, &rest, 10);
+  if (rest == line || rest[strspn(rest, " \t\r\n")] != '\0' || strchr(line, '-') != NULL || value > 0xffffffffUL) {
+    fprintf(stderr, TOOL ": %s: not a length: %.*s\n", options.file, (int)strcspn(line, "\r\n"), line);
+    exit(1);
+  }
+  *length = (uint32_t)value;
+  return 1;
+}
+
+static void ask(FILE *file) {
   struct order end = {0, 0};
   mx_endpoint_addr_t to = reach(ep, &options.ends);
   uint32_t length = options.lengths.first;
+  int more = file == NULL || read_length(file, &length);
   printf("%10s %12s %14s\n", "Length", "Latency(us)", "Bandwidth(MB/s)");
-  do {
+  while (more) {
     measure(to, length);
-  } while (next_length(&options.lengths, &length));
+    more = file == NULL ? next_length(&options.lengths, &length) : read_length(file, &length);
+  }
   put(to, 0, &end, sizeof end);
 }
 
 int main(int argc, char **argv) {
+  FILE *file = NULL;
   read_options(argc, argv);
+  if (options.file != NULL && (file = fopen(options.file, "r")) == NULL) {
+    fprintf(stderr, TOOL ": %s: %s\n", options.file, strerror(errno));
+    return 1;
+  }
   mx_init();
   ep = open_own(&options.ends, begins(&options.ends));
   if (begins(&options.ends)) {
-    ask();
+    ask(file);
   } else {
-    answer();
+    do {
+      answer();
+      forget_partner();
+    } while (options.keeps_on);
   }
+  if (file != NULL) fclose(file);
   mx_close_endpoint(ep);
   mx_finalize();
   return 0;

@@ -1,14 +1,14 @@
 /*
  * mx_stream - bandwidth in one direction or both, by size.
  *
- * Without a partner it receives; with -d HOST or -n NIC it sends to the one that receives there. Several messages are under way at once;
+ * Without a partner it receives; with -d HOST it sends to the one that receives there. Several messages are under way at once;
  * a length has been measured when the receiver says that it has them all.
  */
 #define TOOL "mx_stream"
 #define USAGE \
-  "usage: mx_stream [-b BOARD] [-e LOCAL] [-f KEY] [-w]           receives\n" \
-  "       mx_stream -d HOST | -n NIC [-r REMOTE] [-x] [-l LENGTH | -S FIRST -E LAST] [-M FACTOR | -I STEP]\n" \
-  "                 [-N MESSAGES] [-W MESSAGES] [-P AT-ONCE] [-b BOARD] [-e LOCAL] [-f KEY] [-w] [-V | -v]   sends\n"
+  "usage: mx_stream [-b BOARD | -n NIC] [-e LOCAL] [-f KEY] [-w] [-v]           receives\n" \
+  "       mx_stream -d HOST [-r REMOTE] [-x] [-l LENGTH | -S FIRST -E LAST] [-M FACTOR | -I STEP] [-N MESSAGES]\n" \
+  "                 [-W MESSAGES] [-P AT-ONCE] [-b BOARD | -n NIC] [-e LOCAL] [-f KEY] [-w] [-V] [-v]   sends\n"
 #include "mx_tool.h"
 
 /* Match information: orders and answers; messages; reports; messages the other way. */
@@ -20,7 +20,7 @@ struct options {
   struct ends ends;
   struct lengths lengths;
   uint32_t count, warmup, at_once;
-  int verify, both;
+  int verify, both, verbose;
 };
 
 /* What the two are to do beside: verify what they receive; send both ways. */
@@ -38,8 +38,8 @@ struct slot {
 };
 
 static struct options options = {
-    .ends = {.board = MX_ANY_NIC, .key = TOOL_KEY},
-    .lengths = {1, 1 << 20, 0, 2.0},
+    .ends = TOOL_ENDS,
+    .lengths = {1, 1 << 20, 0, 2.0, 0},
     .count = 1000,
     .warmup = 10,
     .at_once = 16};
@@ -54,16 +54,14 @@ static void read_options(int argc, char **argv) {
       case 'N': options.count = number(option, optarg); break;
       case 'P': options.at_once = number(option, optarg); break;
       case 'W': options.warmup = number(option, optarg); break;
-      case 'n': options.ends.nic = optarg; break;
-      case 'v':
+      case 'n': read_own_nic(&options.ends, optarg); break;
+      case 'v': options.verbose = 1; break;
       case 'V': options.verify = 1; break;
       case 'x': options.both = 1; break;
       default: usage();
     }
   }
   if (optind != argc) wrong("there are options only");
-  if (options.ends.host != NULL && options.ends.nic != NULL) wrong("-d and -n name the other: one of them");
-  if (options.ends.nic != NULL) nic_of(options.ends.nic);
   if (options.both && !begins(&options.ends)) wrong("-x: it is for the one that is told whom to send to");
   if (options.count == 0) wrong("-N: at least one message");
   if (options.count > 0xffffffffU - options.warmup) wrong("-N and -W: too many messages");
@@ -157,6 +155,19 @@ static uint32_t receive(mx_endpoint_addr_t from, struct order *order) {
   return bad;
 }
 
+/* -v: whom it is, and what it is about to do. */
+static void say_what(const char *what, const char *to) {
+  mx_endpoint_addr_t own;
+  uint64_t nic;
+  uint32_t id;
+  char name[MX_MAX_HOSTNAME_LEN];
+  mx_get_endpoint_addr(ep, &own);
+  mx_decompose_endpoint_addr(own, &nic, &id);
+  mx_nic_id_to_hostname(nic, name);
+  printf("%s, endpoint %u: %s%s\n", name, id, what, to);
+  fflush(stdout);
+}
+
 /* Receives until an order is for nothing; gives how many messages were bad. */
 static uint32_t serve(void) {
   struct order order;
@@ -241,6 +252,8 @@ int main(int argc, char **argv) {
   read_options(argc, argv);
   mx_init();
   ep = open_own(&options.ends, begins(&options.ends));
+  if (options.verbose && begins(&options.ends)) say_what("sends to ", options.ends.host);
+  if (options.verbose && !begins(&options.ends)) say_what("receives", "");
   bad = begins(&options.ends) ? stream() : serve();
   mx_close_endpoint(ep);
   mx_finalize();

@@ -16,6 +16,8 @@
 
 /* The key of tools that talk to each other, unless -f says another. */
 enum { TOOL_KEY = 0x12345 };
+/* The endpoint of the one that answers, unless -e and -r say another. */
+enum { TOOL_ENDPOINT = 1 };
 /* How often, and after how many microseconds, a partner is looked for that may have been started a moment ago only. */
 enum { TOOL_TRIES = 500, TOOL_PAUSE_US = 10000 };
 /* How long nothing may come, in milliseconds, before a partner is asked whether it is still there; and how long it may take to answer. */
@@ -58,27 +60,17 @@ static inline void wrong(const char *what) {
 /* What every tool that talks to another is told: its own board and endpoint, who the other is, and how to wait. */
 struct ends {
   uint32_t board, local, remote, key;
-  const char *host; /* the other is named so, */
-  const char *nic;  /* or so */
+  const char *host; /* the other; NULL where the tool answers */
+  const char *nic;  /* of the own board, where that is not given by its number */
   int blocking;
 };
 
-/* Whether the tool talks first: it has been told to whom. */
-static inline int begins(const struct ends *ends) { return ends->host != NULL || ends->nic != NULL; }
+/* Any endpoint, for the one that talks first; and as below. */
+#define TOOL_ENDS \
+  { .board = MX_ANY_NIC, .local = MX_ANY_ENDPOINT, .remote = TOOL_ENDPOINT, .key = TOOL_KEY }
 
-/* -b, -d, -e, -f, -r, -w, -h: whether `option` was one of them. */
-static inline int read_ends(struct ends *ends, int option, const char *text) {
-  switch (option) {
-    case 'b': ends->board = number(option, text); return 1;
-    case 'd': ends->host = text; return 1;
-    case 'e': ends->local = number(option, text); return 1;
-    case 'f': ends->key = number(option, text); return 1;
-    case 'r': ends->remote = number(option, text); return 1;
-    case 'w': ends->blocking = 1; return 1;
-    case 'h': help(); return 1;
-    default: return 0;
-  }
-}
+/* Whether the tool talks first: it has been told to whom. */
+static inline int begins(const struct ends *ends) { return ends->host != NULL; }
 
 /* A NIC id as people write it: six bytes in hexadecimal. */
 enum { NIC_TEXT = 18 };
@@ -99,11 +91,25 @@ static inline int read_nic(const char *text, uint64_t *nic) {
   return 1;
 }
 
-/* The NIC id that -n gives. */
-static inline uint64_t nic_of(const char *text) {
+/* -b, -d, -e, -f, -r, -w, -h: whether `option` was one of them. */
+static inline int read_ends(struct ends *ends, int option, const char *text) {
+  switch (option) {
+    case 'b': ends->board = number(option, text); return 1;
+    case 'd': ends->host = text; return 1;
+    case 'e': ends->local = number(option, text); return 1;
+    case 'f': ends->key = number(option, text); return 1;
+    case 'r': ends->remote = number(option, text); return 1;
+    case 'w': ends->blocking = 1; return 1;
+    case 'h': help(); return 1;
+    default: return 0;
+  }
+}
+
+/* -n, of tools that know one's own board by its NIC id too; overrides -b. */
+static inline void read_own_nic(struct ends *ends, const char *text) {
   uint64_t nic;
   if (!read_nic(text, &nic)) wrong("-n: a NIC id is six bytes in hexadecimal, with colons between");
-  return nic;
+  ends->nic = text;
 }
 
 /* The NIC id of a host. Waits a while for one that is not known yet; ends the program when it stays so. */
@@ -120,10 +126,9 @@ static inline uint64_t find_host(const char *host) {
   return nic;
 }
 
-/* As find_host, for a NIC id. */
-static inline uint64_t find_nic(const char *text) {
+/* As find_host, for one that is named by its NIC id. */
+static inline uint64_t find_nic(uint64_t nic) {
   char name[MX_MAX_HOSTNAME_LEN];
-  uint64_t nic = nic_of(text);
   int tries = 0;
   mx_set_error_handler(MX_ERRORS_RETURN);
   while (mx_nic_id_to_hostname(nic, name) == MX_NIC_NOT_FOUND && tries++ < TOOL_TRIES) usleep(TOOL_PAUSE_US);
@@ -150,6 +155,9 @@ static inline void talk_to(mx_endpoint_addr_t address, uint32_t key) {
   tool_partner.address = address;
   tool_partner.key = key;
 }
+
+/* The one that it has talked to may go. */
+static inline void forget_partner(void) { tool_partner.known = 0; }
 
 static inline void partner_has_gone(void) { fail("the partner has gone in the middle of it"); }
 
@@ -192,16 +200,19 @@ static inline int is_over(struct patience *patience) {
 /* One's own endpoint; where `any`, one without a number of its own may have any. */
 static inline mx_endpoint_t open_own(const struct ends *ends, int any) {
   mx_endpoint_t ep;
-  uint32_t own = any && ends->local == 0 ? MX_ANY_ENDPOINT : ends->local;
-  mx_open_endpoint(ends->board, own, ends->key, NULL, 0, &ep);
+  uint32_t own = !any && ends->local == MX_ANY_ENDPOINT ? TOOL_ENDPOINT : ends->local, board = ends->board;
+  uint64_t nic;
+  if (ends->nic != NULL && read_nic(ends->nic, &nic)) mx_nic_id_to_board_number(nic, &board);
+  mx_open_endpoint(board, own, ends->key, NULL, 0, &ep);
   return ep;
 }
 
-/* The endpoint that -d or -n, and -r, name. Waits a while for one that is not open yet, as above. */
+/* The endpoint that -d and -r name. Waits a while for one that is not open yet, as above. */
 static inline mx_endpoint_addr_t reach(mx_endpoint_t ep, const struct ends *ends) {
-  uint64_t nic = ends->nic != NULL ? find_nic(ends->nic) : find_host(ends->host);
+  uint64_t nic;
   mx_endpoint_addr_t to;
   int tries = 0;
+  nic = read_nic(ends->host, &nic) ? find_nic(nic) : find_host(ends->host);
   mx_set_error_handler(MX_ERRORS_RETURN);
   while (mx_connect(ep, nic, ends->remote, ends->key, 1000, &to) == MX_CONNECTION_FAILED && tries++ < TOOL_TRIES) {
     usleep(TOOL_PAUSE_US);
@@ -288,10 +299,11 @@ static inline uint32_t first_wrong(const unsigned char *at, uint32_t length, uin
   return length;
 }
 
-/* Lengths from first to last: a step apart or, where that is 0, each a factor longer. */
+/* Lengths from first to last: each a factor longer or, where only a step was given, that apart. */
 struct lengths {
   uint32_t first, last, step;
   double factor;
+  int by_factor;
 };
 
 /* -S, -E, -I, -M: whether `option` was one of them. */
@@ -304,6 +316,7 @@ static inline int read_lengths(struct lengths *lengths, int option, const char *
     case 'M':
       lengths->factor = strtod(text, &rest);
       /* Written so that what is not a number fails too. */
+      lengths->by_factor = 1;
       if (rest == text || *rest != '\0' || !(lengths->factor > 1.0)) wrong("-M: the factor has to be more than 1");
       return 1;
     default: return 0;
@@ -312,7 +325,7 @@ static inline int read_lengths(struct lengths *lengths, int option, const char *
 
 /* Goes on to the next length; 0 after the last. */
 static inline int next_length(const struct lengths *lengths, uint32_t *length) {
-  double larger = lengths->step > 0 ? (double)*length + lengths->step : *length * lengths->factor;
+  double larger = lengths->step > 0 && !lengths->by_factor ? (double)*length + lengths->step : *length * lengths->factor;
   if (larger < (double)*length + 1) larger = (double)*length + 1;
   if (larger > (double)lengths->last) return 0;
   *length = (uint32_t)larger;

@@ -95,6 +95,15 @@ const PROGRAMS: &[Program] = &[
         features: &[],
     },
     Program {
+        name: "mx-pingpong",
+        package: "",
+        kind: Kind::Mx {
+            sources: &["ffi/myriexpress/tools/mx_pingpong.c"],
+            flags: OURS,
+        },
+        features: &[],
+    },
+    Program {
         name: "NPmx",
         package: "",
         kind: Kind::Mx {
@@ -237,6 +246,9 @@ pub(crate) fn build(root: &Path, names: &BTreeSet<String>, sdk: &Path) -> anyhow
     {
         make_mx(root)?;
     }
+    if programs.iter().any(|program| program.name == "NPmx") {
+        fetch_netpipe(root)?;
+    }
     let rust: Vec<&Program> = programs.iter().filter(is_rust).copied().collect();
     if !rust.is_empty() {
         run_cargo(root, &rust)?;
@@ -246,13 +258,17 @@ pub(crate) fn build(root: &Path, names: &BTreeSet<String>, sdk: &Path) -> anyhow
         .try_for_each(|program| compile(root, program, sdk))
 }
 
-/// Builds the static library of MX, and fetches what is compiled on it and is not ours.
+/// Builds the static library of MX.
 fn make_mx(root: &Path) -> anyhow::Result<()> {
     let package = ["--package", "myriexpress", "--lib"];
     let mut arguments = vec!["rustc", "--locked", "--release", "--target", TARGET];
     arguments.extend(package);
     arguments.extend(["--crate-type", "staticlib"]);
-    cargo(root, &arguments)?;
+    cargo(root, &arguments)
+}
+
+/// Fetches what is compiled on that library and is not ours.
+fn fetch_netpipe(root: &Path) -> anyhow::Result<()> {
     let mut fetch = Command::new("ffi/myriexpress/tests/netpipe.sh");
     // It puts it below the target folder, which is looked for in its usual place.
     fetch.current_dir(root).env_remove("CARGO_TARGET_DIR");

@@ -40,6 +40,14 @@ impl Broker {
                 Reply::Done | Reply::Failed(_) | Reply::Board(_) | Reply::Boards { .. } => {
                     self.answer(now, asker, &reply, Handover::none());
                 }
+                Reply::Ports { mut ports, next } => {
+                    // To the back end the domain is one guest.
+                    for port in &mut ports {
+                        port.pid = self.pid_of_owner(place, port.endpoint);
+                    }
+                    let reply = Reply::Ports { ports, next };
+                    self.answer(now, asker, &reply, Handover::none());
+                }
                 _ => self.fail(now, asker, nonsense()),
             },
             Pending::Port {
@@ -86,6 +94,13 @@ impl Broker {
                 self.answer(now, asker, &reply, Handover::none());
             }
         }
+    }
+
+    /// The process id of the program that has an endpoint; 0 where it has not come back to this agent yet.
+    fn pid_of_owner(&self, place: usize, endpoint: u8) -> u32 {
+        let board = self.boards.get(place);
+        let owner = board.and_then(|b| self.programs.get(b.owners.get(&endpoint)?));
+        owner.map_or(0, |program| program.link.identity().pid())
     }
 
     fn on_port(

@@ -1,5 +1,6 @@
 //! Coming and going: of programs, of the back end, of the agent.
 
+use myrixen::Fabric;
 use myrixen_platform::message::{
     Name, Notice, PORTS_STAY, RefusalReason, Reply, Request, Ticket, Wish,
 };
@@ -130,6 +131,55 @@ fn two_devices_are_told_apart_by_wish_and_ticket() {
         ..HelloOptions::default()
     };
     assert_eq!(bench.try_attach(stale).unwrap().1.mac, OURS);
+}
+
+/// As programs of the library do it.
+#[test]
+fn a_program_can_be_each_of_the_boards_that_it_is_told_of() {
+    let mut bench = Bench::with(Policy::open(LIMITS), tempfile::tempdir().unwrap(), 2);
+    bench.back.connect(OURS, "blue");
+    bench.second.connect(THEIRS, "red");
+    let socket = bench.path().join("socket");
+    let join = move || Fabric::builder().socket(&socket);
+    let program = std::thread::spawn(move || {
+        let first = join().connect().unwrap();
+        let boards = first.own_boards().unwrap();
+        let each = boards
+            .iter()
+            .map(|board| join().own_board(board.nic).connect().unwrap().board());
+        (first.board(), each.collect::<Vec<_>>())
+    });
+    while !program.is_finished() {
+        bench.turn();
+    }
+    let (first, each) = program.join().unwrap();
+    let partitions: Vec<&str> = each.iter().map(|own| own.partition.as_str()).collect();
+    assert_eq!(partitions, ["blue", "red"]);
+    assert_eq!(each[0], first);
+}
+
+#[test]
+fn a_program_is_told_of_the_boards_of_all_devices_that_are_there() {
+    let mut bench = Bench::with(Policy::open(LIMITS), tempfile::tempdir().unwrap(), 2);
+    bench.second.connect(THEIRS, "red");
+    let (program, _) = bench.try_attach(wish(None, Some("red"))).unwrap();
+    let boards = |bench: &mut Bench, from| {
+        let request = Request::ListOwnBoards { from };
+        let Reply::Boards { boards, next: None } = bench.ask_here(&program, &request).reply else {
+            panic!("no boards, or more than there are")
+        };
+        boards.iter().map(|board| board.mac).collect::<Vec<_>>()
+    };
+    assert_eq!(boards(&mut bench, 0), [THEIRS]);
+    bench.back.connect(OURS, "blue");
+    bench.turn();
+    assert_eq!(
+        boards(&mut bench, 0),
+        [OURS, THEIRS],
+        "in the devices' order"
+    );
+    assert_eq!(boards(&mut bench, 1), [THEIRS]);
+    assert_eq!(boards(&mut bench, u32::MAX), []);
 }
 
 #[test]

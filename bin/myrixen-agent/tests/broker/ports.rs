@@ -2,7 +2,7 @@
 
 use myrixen_platform::Policy;
 use myrixen_platform::message::{
-    Board, FailReason, Failure, GuestLimits, Mac, Notice, Place, Query, Reply, Request,
+    Board, FailReason, Failure, GuestLimits, Mac, Notice, OpenPort, Place, Query, Reply, Request,
 };
 use myrixen_platform::process::{HelloOptions, News};
 use myrixen_ring::Capacity;
@@ -29,6 +29,30 @@ fn a_port_is_lent_to_the_back_end_and_handed_to_the_program() {
     assert_eq!(bench.kept(), "");
     let (reason, _) = bench.fails(&program, &Request::ClosePort { endpoint: 9 });
     assert_eq!(reason, FailReason::NotFound);
+}
+
+#[test]
+fn open_endpoints_are_listed_with_the_programs_that_have_them() {
+    let mut bench = Bench::new();
+    let (program, other) = (bench.attach(), bench.attach());
+    bench.open(&program, 4);
+    let (serial, asked) = bench.ask(&other, &Request::ListPorts { from: 0 });
+    let (to, request) = asked.unwrap();
+    assert_eq!(request, Request::ListPorts { from: 0 });
+    let open = |endpoint, pid| OpenPort {
+        endpoint,
+        pid,
+        sent_frames: 5,
+        ..OpenPort::default()
+    };
+    let reply = |ours| Reply::Ports {
+        ports: vec![open(4, ours), open(7, 0)],
+        next: Some(2),
+    };
+    // The back end knows the domain, and an endpoint of a program that was there before the agent.
+    bench.back.reply(to, reply(0));
+    let ours = reply(std::process::id());
+    assert_eq!(bench.answer(&other, serial).reply, ours);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use crate::report::bars::Bar;
 
-/// `PATH/PATH FIGURE SIZE LIMIT`, as `myrixen perf report --bar` takes them.
+/// `PATH/PATH FIGURE SIZE LIMIT`, as `myrixen perf report --bar` takes them; perhaps with `spin` or `sleep`, and with `paired`.
 const BARS: &[&str] = &[
     // Native against sockets over the same kind of cable.
     "native/peer:udp half_rtt 8 <=0.95 sleep",
@@ -22,9 +22,10 @@ const BARS: &[&str] = &[
     "direct/peer:fi-shm mb_per_s 64k >=1.2 spin",
     "direct/peer:ucx-posix mb_per_s 64k >=1.2 spin",
     // MX's interface against the Rust one.
-    "peer:mx-direct/direct half_rtt 8 <=1.1 spin",
-    "peer:mx-switched/switched half_rtt 8 <=1.1 sleep",
-    "peer:mx-ethernet/wire:ethernet half_rtt 8 <=1.1",
+    "peer:mx-direct/peer:rust-direct half_rtt 8 <=1.1 paired",
+    "peer:mx-switched/peer:rust-switched half_rtt 8 <=1.1 paired",
+    "peer:mx-ethernet/peer:rust-ethernet half_rtt 8 <=1.1 paired",
+    "peer:mx-vxlan/peer:rust-vxlan half_rtt 8 <=1.1 paired",
     // Through the back end of a host.
     "switched/direct half_rtt 8 <=2 spin",
     // Between hosts.

@@ -57,7 +57,7 @@ struct MpiExtent {
     each: Duration,
 }
 
-/// Rounds in which those have a turn that take a second or more of each, most of it to start: enough for a median.
+/// Rounds in which those have a turn that take a second or more of each, most of it to start, or that are the same each time: enough for a median.
 const FEW_ROUNDS: u32 = 3;
 
 impl Extent {
@@ -211,7 +211,7 @@ fn about(begun: Instant, rounds: u32, missing: &[Missing]) -> html::About {
     let mut facts = vec![("myrixen".to_owned(), env!("CARGO_PKG_VERSION").to_owned())];
     facts.extend(parts::machine());
     let few = rounds.min(FEW_ROUNDS);
-    let text = format!("{rounds}; of MPI, and of matching over libfabric, {few}");
+    let text = format!("{rounds}; of MPI, of MX asleep, and of matching over libfabric, {few}");
     facts.push(("rounds".to_owned(), text));
     let took = format!("{:.0} s", begun.elapsed().as_secs_f64());
     facts.push(("the run took".to_owned(), took));

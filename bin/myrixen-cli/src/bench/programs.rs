@@ -19,7 +19,7 @@ use crate::system;
 /// How long one of them may take.
 pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 /// A client that finds nobody listening tries again.
-const AGAIN: Duration = Duration::from_millis(30);
+pub(super) const AGAIN: Duration = Duration::from_millis(30);
 
 /// A transport of somebody else's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -234,14 +234,18 @@ impl Stage {
     /// Who works for two guests besides the one that measures: the other, and the back ends between them.
     fn parties(&self, client: usize, server: usize) -> Vec<u32> {
         let mut parties = vec![self.crew.pid(self.guests[server].0)];
-        for (_, home) in [GUESTS[client], GUESTS[server]] {
-            if let Home::Post(post) = home
-                && !parties.contains(&self.back_ends[post])
-            {
-                parties.push(self.back_ends[post]);
-            }
-        }
+        parties.extend(self.between([client, server]));
         parties
+    }
+
+    /// The back ends' processes that two guests are at.
+    pub(super) fn between(&self, guests: [usize; 2]) -> BTreeSet<u32> {
+        let homes = guests.map(|guest| GUESTS[guest].1);
+        let posts = homes.into_iter().filter_map(|home| match home {
+            Home::Post(post) => Some(self.back_ends[post]),
+            Home::Native(_) => None,
+        });
+        posts.collect()
     }
 
     fn peer(&mut self, kind: Kind, wait: Wait, plan: Plan) -> anyhow::Result<Vec<Record>> {
@@ -290,6 +294,11 @@ impl Stage {
     /// Starts a process in a host.
     pub(super) fn spawn(&self, host: usize, command: &mut Process) -> anyhow::Result<Child> {
         self.site.spawn(Some(host), command)
+    }
+
+    /// This program, to be started again.
+    pub(super) fn myself(&self) -> Process {
+        self.site.myself()
     }
 
     /// The socket of the back end that a guest is at; none for one with a back end of its own.

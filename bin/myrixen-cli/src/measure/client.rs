@@ -64,37 +64,7 @@ impl<'a> Client<'a> {
 
 impl Way for Client<'_> {
     fn round_trips(&mut self, size: u64, count: u64) -> anyhow::Result<Histogram<u64>> {
-        let run = self.order(Test::PingPong, size, count)?;
-        let size = usize::try_from(size)?;
-        let (bits, echo) = (Kind::Data.bits(run), Match::exact(Kind::Echo.bits(run)));
-        let mut outgoing = vec![0x5a; size];
-        let mut incoming = vec![0; size];
-        let mut laps = Laps::begin()?;
-        for number in 0..count {
-            let received = if size <= SHORT {
-                self.endpoint.send(&self.server, bits, &outgoing)?;
-                self.endpoint.recv_timeout(echo, &mut incoming, PATIENCE)?
-            } else {
-                let sending = self.endpoint.isend(&self.server, bits, outgoing)?;
-                let received = self.endpoint.recv_timeout(echo, &mut incoming, PATIENCE)?;
-                if received.is_none() {
-                    bail!(silence(number, count));
-                }
-                outgoing = self.endpoint.wait_send(sending)?;
-                received
-            };
-            let Some(received) = received else {
-                bail!(silence(number, count))
-            };
-            if received.message_len != size {
-                bail!(
-                    "an answer of {} bytes came back for {size}",
-                    received.message_len
-                );
-            }
-            laps.lap()?;
-        }
-        Ok(laps.into_times())
+        self.in_one_go(size, 0, count)
     }
 
     fn one_way(&mut self, size: u64, count: u64) -> anyhow::Result<Flow> {
@@ -173,6 +143,50 @@ fn send_windowed<B: SendBuffer>(
 }
 
 impl Client<'_> {
+    /// Sends `before` messages and then `count`, each after the answer to the one before: round-trip times of the latter, in nanoseconds.
+    pub(super) fn in_one_go(
+        &mut self,
+        size: u64,
+        before: u64,
+        count: u64,
+    ) -> anyhow::Result<Histogram<u64>> {
+        let count = before + count;
+        let run = self.order(Test::PingPong, size, count)?;
+        let size = usize::try_from(size)?;
+        let (bits, echo) = (Kind::Data.bits(run), Match::exact(Kind::Echo.bits(run)));
+        let mut outgoing = vec![0x5a; size];
+        let mut incoming = vec![0; size];
+        let mut laps = Laps::begin()?;
+        for number in 0..count {
+            if number == before {
+                laps = Laps::begin()?;
+            }
+            let received = if size <= SHORT {
+                self.endpoint.send(&self.server, bits, &outgoing)?;
+                self.endpoint.recv_timeout(echo, &mut incoming, PATIENCE)?
+            } else {
+                let sending = self.endpoint.isend(&self.server, bits, outgoing)?;
+                let received = self.endpoint.recv_timeout(echo, &mut incoming, PATIENCE)?;
+                if received.is_none() {
+                    bail!(silence(number, count));
+                }
+                outgoing = self.endpoint.wait_send(sending)?;
+                received
+            };
+            let Some(received) = received else {
+                bail!(silence(number, count))
+            };
+            if received.message_len != size {
+                bail!(
+                    "an answer of {} bytes came back for {size}",
+                    received.message_len
+                );
+            }
+            laps.lap()?;
+        }
+        Ok(laps.into_times())
+    }
+
     /// Orders a test and returns its number once the server is ready for it.
     fn order(&mut self, test: Test, size: u64, count: u64) -> anyhow::Result<u32> {
         let run = self.next_run;

@@ -2,8 +2,14 @@
 
 use std::time::Duration;
 
+use super::Client;
 use super::timing::{self, Parties, Way};
-use crate::record::{Calls, CallsPerMessage, Path, PingPong, Rate, Record, Stream, Wait};
+use crate::record::{
+    Calls, CallsPerMessage, Path, Percentiles, PingPong, Rate, Record, Stream, Wait,
+};
+
+/// Round trips before those that are measured in one go: whoever has to learn how to wait, and where to run, has had the time.
+const BEFORE: u64 = 2000;
 
 /// What the records of a measurement have in common.
 pub(crate) struct Label {
@@ -22,16 +28,32 @@ impl Label {
         size: u64,
         time: Duration,
     ) -> anyhow::Result<Record> {
-        let (half_rtt_ns, iterations) = timing::pingpong(way, size, time)?;
+        let measured = timing::pingpong(way, size, time)?;
+        Ok(self.half_round_trips(size, measured))
+    }
+
+    /// Measures half of so many round trips, without a word between them.
+    pub(crate) fn in_one_go(
+        &self,
+        client: &mut Client<'_>,
+        size: u64,
+        rounds: u64,
+    ) -> anyhow::Result<Record> {
+        let times = client.in_one_go(size, BEFORE, rounds)?;
+        let measured = (timing::halves(&times), times.len());
+        Ok(self.half_round_trips(size, measured))
+    }
+
+    fn half_round_trips(&self, size: u64, (half_rtt_ns, iterations): (Percentiles, u64)) -> Record {
         let (path, link, wait) = (self.path.clone(), self.link.clone(), self.wait);
-        Ok(Record::PingPong(PingPong {
+        Record::PingPong(PingPong {
             path,
             size,
             half_rtt_ns,
             wait,
             iterations,
             link,
-        }))
+        })
     }
 
     /// What was counted of a test.

@@ -129,13 +129,17 @@ pub(crate) fn pingpong(
         latest = part.mean();
         times.add(&part)?;
     }
+    Ok((halves(&times), times.len()))
+}
+
+/// Half of round trips.
+pub(super) fn halves(times: &Histogram<u64>) -> Percentiles {
     let half = |quantile| times.value_at_quantile(quantile) / 2;
-    let percentiles = Percentiles {
+    Percentiles {
         p50: half(0.5),
         p99: half(0.99),
         p999: half(0.999),
-    };
-    Ok((percentiles, times.len()))
+    }
 }
 
 /// Messages of `size` bytes one way for about `time`, and the processor time of `parties` from the first to the last of those that count.

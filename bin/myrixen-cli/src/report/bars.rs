@@ -84,6 +84,8 @@ pub(crate) struct Bar {
     limit: f64,
     /// How the first path is to wait; however it was measured, when nothing is said.
     wait: Option<Wait>,
+    /// Rounds are compared one by one, since both paths have been measured in turns.
+    paired: bool,
 }
 
 impl FromStr for Bar {
@@ -92,10 +94,11 @@ impl FromStr for Bar {
     fn from_str(text: &str) -> Result<Self, String> {
         let wrong = || {
             format!(
-                "{text:?} is not PATH/PATH FIGURE SIZE <=NUMBER or >=NUMBER, and perhaps spin or sleep"
+                "{text:?} is not PATH/PATH FIGURE SIZE <=NUMBER or >=NUMBER, and perhaps spin or sleep, and perhaps paired"
             )
         };
-        let words: Vec<&str> = text.split_whitespace().collect();
+        let mut words: Vec<&str> = text.split_whitespace().collect();
+        let paired = words.pop_if(|word| *word == "paired").is_some();
         let (paths, figure, size, limit, wait) = match words[..] {
             [paths, figure, size, limit] => (paths, figure, size, limit, None),
             [paths, figure, size, limit, "spin"] => (paths, figure, size, limit, Some(Wait::Spin)),
@@ -121,6 +124,7 @@ impl FromStr for Bar {
             least,
             limit: limit.parse().map_err(|_| wrong())?,
             wait,
+            paired,
         })
     }
 }
@@ -142,7 +146,10 @@ impl Bar {
     }
 
     fn ratio(&self, (first, second): (&Rounds, &Rounds)) -> Ratio {
-        let value = first.median() / second.median();
+        let (value, paired) = match first.median_beside(second) {
+            Some(value) if self.paired => (value, true),
+            _ => (first.median() / second.median(), false),
+        };
         let met = if self.least {
             value >= self.limit
         } else {
@@ -153,6 +160,7 @@ impl Bar {
             of: format!("{one}/{other} {} {}", self.figure.name(), self.size),
             waits: [first.wait, second.wait],
             value,
+            paired,
             bar: format!("{}{}", if self.least { ">=" } else { "<=" }, self.limit),
             met,
         }
@@ -210,18 +218,32 @@ fn figures_of(record: &Record) -> Vec<(Side, f64)> {
 pub(crate) struct Rounds {
     pub(crate) path: Path,
     pub(crate) wait: Wait,
-    /// In ascending order; never none.
+    /// In the order they were measured in; never none.
     pub(crate) values: Vec<f64>,
 }
 
 impl Rounds {
     pub(crate) fn median(&self) -> f64 {
-        held::middle(&self.values)
+        held::middle(&ascending(self.values.iter().copied()))
     }
 
     pub(crate) fn range(&self) -> [f64; 2] {
-        [self.values[0], self.values[self.values.len() - 1]]
+        let values = ascending(self.values.iter().copied());
+        [values[0], values[values.len() - 1]]
     }
+
+    /// The median of the ratios of each round and the other's of the same turn; none where not each has one.
+    fn median_beside(&self, other: &Self) -> Option<f64> {
+        let pairs = self.values.iter().zip(&other.values);
+        let ratios = ascending(pairs.map(|(one, other)| one / other));
+        (self.values.len() == other.values.len()).then(|| held::middle(&ratios))
+    }
+}
+
+fn ascending(values: impl Iterator<Item = f64>) -> Vec<f64> {
+    let mut values: Vec<f64> = values.collect();
+    values.sort_by(f64::total_cmp);
+    values
 }
 
 /// What was measured, by figure and size, path beside path.
@@ -256,8 +278,7 @@ impl Sides {
             });
             return;
         };
-        let at = rounds.values.partition_point(|&held| held <= value);
-        rounds.values.insert(at, value);
+        rounds.values.push(value);
     }
 
     /// The rounds of a path, one for each way of waiting.

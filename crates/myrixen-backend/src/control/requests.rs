@@ -68,6 +68,7 @@ impl Control {
             Request::Resolve(query) => self.resolve(id, &query),
             Request::ListBoards { from } => self.list_boards(id, from),
             Request::ListPorts { from } => self.list_ports(id, from),
+            Request::ListOwnBoards { from } => self.list_own_boards(id, from),
             Request::OpenDirect {
                 endpoint,
                 to,
@@ -356,6 +357,14 @@ impl Control {
             .filter(|p| Some(p.segment) == segment);
         let all = here.chain(peers.map(|p| remote(p.nic, p.name.as_deref())));
         let (boards, next) = part(all, from, BOARDS_PER_REPLY);
+        Ok((Reply::Boards { boards, next }, Handover::none()))
+    }
+
+    /// The guest's own board: there are as many as guests want, and each has asked for one.
+    fn list_own_boards(&self, id: GuestId, from: u32) -> Answer {
+        let own = self.boards.get(self.seat(id)?.nic);
+        let own = own.into_iter().map(|b| local(b.nic, &b.key.name));
+        let (boards, next) = part(own, from, BOARDS_PER_REPLY);
         Ok((Reply::Boards { boards, next }, Handover::none()))
     }
 

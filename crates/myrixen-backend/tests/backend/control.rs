@@ -123,6 +123,12 @@ fn a_guest_sees_the_endpoints_of_its_board_and_no_others() {
         }
     };
     assert_eq!(ports(&mine), []);
+    let Ok(Reply::Boards { boards, next: None }) = ask(&same, Request::ListOwnBoards { from: 0 })
+    else {
+        panic!("no boards")
+    };
+    let own: Vec<_> = boards.iter().map(|board| board.mac.bytes()).collect();
+    assert_eq!(own, [mine.nic().octets()]);
     for endpoint in (0..32).rev() {
         let guest = if endpoint % 2 == 0 { &mine } else { &same };
         let rings = rings();

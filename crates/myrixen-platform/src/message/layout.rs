@@ -25,6 +25,7 @@ pub(crate) mod kind {
     pub(crate) const ASK_GRANTEE: u16 = 0x1009;
     pub(crate) const LEND_POOL: u16 = 0x100a;
     pub(crate) const LIST_PORTS: u16 = 0x100b;
+    pub(crate) const LIST_OWN_BOARDS: u16 = 0x100c;
     pub(crate) const DIRECT_OFFERED: u16 = 0x4001;
     pub(crate) const ENDPOINT_GONE: u16 = 0x4002;
     pub(crate) const BOARD_GONE: u16 = 0x4003;

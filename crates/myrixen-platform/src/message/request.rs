@@ -115,6 +115,12 @@ pub enum Request {
         /// 0 at first, then what the last answer said.
         from: u32,
     },
+    /// Which boards may a program have here without naming one? In a Xen domain those of its devices, in their order; elsewhere the guest's own.
+    /// Answered by `Boards`.
+    ListOwnBoards {
+        /// 0 at first, then what the last answer said.
+        from: u32,
+    },
     /// A request of a later minor version: to be answered with `Unsupported`.
     Unknown {
         /// Its kind.
@@ -186,7 +192,7 @@ struct RawResolve {
     name: RawName,
 }
 
-/// ListBoards and ListPorts.
+/// ListBoards, ListPorts and ListOwnBoards.
 #[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
 struct RawList {
@@ -286,6 +292,10 @@ impl Request {
                 kind::LIST_PORTS,
                 RawList { from: from.into() }.as_bytes().to_vec(),
             ),
+            Self::ListOwnBoards { from } => (
+                kind::LIST_OWN_BOARDS,
+                RawList { from: from.into() }.as_bytes().to_vec(),
+            ),
             Self::OpenDirect {
                 endpoint,
                 to,
@@ -374,6 +384,9 @@ impl Request {
                 from: body::<RawList>(kind, bytes)?.0.from.get(),
             },
             kind::LIST_PORTS => Self::ListPorts {
+                from: body::<RawList>(kind, bytes)?.0.from.get(),
+            },
+            kind::LIST_OWN_BOARDS => Self::ListOwnBoards {
                 from: body::<RawList>(kind, bytes)?.0.from.get(),
             },
             kind::ADOPT_PORT => Self::AdoptPort {

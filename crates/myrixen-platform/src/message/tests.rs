@@ -127,6 +127,7 @@ fn request() -> impl Strategy<Value = Request> {
         mac().prop_map(|mac| Request::Resolve(Query::Mac(mac))),
         any::<u32>().prop_map(|from| Request::ListBoards { from }),
         any::<u32>().prop_map(|from| Request::ListPorts { from }),
+        any::<u32>().prop_map(|from| Request::ListOwnBoards { from }),
         (ends(), any::<(u32, u32)>(), brought()).prop_map(
             |((endpoint, to), (forward, backward), brought)| Request::OpenDirect {
                 endpoint,

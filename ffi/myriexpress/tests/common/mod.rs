@@ -263,6 +263,11 @@ impl Running {
         }
     }
 
+    /// Has it do nothing any more: it neither ends nor answers.
+    pub(crate) fn freeze(&self) {
+        output(Command::new("kill").args(["-STOP", &self.child.id().to_string()]));
+    }
+
     /// As [`succeed`](Self::succeed), for another exit code.
     pub(crate) fn end_with(mut self, code: i32) -> String {
         let until = Instant::now() + self.patience;

@@ -30,12 +30,23 @@ xenvchan() { # TEST SIZE
     vchan "$1" "$partner" "/local/domain/$partner/data/vchan" "$2" "$seconds" >/tmp/vchan.json || fail "vchan $*"
     report /tmp/vchan.json
 }
+mx() { # direct|switched SIZE [VARIABLE]: the same path by MX's interface, right behind ours
+    local half
+    as_lab "MYRIXEN_WAIT=sleep ${3:-} mx-pingpong -d a-domU2 -r 2 -w -m -S $2 -E $2 -N 2000 -W 200" >/tmp/said 2>&1 || {
+        tail -n 5 /tmp/said
+        fail "MX's ping-pong, $1"
+    }
+    half=$(awk 'END { printf "%d", $2 * 1000 }' /tmp/said)
+    result "{\"test\": \"pingpong\", \"path\": \"peer:mx-$1\", \"size\": $2, \"half_rtt_ns\": {\"p50\": $half, \"p99\": $half, \"p999\": $half}, \"wait\": \"sleep\", \"iterations\": 2000}"
+}
 round=0
 while [ "$round" -lt "$rounds" ]; do
     round=$((round + 1))
     echo "lab: round $round"
     ours pingpong 8
+    mx direct 8
     ours pingpong 8 --no-direct
+    mx switched 8 MX_DISABLE_SHMEM=1
     peer tcp pingpong 8
     peer udp pingpong 8
     xenvchan pingpong 8

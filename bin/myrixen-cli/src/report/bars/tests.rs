@@ -65,6 +65,25 @@ fn medians_are_held_against_bars() {
     assert_eq!(bar("direct/peer:udp half_rtt 8 <=1").hold(&sides), []);
 }
 
+#[test]
+fn rounds_are_compared_one_by_one_where_they_were_taken_in_turns() {
+    let mut records = Vec::new();
+    for (one, other) in [(100, 50), (1000, 1000), (1300, 1000)] {
+        records.extend([pingpong("peer:a", one), pingpong("peer:b", other)]);
+    }
+    let held = |text: &str, records: &[Record]| {
+        let ratios = bar(text).hold(&Sides::of(records));
+        (ratios[0].paired, ratios[0].value)
+    };
+    let paired = "peer:a/peer:b half_rtt 8 <=1.1 sleep paired";
+    assert_eq!(held(paired, &records), (true, 1.3));
+    let medians = "peer:a/peer:b half_rtt 8 <=1.1";
+    assert_eq!(held(medians, &records), (false, 1.0));
+    // One has lost its partner.
+    records.push(pingpong("peer:a", 1000));
+    assert_eq!(held(paired, &records), (false, 1.0));
+}
+
 fn spinning(mut record: Record) -> Record {
     match &mut record {
         Record::PingPong(r) => r.wait = Wait::Spin,
@@ -115,6 +134,7 @@ fn a_bar_that_is_none_is_explained() {
         "direct/peer:tcp speed 8 <=1",
         "direct/peer:tcp half_rtt 8 <=x",
         "direct/peer:tcp half_rtt",
+        "direct/peer:tcp half_rtt 8 <=1 paired sleep",
         "",
     ] {
         assert!(text.parse::<Bar>().is_err(), "{text}");
