@@ -43,8 +43,10 @@ pub(crate) struct Guarded {
     pub(crate) handling: Option<ThreadId>,
     /// The program wants nothing to happen.
     pub(crate) paused: bool,
-    /// When the program has looked last without waiting, if nothing had come.
-    in_vain: Option<Time>,
+    /// When the program has looked last without waiting.
+    looked: Option<Time>,
+    /// Nothing had come then.
+    in_vain: bool,
     wait: Wait,
     /// How long to poll before a sleep, where it is for us to find out.
     polling: Polling,
@@ -146,7 +148,8 @@ impl Shared {
                 armed: false,
                 handling: None,
                 paused: false,
-                in_vain: None,
+                looked: None,
+                in_vain: false,
                 wait: parts.wait,
                 polling: Polling::new(Duration::ZERO),
                 ready: Vec::new(),
@@ -364,18 +367,21 @@ impl Shared {
     /// The turn of [`poll`](Self::poll), and what it tells `done` after it.
     pub(crate) fn poll_once<'a>(&'a self, mut guarded: Inside<'a>) -> (Inside<'a>, bool) {
         let now = self.recent();
-        let spins = |last| now.since(last) <= AT_ONCE;
+        let at_once = |last| now.since(last) <= AT_ONCE;
+        let spins = guarded.looked.is_some_and(at_once);
         // Where nothing else is done between two looks, what comes is seen sooner from in here.
-        let looks = match guarded.in_vain.is_some_and(spins) {
+        let looks = match spins && guarded.in_vain {
             true => LOOKS,
             false => 1,
         };
         let arrived = self.look_out(&guarded, looks);
-        let busy = self.turn(&mut guarded, now, true, arrived);
+        // Who looks again and again need not wait for a whole turn each time: what comes meanwhile would, too.
+        let rests = spins && arrived.is_none() && !self.drives && guarded.core.rests(now);
+        let busy = !rests && self.turn(&mut guarded, now, true, arrived);
         if busy {
             guarded.core.look_on();
         }
-        guarded.in_vain = (!busy).then_some(now);
+        (guarded.looked, guarded.in_vain) = (Some(now), !busy);
         guarded = self.let_handler_look(guarded);
         let spent = if busy {
             1
