@@ -222,6 +222,12 @@ impl Core {
         paths.find(|(_, path)| arrived(path)).map(|(at, _)| at)
     }
 
+    /// Whether something has arrived that was not taken.
+    #[inline]
+    pub(crate) fn has_arrived(&self) -> bool {
+        self.arrived().is_some()
+    }
+
     /// Looks at the rings, that many times, until something has arrived; tells where. Far cheaper than as many turns, and what arrives is seen sooner.
     pub(crate) fn look_out(&self, times: u32) -> Option<usize> {
         for _ in 0..times {

@@ -45,8 +45,8 @@ pub(crate) struct Guarded {
     pub(crate) paused: bool,
     /// When the program has looked last without waiting.
     looked: Option<Time>,
-    /// Nothing had come then.
-    in_vain: bool,
+    /// Something had come then.
+    found: bool,
     wait: Wait,
     /// How long to poll before a sleep, where it is for us to find out.
     polling: Polling,
@@ -149,7 +149,7 @@ impl Shared {
                 handling: None,
                 paused: false,
                 looked: None,
-                in_vain: false,
+                found: false,
                 wait: parts.wait,
                 polling: Polling::new(Duration::ZERO),
                 ready: Vec::new(),
@@ -365,15 +365,21 @@ impl Shared {
     }
 
     /// The turn of [`poll`](Self::poll), and what it tells `done` after it.
+    #[inline]
     pub(crate) fn poll_once<'a>(&'a self, mut guarded: Inside<'a>) -> (Inside<'a>, bool) {
+        // Programs that have found something look again at once, until there is nothing, before they go on with what they have found.
+        if std::mem::take(&mut guarded.found) && !self.drives && !guarded.core.has_arrived() {
+            return (guarded, false);
+        }
+        self.poll_thoroughly(guarded)
+    }
+
+    fn poll_thoroughly<'a>(&'a self, mut guarded: Inside<'a>) -> (Inside<'a>, bool) {
         let now = self.recent();
         let at_once = |last| now.since(last) <= AT_ONCE;
         let spins = guarded.looked.is_some_and(at_once);
         // Where nothing else is done between two looks, what comes is seen sooner from in here.
-        let looks = match spins && guarded.in_vain {
-            true => LOOKS,
-            false => 1,
-        };
+        let looks = if spins { LOOKS } else { 1 };
         let arrived = self.look_out(&guarded, looks);
         // Who looks again and again need not wait for a whole turn each time: what comes meanwhile would, too.
         let rests = spins && arrived.is_none() && !self.drives && guarded.core.rests(now);
@@ -381,7 +387,7 @@ impl Shared {
         if busy {
             guarded.core.look_on();
         }
-        (guarded.looked, guarded.in_vain) = (Some(now), !busy);
+        (guarded.looked, guarded.found) = (Some(now), busy);
         guarded = self.let_handler_look(guarded);
         let spent = if busy {
             1
