@@ -93,7 +93,7 @@ pub use event::{
     Receive, Send, SendMode, Slice, Space, Status, Target, Transmit,
 };
 pub use ids::{OfferId, PartnerId, PathId, PullId, RegionId, RequestId, StoreId, UnexpectedId};
-pub use short::{Delivered, SentNow, Taken};
+pub use short::{Delivered, ReadyNow, SentNow, Taken};
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 

@@ -327,21 +327,24 @@ impl Core {
 
     /// Whether a request has ended, or may be said to have.
     fn has_ends(&self) -> bool {
-        self.requests.peek(|_| true).is_some() || self.requests.offered(|_| true).is_some()
+        self.requests.has_ended() || self.requests.offers_any()
     }
 
     /// Ends the oldest send for the program that may end, if nothing else has ended and nothing comes for a while.
+    #[inline(always)]
     fn reap_some(
         &mut self,
         limit: usize,
         hurried: bool,
         each: &mut impl FnMut(&Ended),
     ) -> Option<usize> {
-        let mut found = self.reap(limit, each);
-        if found == 0 && hurried {
+        if hurried && !self.requests.has_ended() {
             self.hurry_any(|_| true);
-            found = self.reap(limit, each);
         }
+        if !self.requests.has_ended() {
+            return None;
+        }
+        let found = self.reap(limit, each);
         (found > 0).then_some(found)
     }
 

@@ -192,12 +192,40 @@ impl Core {
         busy | self.transmit(now)
     }
 
+    /// Whether a turn can be left out, where a look has found nothing: there is nothing else to do, and it is not long since a whole one. It counts as one
+    /// that has found nothing.
+    pub(crate) fn rests(&mut self, now: Time) -> bool {
+        // While there is time, and not when something has come.
+        self.engine.date(now);
+        let due = self.engine.next_timeout().is_some_and(|due| due <= now);
+        let waits = |(_, path): (usize, &Path)| path.blocked() || self.engine.may_transmit(path.id);
+        let idle = self.fetches.is_empty() && self.refused.is_empty();
+        let fruitless = self.fruitless.saturating_add(1);
+        if due
+            || !idle
+            || fruitless == FRUITLESS_TURNS
+            || self.short_turns >= SHORT_TURNS
+            || self.paths.iter().any(waits)
+        {
+            return false;
+        }
+        self.short_turns += 1;
+        self.fruitless = fruitless;
+        true
+    }
+
     /// The first path on which something has arrived.
     #[inline]
     fn arrived(&self) -> Option<usize> {
         let arrived = |path: &Path| !path.dead && !path.consumer.is_empty();
         let mut paths = self.paths.iter();
         paths.find(|(_, path)| arrived(path)).map(|(at, _)| at)
+    }
+
+    /// Whether something has arrived that was not taken.
+    #[inline]
+    pub(crate) fn has_arrived(&self) -> bool {
+        self.arrived().is_some()
     }
 
     /// Looks at the rings, that many times, until something has arrived; tells where. Far cheaper than as many turns, and what arrives is seen sooner.

@@ -71,6 +71,12 @@ impl Fetches {
     pub(crate) fn has_reads(&self) -> bool {
         !self.reads.is_empty()
     }
+
+    /// Whether there is nothing to be read, and nothing asked for.
+    #[inline]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.reads.is_empty() && self.asked.is_empty()
+    }
 }
 
 /// Whether the other end of a channel answers at once when it seems awake: it may be computing.

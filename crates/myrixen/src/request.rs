@@ -605,6 +605,12 @@ impl Requests {
         self.find(List::Offered, fits).map(|(key, _)| key)
     }
 
+    /// Whether there are completions.
+    #[inline]
+    pub(crate) fn has_ended(&self) -> bool {
+        self.lists[List::Ended as usize].first.is_some()
+    }
+
     /// The oldest completion whose match information fits, without taking it.
     pub(crate) fn peek(&self, fits: impl Fn(u64) -> bool) -> Option<(Key, u64)> {
         self.find(List::Ended, fits)

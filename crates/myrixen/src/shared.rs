@@ -2,6 +2,8 @@
 //! the doorbells. Whoever waits drives the endpoint; if several do, one sleeps on the doorbells and
 //! the others on it.
 
+mod poll;
+
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, Weak};
@@ -43,8 +45,10 @@ pub(crate) struct Guarded {
     pub(crate) handling: Option<ThreadId>,
     /// The program wants nothing to happen.
     pub(crate) paused: bool,
-    /// When the program has looked last without waiting, if nothing had come.
-    in_vain: Option<Time>,
+    /// When the program has looked last without waiting.
+    looked: Option<Time>,
+    /// Something had come then.
+    found: bool,
     wait: Wait,
     /// How long to poll before a sleep, where it is for us to find out.
     polling: Polling,
@@ -148,7 +152,8 @@ impl Shared {
                 armed: false,
                 handling: None,
                 paused: false,
-                in_vain: None,
+                looked: None,
+                found: false,
                 wait: parts.wait,
                 polling: Polling::new(Duration::ZERO),
                 crowding: Crowding::new(),
@@ -348,59 +353,6 @@ impl Shared {
         }
         self.leave(guarded);
         self.lock()
-    }
-
-    /// One turn, and one look. `done` is told, as by [`drive`](Self::drive), whether there is nothing more to be done that could help: when looks have found
-    /// nothing so many times, since who looks once without waiting will look again, as a rule.
-    pub(crate) fn poll<T>(&self, mut done: impl FnMut(&mut Core, bool) -> Option<T>) -> Option<T> {
-        let mut guarded = self.enter();
-        let mut found = done(&mut guarded, false);
-        if found.is_none() {
-            let hurried;
-            (guarded, hurried) = self.poll_once(guarded);
-            found = done(&mut guarded, hurried);
-        }
-        self.leave(guarded);
-        found
-    }
-
-    /// The turn of [`poll`](Self::poll), and what it tells `done` after it.
-    pub(crate) fn poll_once<'a>(&'a self, mut guarded: Inside<'a>) -> (Inside<'a>, bool) {
-        let now = self.recent();
-        let spins = |last| now.since(last) <= AT_ONCE;
-        // Where nothing else is done between two looks, what comes is seen sooner from in here.
-        let looks = match guarded.in_vain.is_some_and(spins) {
-            true => LOOKS,
-            false => 1,
-        };
-        let arrived = self.look_out(&guarded, looks);
-        let busy = self.turn(&mut guarded, now, true, arrived);
-        if busy {
-            guarded.core.look_on();
-        }
-        guarded.in_vain = (!busy).then_some(now);
-        guarded = self.let_handler_look(guarded);
-        let spent = if busy {
-            1
-        } else {
-            MANY_TURNS / FRUITLESS_TURNS
-        };
-        guarded.patience = guarded.patience.saturating_add(spent);
-        let hurried = guarded.patience >= MANY_TURNS;
-        (guarded, hurried)
-    }
-
-    /// As `poll`, for a task that goes to sleep: the progress thread takes over at once, unless somebody sleeps on
-    /// the doorbells already.
-    pub(crate) fn poll_with_waker<T>(
-        &self,
-        mut done: impl FnMut(&mut Core) -> Option<T>,
-    ) -> Option<T> {
-        let found = self.poll(|core, _| done(core));
-        if found.is_none() && !self.lock().leader {
-            self.fabric.adopt(self.slot);
-        }
-        found
     }
 
     /// Has the fabric's thread work for the endpoint until the program comes in again.
@@ -772,8 +724,6 @@ impl Shared {
 const LOOKS: u32 = 32;
 /// Whoever looks on without end asks after so many turns in vain, of a microsecond each, whether others want the processor.
 const VAIN_TURNS: u32 = 64;
-/// Within so long a program comes again that does nothing but look: a few such looks. One that computes meanwhile takes longer, and is not held up.
-const AT_ONCE: Duration = Duration::from_micros(2);
 /// Whoever can go on without what it waits for, at some cost, does so after [`FRUITLESS_TURNS`], and after this many, however busy they are.
 const MANY_TURNS: u32 = 64;
 /// How long closing an endpoint waits for the last acknowledgements.

@@ -138,15 +138,18 @@ impl Core {
             let path = paths.get_mut(usize::from(path.get()));
             path.is_some_and(|path| !path.dead && path.has_room_for_short())
         };
-        let Some(sent) = self.engine.send_now(&send, has_room, &mut self.frame) else {
+        let Some(ready) = self.engine.ready_now(&send, has_room, &mut self.frame.head) else {
             self.regions.shorts.unsend(region);
             return false;
         };
-        let at = usize::from(sent.path.get());
+        let at = usize::from(ready.path().get());
+        let published = self.paths[at].send_short(&self.frame.head, payload);
+        // Whoever waits for it has it by now.
+        self.engine.sent_now(&send, ready);
         if self.paths[at].leads_to_back_end() {
             self.engine.date(clock());
         }
-        match self.paths[at].send_short(&self.frame.head, payload) {
+        match published {
             Ok(_) => self.after_sending(at),
             // It counts as lost, and goes by another path.
             Err(_) => self.lose(at),

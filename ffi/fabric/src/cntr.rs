@@ -5,14 +5,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-use arc_swap::ArcSwap;
-
 use crate::abi::{CntrAttr, Fid, FidCntr, FidDomain, OpsCntr, OpsFid, class, wait};
 use crate::cq::wait_object;
 use crate::domain::Domain;
 use crate::edge::{self, Answer, Object, call, hand_out, hold, object, value};
 use crate::ep::EpCore;
 use crate::errno::Errno;
+use crate::listed::Listed;
 use crate::signal::Signal;
 use crate::stubs;
 
@@ -40,7 +39,7 @@ pub(crate) struct CntrCore {
     wait_obj: c_int,
     pub(crate) signal: Option<Signal>,
     /// Endpoints that count here.
-    eps: ArcSwap<Vec<Weak<EpCore>>>,
+    eps: Listed<Weak<EpCore>>,
 }
 
 static FID: OpsFid = OpsFid {
@@ -64,8 +63,8 @@ const LOOK: Duration = Duration::from_millis(1);
 
 impl CntrCore {
     pub(crate) fn bind(&self, ep: &Arc<EpCore>) {
-        self.eps.rcu(|eps| {
-            let mut eps = Vec::clone(eps);
+        self.eps.change(|eps| {
+            let mut eps = eps.to_vec();
             if !eps.iter().any(|held| held.as_ptr() == Arc::as_ptr(ep)) {
                 eps.push(Arc::downgrade(ep));
             }
@@ -74,9 +73,9 @@ impl CntrCore {
     }
 
     pub(crate) fn unbind(&self, ep: &Arc<EpCore>) {
-        self.eps.rcu(|eps| {
+        self.eps.change(|eps| {
             let others = eps.iter().filter(|held| held.as_ptr() != Arc::as_ptr(ep));
-            others.cloned().collect::<Vec<_>>()
+            others.cloned().collect()
         });
     }
 
@@ -99,9 +98,11 @@ impl CntrCore {
 
     /// Works for all endpoints that count here.
     fn pump(&self) {
-        for ep in self.eps.load().iter().filter_map(Weak::upgrade) {
-            ep.pump();
-        }
+        self.eps.with(|eps| {
+            for ep in eps.iter().filter_map(Weak::upgrade) {
+                ep.pump();
+            }
+        });
     }
 
     /// Whether it has changed since this was asked last; works for the endpoints.
@@ -114,8 +115,7 @@ impl CntrCore {
 
     /// Waits for a moment for something to change.
     fn pause(&self) {
-        let eps = self.eps.load();
-        match eps.as_slice() {
+        match self.eps.to_vec().as_slice() {
             [ep] => {
                 if let Some(ep) = ep.upgrade() {
                     ep.wait(LOOK);
@@ -183,7 +183,7 @@ pub(crate) unsafe fn open(
             seen: AtomicU64::new(0),
             wait_obj,
             signal,
-            eps: ArcSwap::default(),
+            eps: Listed::default(),
         }),
         _domain: domain,
     });
@@ -195,7 +195,7 @@ unsafe extern "C" fn close(fid: *mut Fid) -> c_int {
     call(|| {
         // SAFETY: it is a counter's, whose table this is in.
         let cntr = unsafe { object::<Cntr, _>(fid) }?;
-        if !cntr.core.eps.load().is_empty() {
+        if cntr.core.eps.with(|eps| !eps.is_empty()) {
             return Err(Errno::BUSY);
         }
         // SAFETY: as above.
@@ -224,7 +224,7 @@ pub(crate) unsafe fn try_wait(fid: *mut Fid) -> Answer<bool> {
     };
     let before = cntr.ended.load(Ordering::Acquire);
     signal.clear();
-    let eps = cntr.eps.load();
+    let eps = cntr.eps.to_vec();
     let armed = eps
         .iter()
         .filter_map(Weak::upgrade)

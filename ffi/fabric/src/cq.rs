@@ -5,12 +5,12 @@
 
 use std::collections::VecDeque;
 use std::ffi::{c_char, c_int, c_void};
+use std::mem::offset_of;
 use std::os::fd::RawFd;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use arc_swap::ArcSwap;
 use myrixen::Address;
 
 use crate::abi::{
@@ -21,6 +21,7 @@ use crate::domain::Domain;
 use crate::edge::{self, Answer, Object, call, hand_out, hold, needed, object, put, size};
 use crate::ep::EpCore;
 use crate::errno::{Errno, reason};
+use crate::listed::Listed;
 use crate::signal::Signal;
 use crate::stubs;
 
@@ -52,7 +53,7 @@ pub(crate) struct CqCore {
     /// Somebody wants the calls that wait to return.
     signalled: AtomicBool,
     /// Endpoints that complete here.
-    eps: ArcSwap<Vec<Arc<EpCore>>>,
+    eps: Listed<Arc<EpCore>>,
 }
 
 /// A completion.
@@ -103,12 +104,26 @@ struct Room {
 impl Room {
     /// # Safety
     /// There is room for `left` entries of `bytes`, and for as many sources unless that is null.
-    #[inline]
-    unsafe fn write(&mut self, bytes: usize, entry: &CqEntry, source: impl FnOnce() -> u64) {
-        let to = self.at.wrapping_add(self.done * bytes);
-        let from = std::ptr::from_ref(entry).cast::<u8>();
-        // SAFETY: the caller's promise; an entry begins with what every format has of it.
-        unsafe { std::ptr::copy_nonoverlapping(from, to, bytes) };
+    #[inline(always)]
+    unsafe fn write(&mut self, bytes: usize, entry: CqEntry, source: impl FnOnce() -> u64) {
+        let to = self.at.wrapping_add(self.done * bytes).cast::<u64>();
+        // Word by word, as the entry comes: what is copied in larger pieces than it was stored in has a processor wait.
+        let put = |at: usize, word: u64| {
+            // SAFETY: the caller's promise; each format begins as the next longer one does.
+            unsafe { to.wrapping_add(at).write_unaligned(word) }
+        };
+        put(0, entry.op_context as u64);
+        if bytes > offset_of!(CqEntry, flags) {
+            put(1, entry.flags);
+            put(2, entry.len as u64);
+        }
+        if bytes > offset_of!(CqEntry, buf) {
+            put(3, entry.buf as u64);
+            put(4, entry.data);
+        }
+        if bytes > offset_of!(CqEntry, tag) {
+            put(5, entry.tag);
+        }
         if !self.sources.is_null() {
             // SAFETY: the caller's promise.
             unsafe { self.sources.wrapping_add(self.done).write(source()) };
@@ -140,8 +155,8 @@ impl CqCore {
     }
 
     pub(crate) fn bind(&self, ep: &Arc<EpCore>) {
-        self.eps.rcu(|eps| {
-            let mut eps = Vec::clone(eps);
+        self.eps.change(|eps| {
+            let mut eps = eps.to_vec();
             if !eps.iter().any(|held| Arc::ptr_eq(held, ep)) {
                 eps.push(Arc::clone(ep));
             }
@@ -150,21 +165,23 @@ impl CqCore {
     }
 
     pub(crate) fn unbind(&self, ep: &Arc<EpCore>) {
-        self.eps.rcu(|eps| {
+        self.eps.change(|eps| {
             let others = eps.iter().filter(|held| !Arc::ptr_eq(held, ep));
-            others.cloned().collect::<Vec<_>>()
+            others.cloned().collect()
         });
     }
 
     fn is_bound(&self) -> bool {
-        !self.eps.load().is_empty()
+        self.eps.with(|eps| !eps.is_empty())
     }
 
     /// The place of a source in an address vector of one of our endpoints.
     fn place_of(&self, from: Option<Address>) -> u64 {
-        let eps = self.eps.load();
-        let place = from.and_then(|from| eps.iter().find_map(|ep| ep.av.get()?.place_of(from)));
-        place.unwrap_or(ADDR_UNSPEC)
+        let find = |from| {
+            self.eps
+                .with(|eps| eps.iter().find_map(|ep| ep.av.get()?.place_of(from)))
+        };
+        from.and_then(find).unwrap_or(ADDR_UNSPEC)
     }
 
     /// Writes what is in the backlog, up to the first error. True if there is an error now.
@@ -185,7 +202,7 @@ impl CqCore {
                 break;
             }
             // SAFETY: the caller's promise.
-            unsafe { room.write(self.entry_bytes, &item.entry, || self.place_of(item.from)) };
+            unsafe { room.write(self.entry_bytes, item.entry, || self.place_of(item.from)) };
             backlog.pop_front();
         }
         self.waiting.store(backlog.len(), Ordering::Release);
@@ -197,26 +214,34 @@ impl CqCore {
     /// # Safety
     /// As for [`Room::write`].
     unsafe fn take_ended(&self, room: &mut Room) {
-        let eps = self.eps.load();
-        for ep in eps.iter() {
-            if room.left == 0 {
-                return;
+        self.eps.with(|eps| {
+            for ep in eps {
+                if room.left > 0 {
+                    // SAFETY: the caller's promise.
+                    unsafe { self.take_ended_of(ep, room) };
+                }
             }
-            let mut behind = false;
-            ep.reap(room.left, |cq, item| {
-                if !std::ptr::eq(Arc::as_ptr(cq), self) {
-                    return cq.push(item);
-                }
-                behind |= item.fault.is_some();
-                if behind || room.left == 0 {
-                    return cq.push(item);
-                }
-                let place = || item.from.and_then(|from| ep.av.get()?.place_of(from));
-                let place = || place().unwrap_or(ADDR_UNSPEC);
-                // SAFETY: the caller's promise.
-                unsafe { room.write(self.entry_bytes, &item.entry, place) };
-            });
-        }
+        });
+    }
+
+    /// # Safety
+    /// As for [`Room::write`].
+    #[inline]
+    unsafe fn take_ended_of(&self, ep: &EpCore, room: &mut Room) {
+        let mut behind = false;
+        ep.reap(room.left, |cq, item| {
+            if !std::ptr::eq(Arc::as_ptr(cq), self) {
+                return cq.push(item);
+            }
+            behind |= item.fault.is_some();
+            if behind || room.left == 0 {
+                return cq.push(item);
+            }
+            let place = || item.from.and_then(|from| ep.av.get()?.place_of(from));
+            let place = || place().unwrap_or(ADDR_UNSPEC);
+            // SAFETY: the caller's promise.
+            unsafe { room.write(self.entry_bytes, item.entry, place) };
+        });
     }
 
     /// # Safety
@@ -295,8 +320,7 @@ impl CqCore {
         const LOOK: Duration = Duration::from_millis(100);
         let Some(signal) = &self.signal else {
             // There is nothing to sleep on: the endpoints do the waiting.
-            let eps = self.eps.load();
-            return match eps.as_slice() {
+            return match self.eps.to_vec().as_slice() {
                 [ep] => ep.wait(left.unwrap_or(LOOK).min(LOOK)),
                 _ => std::thread::yield_now(),
             };
@@ -309,9 +333,7 @@ impl CqCore {
 
     /// Whether there is something to be read; works for the endpoints.
     pub(crate) fn has_something(&self) -> bool {
-        for ep in self.eps.load().iter() {
-            ep.pump();
-        }
+        self.eps.with(|eps| eps.iter().for_each(|ep| ep.pump()));
         self.waiting.load(Ordering::Acquire) > 0
     }
 
@@ -321,8 +343,7 @@ impl CqCore {
             return self.waiting.load(Ordering::Acquire) == 0;
         };
         signal.clear();
-        let eps = self.eps.load();
-        let armed = eps.iter().all(|ep| ep.endpoint.arm());
+        let armed = self.eps.with(|eps| eps.iter().all(|ep| ep.endpoint.arm()));
         armed && self.waiting.load(Ordering::SeqCst) == 0 && !self.signalled.load(Ordering::SeqCst)
     }
 }
@@ -367,7 +388,7 @@ pub(crate) unsafe extern "C" fn open(
                 backlog: Mutex::default(),
                 waiting: AtomicUsize::new(0),
                 signalled: AtomicBool::new(false),
-                eps: ArcSwap::default(),
+                eps: Listed::default(),
             }),
             _domain: domain,
         });
@@ -513,9 +534,8 @@ unsafe extern "C" fn signal(cq: *mut FidCq) -> c_int {
         if let Some(signal) = &cq.signal {
             signal.raise();
         }
-        for ep in cq.eps.load().iter() {
-            ep.endpoint.wakeup();
-        }
+        cq.eps
+            .with(|eps| eps.iter().for_each(|ep| ep.endpoint.wakeup()));
         Ok(())
     })
 }

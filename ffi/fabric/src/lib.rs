@@ -19,6 +19,7 @@ mod errno;
 mod fabric;
 mod host;
 mod info;
+mod listed;
 mod mr;
 mod name;
 mod peers;

@@ -17,9 +17,15 @@ pub(crate) enum Link {
     Failed(Errno),
 }
 
+/// What is kept for a peer's number, and the number that this is kept for. An endpoint's first peer has the number 0; none has that of which all bits are set.
+#[inline]
+fn kept(word: u64) -> u64 {
+    !word
+}
+
 /// See the module.
 pub(crate) struct Peers {
-    /// The engine's numbers, by place; 0: not known.
+    /// The engine's numbers, by place, as [`kept`]; 0: not known.
     blocks: Box<[OnceLock<Box<[AtomicU64; BLOCK]>>]>,
     links: Mutex<HashMap<u64, Link>>,
 }
@@ -41,8 +47,8 @@ impl Peers {
     /// The peer at a place, if it is known.
     #[inline]
     pub(crate) fn get(&self, place: u64) -> Option<u64> {
-        let id = self.slot(place)?.load(Ordering::Relaxed);
-        (id != 0).then_some(id)
+        let word = self.slot(place)?.load(Ordering::Relaxed);
+        (word != 0).then_some(kept(word))
     }
 
     /// The peer at a place is this one from now on.
@@ -52,7 +58,7 @@ impl Peers {
             return;
         };
         let block = block.get_or_init(|| Box::new([const { AtomicU64::new(0) }; BLOCK]));
-        block[at % BLOCK].store(id, Ordering::Relaxed);
+        block[at % BLOCK].store(kept(id), Ordering::Relaxed);
     }
 
     /// The place is free, or its peer to be looked up anew.
@@ -77,9 +83,11 @@ mod tests {
     fn places_are_apart_and_can_be_forgotten() {
         let peers = Peers::new();
         assert_eq!(peers.get(0), None);
-        peers.set(0, 7);
+        // The first peer of an endpoint is number 0.
+        peers.set(0, 0);
         peers.set(5000, 8);
-        assert_eq!((peers.get(0), peers.get(5000)), (Some(7), Some(8)));
+        assert_eq!((peers.get(0), peers.get(5000)), (Some(0), Some(8)));
+        assert_eq!(peers.get(1), None);
         peers.forget(0);
         assert_eq!((peers.get(0), peers.get(5000)), (None, Some(8)));
         peers.set(u64::MAX, 9);

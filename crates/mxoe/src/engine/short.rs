@@ -13,8 +13,9 @@ use super::outgoing::{DATA_BYTES, Outgoing, wanted};
 use super::partner::{Link, Recovery, packed};
 use super::receive::{received_status, space_of};
 use super::transmit::generation;
-use crate::addr::{Address, NicAddr};
-use crate::frame::{Features, MessageHead, ShortMessage, Small};
+use crate::addr::{Address, NicAddr, SeqNo};
+use crate::frame::{Features, Head, MessageHead, ShortMessage, Small};
+use crate::matching::arena::Key;
 use crate::matching::{Space, Tag};
 use crate::time::Time;
 
@@ -25,6 +26,24 @@ pub struct SentNow {
     pub request: RequestId,
     /// Which way its frame goes.
     pub path: PathId,
+}
+
+/// A message that can go out at once.
+#[derive(Clone, Copy, Debug)]
+#[must_use = "whoever sends it has to say so"]
+pub struct ReadyNow {
+    partner: Key,
+    path: PathId,
+    seq: SeqNo,
+}
+
+impl ReadyNow {
+    /// Which way its frame goes.
+    #[inline]
+    #[must_use]
+    pub fn path(&self) -> PathId {
+        self.path
+    }
 }
 
 /// A message that went out at once has been acknowledged.
@@ -117,6 +136,27 @@ impl Endpoint {
         has_room: impl FnOnce(PathId) -> bool,
         transmit: &mut Transmit,
     ) -> Option<SentNow> {
+        let ready = self.ready_now(send, has_room, &mut transmit.head)?;
+        let slice = Slice {
+            region: send.region,
+            offset: 0,
+            len: send.len,
+        };
+        transmit.to = self.partners[ready.partner].address.nic;
+        transmit.payload = (send.len > 0).then_some(slice);
+        transmit.offer = None;
+        Some(self.sent_now(send, ready))
+    }
+
+    /// The first half of [`send_now`](Self::send_now): writes the beginning of the frame to `head`, behind which the payload comes. The frame can go out before
+    /// the engine takes note of it, which takes as long again: [`sent_now`](Self::sent_now) does, and nothing else is to be asked of the engine in between.
+    #[inline(always)]
+    pub fn ready_now(
+        &self,
+        send: &Send,
+        has_room: impl FnOnce(PathId) -> bool,
+        head: &mut Head,
+    ) -> Option<ReadyNow> {
         let beside = if send.data.is_some() { DATA_BYTES } else { 0 };
         let length = u8::try_from(send.len.saturating_add(beside)).ok();
         let length = length.filter(|len| *len <= Small::MAX)?;
@@ -124,8 +164,7 @@ impl Endpoint {
             return None;
         }
         let key = send.to.find(&self.partners)?;
-        let within = self.has_window(key, send.len);
-        let partner = &mut self.partners[key];
+        let partner = &self.partners[key];
         let Link::Up {
             session,
             open: true,
@@ -137,20 +176,15 @@ impl Endpoint {
         if !plain && !partner.features.contains(wanted(send)) {
             return None;
         }
-        let (path, sending) = (partner.path, &mut partner.sending);
+        let (path, sending) = (partner.path, &partner.sending);
         let free = sending.queued.is_empty()
             && sending.cutting.some().is_none()
             && matches!(sending.recovery, Recovery::None);
-        if !(within && free && has_room(path)) {
+        if !(free && self.has_window(key, send.len) && has_room(path)) {
             return None;
         }
         let seq = sending.next;
-        sending.next = seq.next();
-        sending.bytes = sending.bytes.saturating_add(send.len);
-        let message = Outgoing::at_once(key, send, seq);
-        let entry = self.outgoing.insert(message);
-        sending.unacked.push(&mut self.outgoing, entry);
-        let head = MessageHead {
+        let cover = MessageHead {
             to: partner.address.endpoint,
             from: self.config.address.endpoint,
             generation: generation(partner.features, send.space, send.data.is_some()),
@@ -161,6 +195,36 @@ impl Endpoint {
             session,
         };
         let eth = partner.eth(self.config.address.nic);
+        ShortMessage {
+            head: cover,
+            length,
+        }
+        .emit(&eth, head);
+        if let Some(data) = send.data {
+            head.append(data.to_be_bytes());
+        }
+        Some(ReadyNow {
+            partner: key,
+            path,
+            seq,
+        })
+    }
+
+    /// The second half of [`send_now`](Self::send_now): the message that [`ready_now`](Self::ready_now) was asked for has gone out.
+    #[inline(always)]
+    pub fn sent_now(&mut self, send: &Send, ready: ReadyNow) -> SentNow {
+        let ReadyNow {
+            partner: key,
+            path,
+            seq,
+        } = ready;
+        let partner = &mut self.partners[key];
+        let sending = &mut partner.sending;
+        sending.next = seq.next();
+        sending.bytes = sending.bytes.saturating_add(send.len);
+        let message = Outgoing::at_once(key, send, seq);
+        let entry = self.outgoing.insert(message);
+        sending.unacked.push(&mut self.outgoing, entry);
         if partner.receiving.settle() {
             self.owed = self.owed.wrapping_sub(1);
         }
@@ -169,22 +233,10 @@ impl Endpoint {
         counters.frames_out = counters.frames_out.wrapping_add(1);
         counters.bytes_out = counters.bytes_out.wrapping_add(send.len.into());
         self.leave_undated(key);
-        let slice = Slice {
-            region: send.region,
-            offset: 0,
-            len: send.len,
-        };
-        transmit.to = eth.destination;
-        transmit.payload = (send.len > 0).then_some(slice);
-        transmit.offer = None;
-        ShortMessage { head, length }.emit(&eth, &mut transmit.head);
-        if let Some(data) = send.data {
-            transmit.head.append(data.to_be_bytes());
-        }
-        Some(SentNow {
+        SentNow {
             request: RequestId::new(RequestKind::Send, &self.outgoing, entry),
             path,
-        })
+        }
     }
 
     /// A frame has arrived: takes it in if it is a short message whose turn has come and for which a receive is posted. The arguments are those

@@ -96,7 +96,11 @@ impl EpCore {
         let mut told = label.is_reported();
         if what == What::ReceiveMany {
             let least = self.multi.least.load(Ordering::Relaxed);
-            if self.multi.ended(ended, &mut entry, least) {
+            // A copy, so that the entry of a plain receive need not lie in memory.
+            let mut whole = entry;
+            let goes_on = self.multi.ended(ended, &mut whole, least);
+            entry = whole;
+            if goes_on {
                 later.push(Later::Post(ended.context));
             } else {
                 // That the buffer is the application's again is told in any case.

@@ -83,7 +83,8 @@ impl EpCore {
         Label::new(wanted.what).reported(reported).get()
     }
 
-    #[inline]
+    // In line, so that what it gives is not put together in memory: it would be copied on in other pieces than it was stored in, which has a processor wait.
+    #[inline(always)]
     fn matching(&self, wanted: &Wanted) -> Answer<Match> {
         let matching = match wanted.what {
             What::ReceiveTagged => Match::masked(wanted.tag, !wanted.ignore),
@@ -93,7 +94,8 @@ impl EpCore {
         if wanted.from == ADDR_UNSPEC || self.caps & flag::DIRECTED_RECV == 0 {
             return Ok(matching);
         }
-        Ok(matching.from_id(self.source(wanted.from)?))
+        let source = self.source(wanted.from)?;
+        Ok(matching.from_id(source))
     }
 
     #[cold]

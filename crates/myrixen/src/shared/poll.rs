@@ -1,0 +1,73 @@
+//! Looks of programs that do not wait.
+
+use std::time::Duration;
+
+use super::{Inside, LOOKS, MANY_TURNS, Shared};
+use crate::core::{Core, FRUITLESS_TURNS};
+
+/// Within so long a program comes again that does nothing but look: a few such looks. One that computes meanwhile takes longer, and is not held up.
+const AT_ONCE: Duration = Duration::from_micros(2);
+
+impl Shared {
+    /// One turn, and one look. `done` is told, as by [`drive`](Self::drive), whether there is nothing more to be done that could help: when looks have found
+    /// nothing so many times, since who looks once without waiting will look again, as a rule.
+    pub(crate) fn poll<T>(&self, mut done: impl FnMut(&mut Core, bool) -> Option<T>) -> Option<T> {
+        let mut guarded = self.enter();
+        let mut found = done(&mut guarded, false);
+        if found.is_none() {
+            let hurried;
+            (guarded, hurried) = self.poll_once(guarded);
+            found = done(&mut guarded, hurried);
+        }
+        self.leave(guarded);
+        found
+    }
+
+    /// The turn of [`poll`](Self::poll), and what it tells `done` after it.
+    #[inline]
+    pub(crate) fn poll_once<'a>(&'a self, mut guarded: Inside<'a>) -> (Inside<'a>, bool) {
+        // Programs that have found something look again at once, until there is nothing, before they go on with what they have found.
+        if std::mem::take(&mut guarded.found) && !self.drives && !guarded.core.has_arrived() {
+            return (guarded, false);
+        }
+        self.poll_thoroughly(guarded)
+    }
+
+    fn poll_thoroughly<'a>(&'a self, mut guarded: Inside<'a>) -> (Inside<'a>, bool) {
+        let now = self.recent();
+        let at_once = |last| now.since(last) <= AT_ONCE;
+        let spins = guarded.looked.is_some_and(at_once);
+        // Where nothing else is done between two looks, what comes is seen sooner from in here.
+        let looks = if spins { LOOKS } else { 1 };
+        let arrived = self.look_out(&guarded, looks);
+        // Who looks again and again need not wait for a whole turn each time: what comes meanwhile would, too.
+        let rests = spins && arrived.is_none() && !self.drives && guarded.core.rests(now);
+        let busy = !rests && self.turn(&mut guarded, now, true, arrived);
+        if busy {
+            guarded.core.look_on();
+        }
+        (guarded.looked, guarded.found) = (Some(now), busy);
+        guarded = self.let_handler_look(guarded);
+        let spent = if busy {
+            1
+        } else {
+            MANY_TURNS / FRUITLESS_TURNS
+        };
+        guarded.patience = guarded.patience.saturating_add(spent);
+        let hurried = guarded.patience >= MANY_TURNS;
+        (guarded, hurried)
+    }
+
+    /// As `poll`, for a task that goes to sleep: the progress thread takes over at once, unless somebody sleeps on
+    /// the doorbells already.
+    pub(crate) fn poll_with_waker<T>(
+        &self,
+        mut done: impl FnMut(&mut Core) -> Option<T>,
+    ) -> Option<T> {
+        let found = self.poll(|core, _| done(core));
+        if found.is_none() && !self.lock().leader {
+            self.fabric.adopt(self.slot);
+        }
+        found
+    }
+}
