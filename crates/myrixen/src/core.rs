@@ -29,6 +29,10 @@ use crate::shorts;
 pub(crate) const FRUITLESS_TURNS: u32 = 8;
 /// Records taken from one path in one visit.
 const RECEIVE_BUDGET: usize = 64;
+/// So many messages have come one way, and none gone the other, where a partner sends more than it waits.
+const ONE_WAY: u32 = 16;
+/// Pauses of a processor, 20 to 60 nanoseconds each, for which a reader looks away then: the time of some messages.
+const AWAY: u32 = 40;
 /// Turns at single paths between two whole ones.
 const SHORT_TURNS: u32 = 16;
 /// Bytes kept for sends that were reported complete early, per endpoint.
@@ -69,6 +73,8 @@ pub(crate) struct Core {
     pub(crate) patience: u32,
     /// Turns that have found nothing since one that did.
     fruitless: u32,
+    /// Times that something came since we sent anything short, or waited for long.
+    pub(crate) one_way: u32,
     /// Turns at single paths since the last whole one.
     short_turns: u32,
     /// Frames were put into the ring to the back end since it was last looked at.
@@ -125,6 +131,7 @@ impl Core {
             wakeups: 0,
             patience: 0,
             fruitless: 0,
+            one_way: 0,
             short_turns: 0,
             sent: false,
             dialect: start.dialect,
@@ -222,6 +229,17 @@ impl Core {
         paths.find(|(_, path)| arrived(path)).map(|(at, _)| at)
     }
 
+    /// A reader has caught up with its partner. Where messages come one way it looks away for a while: who looks at the place that is about to be written takes
+    /// the line from its writer, and each message then waits for it to go there and back.
+    #[inline]
+    pub(crate) fn look_away(&self) {
+        if self.one_way >= ONE_WAY {
+            for _ in 0..AWAY {
+                std::hint::spin_loop();
+            }
+        }
+    }
+
     /// Whether something has arrived that was not taken.
     #[inline]
     pub(crate) fn has_arrived(&self) -> bool {
@@ -273,6 +291,7 @@ impl Core {
             }
         }
         if taken > 0 {
+            self.one_way = self.one_way.saturating_add(1);
             self.paths[at].promptness.heard();
             self.paths[at].release();
             if self.paths[at].is_loop_back() {

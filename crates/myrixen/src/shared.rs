@@ -395,6 +395,9 @@ impl Shared {
         let (mut idle_since, mut idle) = (now, false);
         let mut slept = false;
         let mut arrived = self.look_out(&guarded, 1);
+        if arrived.is_none() && guarded.looks_on() {
+            guarded.core.look_away();
+        }
         loop {
             if guarded.is_halted() {
                 if let Some(found) = done(&mut guarded, true) {
@@ -440,6 +443,9 @@ impl Shared {
                 now = self.time_for(learns);
                 if !busy {
                     arrived = self.look_out(&guarded, LOOKS);
+                    if arrived.is_none() {
+                        guarded.core.one_way = 0;
+                    }
                     if spins && fruitless.is_multiple_of(VAIN_TURNS) && arrived.is_none() {
                         guarded.crowding.looked_in_vain(now.since(Time::ZERO));
                     }

@@ -133,6 +133,7 @@ impl Core {
             mode: SendMode::Standard,
             token: shorts::token(region),
         };
+        self.one_way = 0;
         let paths = &mut self.paths;
         let has_room = |path: PathId| {
             let path = paths.get_mut(usize::from(path.get()));
