@@ -12,9 +12,9 @@ use crate::sys::{self, Switches};
 ///
 /// Whoever does so on a processor that others want as well spends his time slice on looking, and is then kept out for one of theirs: milliseconds a
 /// message, where a sleep and a wake-up take microseconds. The kernel counts how often it has taken its processor from a thread that did not want to
-/// give it away, and for how long a thread has had one. For less than [`SLICE`] is nothing: it does so for work of its own, and for other threads of ours. Twice
-/// for longer, in [`WINDOW`] of the thread's own time, is somebody who takes turns with us. From then on whoever waits is to sleep: for [`FIRST`], and for
-/// twice as long, up to [`LONGEST`], each time that it is so again as soon as that is over.
+/// give it away, and for how long a thread has had one. For less than a millisecond is nothing: it does so for work of its own, and for other threads of ours.
+/// Twice for longer, in 50 ms of the thread's own time, is somebody who takes turns with us. From then on whoever waits is to sleep: for 50 ms, and for twice
+/// as long, up to 2 s, each time that it is so again as soon as that is over.
 #[derive(Clone, Copy, Debug)]
 pub struct Crowding {
     /// For how long the thread had had a processor when that was last found to have been taken.
@@ -29,6 +29,7 @@ pub struct Crowding {
 const SLICE: Duration = Duration::from_millis(1);
 /// Two time slices of a kernel whose tick is 10 ms, and as much again.
 const WINDOW: Duration = Duration::from_millis(50);
+/// How long to sleep at first, and at most.
 const FIRST: Duration = Duration::from_millis(50);
 const LONGEST: Duration = Duration::from_secs(2);
 
