@@ -103,6 +103,7 @@ use crate::matching::arena::{Arena, Key};
 use crate::matching::hash::{Keyed, splitmix};
 
 use connect::Connecting;
+use date::Unheeded;
 use incoming::Incoming;
 use outgoing::Outgoing;
 use partner::Partner;
@@ -150,6 +151,8 @@ pub struct Endpoint {
     owing: Vec<Key>,
     /// Partners to which messages went out without a date.
     undated: Vec<Key>,
+    /// An acknowledgement that came with a message which was taken at once.
+    unheeded: Option<Unheeded>,
     /// Partners whose next message was dropped for want of room.
     refused: Vec<Key>,
     /// How many partners are owed an acknowledgement.
@@ -197,6 +200,7 @@ impl Endpoint {
             delivered: VecDeque::new(),
             owing: Vec::new(),
             undated: Vec::new(),
+            unheeded: None,
             refused: Vec::new(),
             owed: 0,
             stored: 0,

@@ -154,7 +154,7 @@ impl Core {
     /// has found.
     pub(crate) fn turn(&mut self, now: Time, looks_on: bool) -> bool {
         self.short_turns = 0;
-        self.engine.date(now);
+        self.date(now);
         let mut busy = false;
         for at in 0..self.paths.capacity() {
             if self.is_live(at) {
@@ -183,6 +183,15 @@ impl Core {
         busy
     }
 
+    /// Does what short messages have left for later.
+    #[inline]
+    pub(crate) fn date(&mut self, now: Time) {
+        if self.engine.has_undated() {
+            self.engine.date(now);
+            self.events();
+        }
+    }
+
     /// As [`turn`](Self::turn), for a path on which a look has found something. All else waits for the next turn, which is never far: before anybody
     /// sleeps, when this has not brought what was waited for, and after a few of these.
     pub(crate) fn turn_at(&mut self, now: Time, looks_on: bool, at: usize) -> bool {
@@ -203,7 +212,7 @@ impl Core {
     /// that has found nothing.
     pub(crate) fn rests(&mut self, now: Time) -> bool {
         // While there is time, and not when something has come.
-        self.engine.date(now);
+        self.date(now);
         let due = self.engine.next_timeout().is_some_and(|due| due <= now);
         let waits = |(_, path): (usize, &Path)| path.blocked() || self.engine.may_transmit(path.id);
         let idle = self.fetches.is_empty() && self.refused.is_empty();

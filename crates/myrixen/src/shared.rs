@@ -254,7 +254,7 @@ impl Shared {
             return;
         }
         if guarded.core.engine.has_undated() {
-            guarded.core.engine.date(self.recent());
+            guarded.core.date(self.recent());
         }
         if guarded.oversleeps() {
             guarded.leader_due = guarded.core.engine.next_timeout();
@@ -277,6 +277,10 @@ impl Shared {
 
     /// Goes out, where others may wait for what has been done.
     fn leave_word(&self, mut guarded: Inside<'_>) {
+        // Somebody may wait for what it brings.
+        if guarded.core.engine.has_undated() {
+            guarded.core.date(self.recent());
+        }
         self.mind_timers(&mut guarded);
         if std::mem::take(&mut guarded.core.sent) {
             self.turn_back_end(&mut guarded.core);

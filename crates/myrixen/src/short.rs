@@ -147,6 +147,7 @@ impl Core {
         let published = self.paths[at].send_short(&self.frame.head, payload);
         // Whoever waits for it has it by now.
         self.engine.sent_now(&send, ready);
+        self.events();
         if self.paths[at].leads_to_back_end() {
             self.engine.date(clock());
         }

@@ -7,6 +7,7 @@
 use std::ops::Range;
 
 use super::Endpoint;
+use super::date::Unheeded;
 use super::event::{Envelope, Event, Placement, Send, SendMode, Slice, Status, Target, Transmit};
 use super::ids::{PathId, RegionId, RequestId, RequestKind};
 use super::outgoing::{DATA_BYTES, Outgoing, wanted};
@@ -218,6 +219,8 @@ impl Endpoint {
             path,
             seq,
         } = ready;
+        // Before this one is among those under way.
+        self.heed();
         let partner = &mut self.partners[key];
         let sending = &mut partner.sending;
         sending.next = seq.next();
@@ -242,8 +245,9 @@ impl Endpoint {
     /// A frame has arrived: takes it in if it is a short message whose turn has come and for which a receive is posted. The arguments are those
     /// of [`Arrival`](super::Arrival); what it gives is to be copied before the engine is called again. It is told by no event.
     ///
-    /// `None`: nothing was done, but perhaps an acknowledgement taken note of; the frame is to go to [`handle_frame`](Self::handle_frame). So it is
-    /// while there are events, which come first.
+    /// The acknowledgement that comes with it is heeded by the next [`send_now`](Self::send_now) or call that is told the time, [`date`](Self::date) being one.
+    ///
+    /// `None`: nothing was done, and the frame is to go to [`handle_frame`](Self::handle_frame). So it is while there are events, which come first.
     #[inline]
     pub fn take_now(
         &mut self,
@@ -287,12 +291,8 @@ impl Endpoint {
             data = Some(u64::from_be_bytes(*bytes));
         }
         let news = head.piggyack != partner.sending.acked;
-        if news {
-            if !head.piggyack.same_session(partner.sending.next) {
-                return None;
-            }
-            partner.heard = now;
-            self.acknowledge(now, key, head.piggyack);
+        if news && !head.piggyack.same_session(partner.sending.next) {
+            return None;
         }
         let space = if features.contains(Features::SPACES) {
             space_of(head.generation)
@@ -317,6 +317,13 @@ impl Endpoint {
         partner.heard = now;
         partner.receiving.next = head.seq.next();
         self.owe(now, key, length);
+        if news {
+            self.unheeded = Some(Unheeded {
+                partner: key,
+                value: head.piggyack,
+                at: now,
+            });
+        }
         Some(Taken {
             token,
             request,

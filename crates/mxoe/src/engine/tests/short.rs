@@ -37,10 +37,19 @@ fn send_now(
     bytes: &[u8],
     has_room: bool,
 ) -> Option<(SentNow, Transmit)> {
-    let region = net.hosts[0].region(bytes.to_vec());
+    send_now_from(net, (0, partner), bytes, has_room)
+}
+
+fn send_now_from(
+    net: &mut Net,
+    (host, partner): (usize, PartnerId),
+    bytes: &[u8],
+    has_room: bool,
+) -> Option<(SentNow, Transmit)> {
+    let region = net.hosts[host].region(bytes.to_vec());
     let send = short(partner, region, u32::try_from(bytes.len()).unwrap());
     let mut transmit = Transmit::new();
-    let endpoint = &mut net.hosts[0].endpoint;
+    let endpoint = &mut net.hosts[host].endpoint;
     let sent = endpoint.send_now(&send, |_| has_room, &mut transmit)?;
     Some((sent, transmit))
 }
@@ -51,10 +60,15 @@ fn frame((_, transmit): &(SentNow, Transmit), bytes: &[u8]) -> Vec<u8> {
     frame
 }
 
+/// The second host takes what the first has sent.
 fn take_now(net: &mut Net, frame: &[u8]) -> Option<crate::engine::Taken> {
-    let (now, from) = (net.now, net.hosts[0].address.nic);
+    take_now_at(net, 1, frame)
+}
+
+fn take_now_at(net: &mut Net, host: usize, frame: &[u8]) -> Option<crate::engine::Taken> {
+    let (now, from) = (net.now, net.hosts[1 - host].address.nic);
     let head = &frame[..frame.len().min(HEAD_BYTES)];
-    let endpoint = &mut net.hosts[1].endpoint;
+    let endpoint = &mut net.hosts[host].endpoint;
     endpoint.take_now(now, PathId::SWITCH, from, head, frame.len())
 }
 
@@ -91,6 +105,45 @@ fn a_message_goes_and_is_taken_by_the_short_way_and_is_acknowledged() {
         let sent = net.hosts[0].status_of(sent.0.request);
         assert_eq!(sent, Some(Status::Success), "{len} bytes");
         assert!(net.hosts[0].endpoint.is_idle() && net.hosts[1].endpoint.is_idle());
+    }
+}
+
+/// What an answer acknowledges is heeded when its answer is out, or by the next call that is told the time; the round trip is that to the answer.
+#[test]
+fn an_acknowledgement_that_comes_with_an_answer_is_heeded_behind_it() {
+    for by_sending in [true, false] {
+        let (mut net, to_second) = connected();
+        let to_first = net.connect(1, 0);
+        for (from, to) in [(0, 1), (1, 0)] {
+            net.receive(to, INFO, 8);
+            net.send(from, to, INFO, vec![1]);
+        }
+        net.run(std::time::Duration::from_secs(1));
+        net.receive(1, INFO, 8);
+        net.receive(0, INFO, 8);
+        let asked = send_now(&mut net, to_second, &[2], true).expect("nothing waits");
+        let now = net.now;
+        net.hosts[0].endpoint.date(now);
+        take_now(&mut net, &frame(&asked, &[2])).expect("wanted");
+        let answered = send_now_from(&mut net, (1, to_first), &[3], true).expect("nothing waits");
+        net.now += std::time::Duration::from_millis(1);
+        take_now_at(&mut net, 0, &frame(&answered, &[3])).expect("wanted");
+        let endpoint = &mut net.hosts[0].endpoint;
+        assert!(endpoint.has_undated());
+        assert!(endpoint.poll_delivered().is_none(), "not yet");
+        net.now += std::time::Duration::from_secs(3600);
+        if by_sending {
+            send_now(&mut net, to_second, &[4], true).expect("nothing waits");
+        } else {
+            let now = net.now;
+            net.hosts[0].endpoint.date(now);
+        }
+        let endpoint = &mut net.hosts[0].endpoint;
+        let delivered = endpoint.poll_delivered().map(|delivered| delivered.request);
+        assert_eq!(delivered, Some(asked.0.request));
+        let key = to_second.find(&endpoint.partners).unwrap();
+        let trip = endpoint.partners[key].sending.trips.smoothed();
+        assert!(trip < std::time::Duration::from_secs(1), "{trip:?}");
     }
 }
 
