@@ -31,6 +31,8 @@ pub(crate) struct Inline {
     undrained: AtomicBool,
     /// The keeper drives.
     kept: AtomicBool,
+    /// Threads of programs that want the worker back from the keeper.
+    wanted: AtomicUsize,
     /// The keeper waits for a sleeper to wake.
     idle: AtomicBool,
     /// The keeper is to end.
@@ -63,6 +65,7 @@ impl Inline {
             sleepers: AtomicUsize::new(0),
             undrained: AtomicBool::new(false),
             kept: AtomicBool::new(false),
+            wanted: AtomicUsize::new(0),
             idle: AtomicBool::new(false),
             stop: Mutex::default(),
             changed: Condvar::new(),
@@ -129,7 +132,8 @@ impl Inline {
         worker.keep_uplinks_apart(false);
         self.kept.store(true, Ordering::SeqCst);
         worker.wake_up();
-        while self.kept.load(Ordering::SeqCst) {
+        // Not while somebody wants it: he may have told an earlier round of ours to end, and be about to wait for this one.
+        while self.kept.load(Ordering::SeqCst) && self.wanted.load(Ordering::SeqCst) == 0 {
             let activity = worker.turn(self.clock.now());
             if activity.stopped {
                 self.kept.store(false, Ordering::SeqCst);
@@ -140,16 +144,19 @@ impl Inline {
                 std::thread::sleep(TICK);
             }
         }
+        self.kept.store(false, Ordering::SeqCst);
         worker.keep_uplinks_apart(true);
         false
     }
 
     /// Has the keeper let go of the worker.
     fn take_back(&self) {
+        self.wanted.fetch_add(1, Ordering::SeqCst); // pairs with: drive
         if self.kept.swap(false, Ordering::SeqCst) {
             self.waker.wake();
             drop(lock(&self.worker));
         }
+        self.wanted.fetch_sub(1, Ordering::SeqCst);
     }
 
     /// Notes what the uplinks are to be waited for.
