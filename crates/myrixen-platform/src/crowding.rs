@@ -50,19 +50,13 @@ impl Crowding {
         }
     }
 
-    /// Whether to sleep rather than to look on, as of the last [`look`](Self::look).
-    #[must_use]
-    pub fn is_crowded(&self) -> bool {
-        self.until.is_some()
-    }
-
-    /// The time has come to `now`. Whether to sleep rather than to look on.
+    /// The time has come to `now`. Whether to sleep rather than to look on for long.
     #[inline]
     pub fn look(&mut self, now: Duration) -> bool {
         if self.until.is_some_and(|until| until <= now) {
             self.until = None;
         }
-        self.is_crowded()
+        self.until.is_some()
     }
 
     /// The time is `now`, and looks have been in vain for some tens of microseconds: so long that two system calls do not count.
@@ -202,11 +196,13 @@ mod tests {
             let told = scope.spawn(|| {
                 sched_setaffinity(None, &one).unwrap();
                 let (began, mut crowding) = (Instant::now(), Crowding::new());
-                while !crowding.is_crowded() && began.elapsed() < Duration::from_secs(60) {
+                let mut crowded = false;
+                while !crowded && began.elapsed() < Duration::from_secs(60) {
                     crowding.looked_in_vain(began.elapsed());
+                    crowded = crowding.look(began.elapsed());
                 }
                 over.store(true, Ordering::Relaxed);
-                crowding.is_crowded()
+                crowded
             });
             assert!(told.join().unwrap(), "the kernel had them take turns");
         });

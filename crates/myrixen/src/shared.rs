@@ -399,6 +399,7 @@ impl Shared {
         let (mut idle_since, mut idle) = (now, false);
         let mut slept = false;
         let mut arrived = self.look_out(&guarded, 1);
+        let mut looked = true;
         if arrived.is_none() && guarded.looks_on() {
             guarded.core.look_away();
         }
@@ -413,7 +414,9 @@ impl Shared {
             }
             guarded.core.sent = false;
             let looks_on = guarded.looks_on();
-            let busy = self.turn(&mut guarded, now, looks_on, arrived.take());
+            let in_vain = std::mem::take(&mut looked) && arrived.is_none() && !self.drives;
+            let rests = in_vain && looks_on && guarded.core.rests(now);
+            let busy = !rests && self.turn(&mut guarded, now, looks_on, arrived.take());
             if busy {
                 if std::mem::take(&mut idle) {
                     guarded.polling.came_after(now.since(idle_since));
@@ -436,7 +439,10 @@ impl Shared {
                 return None;
             }
             let (spins, learns) = match guarded.wait {
-                Wait::Spin => (!guarded.crowding.look(now.since(Time::ZERO)), false),
+                Wait::Spin => {
+                    let crowded = guarded.crowding.look(now.since(Time::ZERO));
+                    (!crowded || fruitless < CROWDED_TURNS, false)
+                }
                 Wait::Sleep => (false, false),
                 Wait::Adaptive(limit) => (false, !limit.is_zero()),
             };
@@ -446,6 +452,7 @@ impl Shared {
                 // Read before the looks: what comes is not to wait for it.
                 now = self.time_for(learns);
                 if !busy {
+                    looked = true;
                     arrived = self.look_out(&guarded, LOOKS);
                     if arrived.is_none() {
                         guarded.core.one_way = 0;
@@ -610,7 +617,7 @@ impl Guarded {
     /// Whoever waits looks on for a while before it sleeps.
     fn looks_on(&self) -> bool {
         match self.wait {
-            Wait::Spin => !self.crowding.is_crowded(),
+            Wait::Spin => true,
             Wait::Sleep => false,
             Wait::Adaptive(limit) => !limit.is_zero() && !self.polling.time().is_zero(),
         }
@@ -734,6 +741,8 @@ impl Shared {
 const LOOKS: u32 = 32;
 /// Whoever looks on without end asks after so many turns in vain, of a microsecond each, whether others want the processor.
 const VAIN_TURNS: u32 = 64;
+/// If they do, it sleeps after so many: a partner that has its processor has answered by then.
+const CROWDED_TURNS: u32 = 3;
 /// Whoever can go on without what it waits for, at some cost, does so after [`FRUITLESS_TURNS`], and after this many, however busy they are.
 const MANY_TURNS: u32 = 64;
 /// How long closing an endpoint waits for the last acknowledgements.
