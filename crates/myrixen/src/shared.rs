@@ -400,7 +400,8 @@ impl Shared {
         let mut slept = false;
         let mut arrived = self.look_out(&guarded, 1);
         let mut looked = true;
-        if arrived.is_none() && guarded.looks_on() {
+        // Not while a back end waits to be driven.
+        if arrived.is_none() && !self.drives && guarded.looks_on() {
             guarded.core.look_away();
         }
         loop {
