@@ -59,7 +59,7 @@ impl Crowding {
         self.until.is_some()
     }
 
-    /// The time is `now`, and looks have been in vain for some tens of microseconds: so long that two system calls do not count.
+    /// The time is `now`, and looks have been in vain for some tens of microseconds: so long that a few system calls do not count.
     pub fn looked_in_vain(&mut self, now: Duration) {
         if let Some(had) = taken_after() {
             self.taken_at(now, had);

@@ -237,7 +237,7 @@ impl Core {
     }
 
     fn peek(&mut self, hurried: bool) -> Option<Peeked> {
-        if hurried && self.requests.peek(|_| true).is_none() {
+        if hurried && !self.requests.has_ended() {
             self.hurry_any(|_| true);
         }
         let (key, bits) = self.requests.peek(|_| true)?;

@@ -248,15 +248,13 @@ impl Shared {
         guarded
     }
 
-    /// Wakes a leader that would sleep past a timer that we have set.
+    /// Does what short messages have left for later, since others may wait for what it brings, and wakes a leader that would sleep past a timer that we have
+    /// set.
     fn mind_timers(&self, guarded: &mut Guarded) {
-        if !guarded.leader {
-            return;
-        }
         if guarded.core.engine.has_undated() {
             guarded.core.date(self.recent());
         }
-        if guarded.oversleeps() {
+        if guarded.leader && guarded.oversleeps() {
             guarded.leader_due = guarded.core.engine.next_timeout();
             self.wakeup.wake();
         }
@@ -277,10 +275,6 @@ impl Shared {
 
     /// Goes out, where others may wait for what has been done.
     fn leave_word(&self, mut guarded: Inside<'_>) {
-        // Somebody may wait for what it brings.
-        if guarded.core.engine.has_undated() {
-            guarded.core.date(self.recent());
-        }
         self.mind_timers(&mut guarded);
         if std::mem::take(&mut guarded.core.sent) {
             self.turn_back_end(&mut guarded.core);
@@ -336,16 +330,19 @@ impl Shared {
         }
     }
 
-    /// One turn of the back end, where we drive it, and of the endpoint: a short one if a look has found where something has arrived.
+    /// One turn of the back end, where we drive it, and of the endpoint: a short one if a look has found where something has arrived, and none where
+    /// one `may_rest`, the look has found nothing, and there is nothing else to do.
+    #[inline]
     fn turn(
         &self,
         guarded: &mut Guarded,
         now: Time,
-        looks_on: bool,
+        (looks_on, may_rest): (bool, bool),
         arrived: Option<usize>,
     ) -> bool {
         match arrived {
             Some(at) if !guarded.is_halted() => guarded.core.turn_at(now, looks_on, at),
+            None if may_rest && !self.drives && guarded.core.rests(now) => false,
             _ => self.turn_back_end(&mut guarded.core) | guarded.turn(now, looks_on),
         }
     }
@@ -415,9 +412,8 @@ impl Shared {
             }
             guarded.core.sent = false;
             let looks_on = guarded.looks_on();
-            let in_vain = std::mem::take(&mut looked) && arrived.is_none() && !self.drives;
-            let rests = in_vain && looks_on && guarded.core.rests(now);
-            let busy = !rests && self.turn(&mut guarded, now, looks_on, arrived.take());
+            let may_rest = std::mem::take(&mut looked) && looks_on;
+            let busy = self.turn(&mut guarded, now, (looks_on, may_rest), arrived.take());
             if busy {
                 if std::mem::take(&mut idle) {
                     guarded.polling.came_after(now.since(idle_since));

@@ -2,9 +2,7 @@
 
 use std::time::Instant;
 
-use myrixen_platform::message::{
-    BOARDS_PER_REPLY, Board, FailReason, Failure, Place, Reply, Request, Serial,
-};
+use myrixen_platform::message::{Board, FailReason, Failure, Place, Reply, Request, Serial};
 use myrixen_platform::{Handover, SetupError};
 use myrixen_ring::{Layout, Terms};
 
@@ -121,22 +119,13 @@ impl Broker {
 
     /// The boards of the devices that are there, in the devices' order.
     fn own_boards(&self, from: u32) -> Reply {
-        let from = usize::try_from(from).unwrap_or(usize::MAX);
         let here = self.boards.iter().filter_map(|b| b.connected.as_ref());
-        let mut boards: Vec<Board> = here
-            .skip(from)
-            .take(BOARDS_PER_REPLY + 1)
-            .map(|connected| Board {
-                mac: connected.welcome.mac,
-                place: Place::Local,
-                name: Some(connected.welcome.board.clone()),
-            })
-            .collect();
-        let more = boards.len() > BOARDS_PER_REPLY;
-        boards.truncate(BOARDS_PER_REPLY);
-        let next = u32::try_from(from.saturating_add(boards.len())).ok();
-        let next = next.filter(|_| more);
-        Reply::Boards { boards, next }
+        let boards = here.map(|connected| Board {
+            mac: connected.welcome.mac,
+            place: Place::Local,
+            name: Some(connected.welcome.board.clone()),
+        });
+        Reply::boards(boards, from)
     }
 
     /// Asks the back end what a program has asked.

@@ -5,8 +5,7 @@ use std::sync::Arc;
 use mxoe::addr::{Address, EndpointId, NicAddr};
 use mxoe::time::Time;
 use myrixen_platform::message::{
-    BOARDS_PER_REPLY, Board, FailReason, Failure, Mac, Name, Notice, OpenPort, PORTS_PER_REPLY,
-    Place, Query, Reply, Request, Serial,
+    Board, FailReason, Failure, Mac, Name, Notice, OpenPort, Place, Query, Reply, Request, Serial,
 };
 use myrixen_platform::{Handover, SetupError};
 use myrixen_ring::{Capacity, Layout, Terms};
@@ -356,16 +355,14 @@ impl Control {
             .iter()
             .filter(|p| Some(p.segment) == segment);
         let all = here.chain(peers.map(|p| remote(p.nic, p.name.as_deref())));
-        let (boards, next) = part(all, from, BOARDS_PER_REPLY);
-        Ok((Reply::Boards { boards, next }, Handover::none()))
+        Ok((Reply::boards(all, from), Handover::none()))
     }
 
     /// The guest's own board: there are as many as guests want, and each has asked for one.
     fn list_own_boards(&self, id: GuestId, from: u32) -> Answer {
         let own = self.boards.get(self.seat(id)?.nic);
         let own = own.into_iter().map(|b| local(b.nic, &b.key.name));
-        let (boards, next) = part(own, from, BOARDS_PER_REPLY);
-        Ok((Reply::Boards { boards, next }, Handover::none()))
+        Ok((Reply::boards(own, from), Handover::none()))
     }
 
     /// The open endpoints of the guest's own board, of all guests that share it, by their numbers.
@@ -380,19 +377,8 @@ impl Control {
         });
         let mut ports: Vec<OpenPort> = ports.collect();
         ports.sort_by_key(|port| port.endpoint);
-        let (ports, next) = part(ports.into_iter(), from, PORTS_PER_REPLY);
-        Ok((Reply::Ports { ports, next }, Handover::none()))
+        Ok((Reply::ports(ports.into_iter(), from), Handover::none()))
     }
-}
-
-/// At most so many of a list, from a place on, and where those begin that are left.
-fn part<T>(all: impl Iterator<Item = T>, from: u32, most: usize) -> (Vec<T>, Option<u32>) {
-    let from = usize::try_from(from).unwrap_or(usize::MAX);
-    let mut some: Vec<T> = all.skip(from).take(most + 1).collect();
-    let more = some.len() > most;
-    some.truncate(most);
-    let next = u32::try_from(from.saturating_add(some.len())).ok();
-    (some, next.filter(|_| more))
 }
 
 fn open_port(pid: u32, (&endpoint, port): (&u8, &Port)) -> OpenPort {

@@ -196,6 +196,16 @@ pub enum Reply {
     },
 }
 
+/// At most so many of a list, from a place on, and where those begin that are left.
+fn part<T>(all: impl Iterator<Item = T>, from: u32, most: usize) -> (Vec<T>, Option<u32>) {
+    let from = usize::try_from(from).unwrap_or(usize::MAX);
+    let mut some: Vec<T> = all.skip(from).take(most.saturating_add(1)).collect();
+    let more = some.len() > most;
+    some.truncate(most);
+    let next = u32::try_from(from.saturating_add(some.len())).ok();
+    (some, next.filter(|_| more))
+}
+
 #[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
 struct RawFailed {
@@ -405,6 +415,18 @@ impl RawPeer {
 }
 
 impl Reply {
+    /// As many boards of a list as one reply carries, from a place on.
+    pub fn boards(all: impl Iterator<Item = Board>, from: u32) -> Self {
+        let (boards, next) = part(all, from, BOARDS_PER_REPLY);
+        Self::Boards { boards, next }
+    }
+
+    /// As many ports of a list as one reply carries, from a place on.
+    pub fn ports(all: impl Iterator<Item = OpenPort>, from: u32) -> Self {
+        let (ports, next) = part(all, from, PORTS_PER_REPLY);
+        Self::Ports { ports, next }
+    }
+
     /// The message that answers the request of this serial number, with the number of things handed over.
     ///
     /// # Panics

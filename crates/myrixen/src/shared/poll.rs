@@ -41,8 +41,7 @@ impl Shared {
         let looks = if spins { LOOKS } else { 1 };
         let arrived = self.look_out(&guarded, looks);
         // Who looks again and again need not wait for a whole turn each time: what comes meanwhile would, too.
-        let rests = spins && arrived.is_none() && !self.drives && guarded.core.rests(now);
-        let busy = !rests && self.turn(&mut guarded, now, true, arrived);
+        let busy = self.turn(&mut guarded, now, (true, spins), arrived);
         if busy {
             guarded.core.look_on();
         }
