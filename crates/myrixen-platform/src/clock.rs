@@ -84,7 +84,11 @@ impl Clock {
             return self.fine();
         }
         let tick = nanos(ClockId::MonotonicCoarse).saturating_sub(self.start);
-        let last = self.last.fetch_max(tick, Ordering::Relaxed);
+        let last = self.last.load(Ordering::Relaxed);
+        if last < tick {
+            // Once a tick; what others have told meanwhile stays.
+            self.last.fetch_max(tick, Ordering::Relaxed);
+        }
         Duration::from_nanos(last.max(tick))
     }
 

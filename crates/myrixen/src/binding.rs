@@ -147,11 +147,8 @@ impl Endpoint {
         context: u64,
         label: u32,
     ) -> Result<()> {
-        let memory = buffer.into_memory();
-        let len = memory.len();
         let mut core = self.shared.enter();
-        let with = (memory, len);
-        let key = self.begin_recv(&mut core, matching, with, Some(context))?;
+        let key = self.begin_recv(&mut core, matching, buffer, Some(context))?;
         core.requests.set_label(key, label);
         core.requests.set_partner(key, matching.source);
         self.shared.leave(core);
@@ -283,6 +280,7 @@ impl Endpoint {
         guarded.turn(self.shared.recent(), false);
         let none = !guarded.core.has_ends();
         guarded.armed = none;
+        guarded.core.errand |= none;
         let leader = guarded.leader;
         self.shared.leave(guarded);
         if none && !leader {
@@ -352,10 +350,9 @@ impl Core {
         let mut found = 0;
         while found < limit
             && let Some((key, _)) = self.requests.peek(|_| true)
-            && let Some(done) = self.requests.completion(key)
+            && let Ok(Some((ended, free))) = self.requests.take_queued(key, Ended::of)
         {
-            let ended = Ended::of(&done);
-            if self.requests.dismiss(key) {
+            if free {
                 self.let_go(key.region());
             }
             each(&ended);

@@ -2,6 +2,7 @@
 //!
 //! A request owns its buffer while it is in flight, so safe code can neither touch nor drop it early.
 
+use std::ops::Deref;
 use std::sync::Arc;
 
 use myrixen_shm::{Handed, Lent, PoolBuf};
@@ -188,6 +189,8 @@ mod sealed {
 
     /// How a buffer is turned into memory of a request, and back.
     pub trait Buffer: Sized {
+        /// How long it is, in bytes.
+        fn room(&self) -> usize;
         fn into_memory(self) -> Memory;
         /// `None` cannot happen for memory that `into_memory` of the same type made.
         fn from_memory(memory: Memory) -> Option<Self>;
@@ -213,8 +216,13 @@ pub(crate) fn restore<B: Buffer>(memory: Memory) -> B {
 }
 
 macro_rules! buffer {
-    ($type:ty, $variant:ident, $($role:ident),+) => {
+    ($type:ty, $variant:ident, $len:path, $($role:ident),+) => {
         impl Buffer for $type {
+            #[inline]
+            fn room(&self) -> usize {
+                $len(self)
+            }
+            #[inline]
             fn into_memory(self) -> Memory {
                 Memory::$variant(self)
             }
@@ -228,13 +236,37 @@ macro_rules! buffer {
         $(impl $role for $type {})+
     };
 }
-buffer!(Vec<u8>, Vec, SendBuffer, RecvBuffer);
-buffer!(PoolBuf, Pool, SendBuffer, RecvBuffer);
-buffer!(Arc<[u8]>, Shared, SendBuffer);
-buffer!(&'static [u8], Static, SendBuffer);
-buffer!(Vec<Vec<u8>>, Parts, SendBuffer, RecvBuffer);
-buffer!(Handed, Handed, SendBuffer, RecvBuffer);
-buffer!(Box<dyn Foreign>, Foreign, SendBuffer, RecvBuffer);
+
+/// Of what is one piece.
+#[inline]
+fn one_len(bytes: &impl Deref<Target = [u8]>) -> usize {
+    bytes.len()
+}
+
+/// Of what is several.
+fn all_len(foreign: &impl Deref<Target = dyn Foreign>) -> usize {
+    foreign.len()
+}
+
+impl Buffer for Memory {
+    fn room(&self) -> usize {
+        self.len()
+    }
+    fn into_memory(self) -> Memory {
+        self
+    }
+    fn from_memory(memory: Memory) -> Option<Self> {
+        Some(memory)
+    }
+}
+
+buffer!(Vec<u8>, Vec, one_len, SendBuffer, RecvBuffer);
+buffer!(PoolBuf, Pool, one_len, SendBuffer, RecvBuffer);
+buffer!(Arc<[u8]>, Shared, one_len, SendBuffer);
+buffer!(&'static [u8], Static, one_len, SendBuffer);
+buffer!(Vec<Vec<u8>>, Parts, Foreign::len, SendBuffer, RecvBuffer);
+buffer!(Handed, Handed, Handed::len, SendBuffer, RecvBuffer);
+buffer!(Box<dyn Foreign>, Foreign, all_len, SendBuffer, RecvBuffer);
 
 #[cfg(test)]
 mod tests {

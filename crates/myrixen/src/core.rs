@@ -15,7 +15,7 @@ use myrixen_ring::{PeerFault, ReserveError};
 use slab::Slab;
 
 use crate::buffer::Memory;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::fetch::{Fetch, Fetches};
 use crate::message::Match;
 use crate::offer::{self, Guard, Guards, MAX_HINT, OWN_HINT, Offer, Offers};
@@ -65,6 +65,9 @@ pub(crate) struct Core {
     pub(crate) waiters: usize,
     /// A request has ended since the waiters were last told.
     pub(crate) ended: bool,
+    /// Whoever goes out may have something to hand on, or somebody to tell. Set wherever that begins, and taken back by who finds that it is over: so most
+    /// need not look at all that it stands for.
+    pub(crate) errand: bool,
     /// The other ends of the paths have been told that we look on.
     pub(crate) looking: bool,
     /// How many times waits were told to end.
@@ -127,6 +130,7 @@ impl Core {
             wakers: Vec::new(),
             waiters: 0,
             ended: false,
+            errand: false,
             looking: false,
             wakeups: 0,
             patience: 0,
@@ -393,7 +397,7 @@ impl Core {
         clock: impl FnOnce() -> Time,
         matching: &Match,
         into: ClaimedReceive,
-    ) -> Result<engine::RequestId> {
+    ) -> Result<engine::RequestId, Status> {
         let mut there = None;
         let receive = Receive {
             space: matching.space,
@@ -404,11 +408,7 @@ impl Core {
             len: into.len,
             token: into.token,
         };
-        let posted = self.engine.receive(|| *there.insert(clock()), receive);
-        let request = posted.map_err(|status| Error::Failed {
-            what: "receive",
-            status,
-        })?;
+        let request = self.engine.receive(|| *there.insert(clock()), receive)?;
         if let Some(now) = there {
             self.events();
             self.transmit(now);
@@ -466,6 +466,7 @@ impl Core {
             path.ring();
         }
         self.sent |= back_end;
+        self.errand |= back_end;
     }
 
     /// Rings a back end that was to be driven, and could not be.
@@ -622,6 +623,7 @@ impl Core {
 
     /// A message that nobody waits for is shown to whom it is for. What endpoints say to each other is for nobody where no binding has asked for it.
     fn announce(&mut self, announced: Announced) {
+        self.errand = true;
         if announced.envelope.space != Space::Service {
             self.announced.push_back(announced);
         } else if self.serves {
@@ -642,6 +644,7 @@ impl Core {
     fn meet(&mut self, partner: Address) {
         if self.direct && self.engine.config().address < partner {
             self.notes.push(Note::Met(partner));
+            self.errand = true;
         }
     }
 
@@ -652,7 +655,10 @@ impl Core {
         }
         match self.requests.end(token, outcome) {
             Ended::Waiting => self.ended = true,
-            Ended::Wake(waker) => self.wakers.push(waker),
+            Ended::Wake(waker) => {
+                self.wakers.push(waker);
+                self.errand = true;
+            }
             Ended::Drop => self.let_go(Key::from_token(token).region()),
             Ended::Unknown => {}
         }
@@ -708,6 +714,7 @@ impl Core {
         if !std::mem::replace(&mut path.dead, true) {
             let lost = Note::PathLost(path.id, path.incarnation);
             self.notes.push(lost);
+            self.errand = true;
         }
     }
 }

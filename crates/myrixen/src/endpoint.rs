@@ -8,7 +8,7 @@ use mxoe::addr::{Address, SessionId};
 use mxoe::engine::{self, ClaimedReceive, Connect, PartnerId, Send as SendArgs, SendMode, Space};
 use myrixen_shm::{PoolBuf, lend, lend_ref};
 
-use crate::buffer::{Memory, RecvBuffer, SendBuffer};
+use crate::buffer::{Buffer, Memory, RecvBuffer, SendBuffer};
 use crate::core::Core;
 use crate::error::{Error, Result, Status};
 use crate::handle::{Raw, RecvRequest, SendRequest};
@@ -338,9 +338,8 @@ impl Endpoint {
         if buffer.len() <= INLINE {
             return self.recv_short(&matching, buffer, timeout);
         }
-        let len = buffer.len();
         lend(buffer, |lent| {
-            let mut raw = self.start_recv(matching, Memory::Lent(lent.clone()), len)?;
+            let mut raw = self.start_recv(matching, Memory::Lent(lent.clone()))?;
             if let Some((_, received)) = self.finish_recv(&mut raw, timeout)? {
                 return Ok(Some(received));
             }
@@ -360,32 +359,30 @@ impl Endpoint {
     /// # Errors
     /// [`Error::Invalid`] for more than 4 GiB of room.
     pub fn irecv<B: RecvBuffer>(&self, matching: Match, buffer: B) -> Result<RecvRequest<B>> {
-        let memory = buffer.into_memory();
-        let len = memory.len();
-        let raw = self.start_recv(matching, memory, len)?;
+        let raw = self.start_recv(matching, buffer)?;
         Ok(RecvRequest {
             raw,
             buffer: PhantomData,
         })
     }
 
-    fn start_recv(&self, matching: Match, memory: Memory, len: usize) -> Result<Raw> {
+    fn start_recv(&self, matching: Match, buffer: impl Buffer) -> Result<Raw> {
         let mut core = self.shared.enter();
-        let key = self.begin_recv(&mut core, matching, (memory, len), None)?;
+        let key = self.begin_recv(&mut core, matching, buffer, None)?;
         self.shared.leave(core);
         Ok(Raw::new(&self.shared, key, Kind::Receive))
     }
 
-    /// Hands a receive to the engine, with its memory and how long that is. `queue` as in [`New`].
+    /// Hands a receive to the engine, with its buffer. `queue` as in [`New`].
     #[inline(always)]
     pub(crate) fn begin_recv(
         &self,
         core: &mut Core,
         matching: Match,
-        (memory, len): (Memory, usize),
+        buffer: impl Buffer,
         queue: Option<u64>,
     ) -> Result<Key> {
-        let len = message_len(len)?;
+        let len = message_len(buffer.room())?;
         let key = core.requests.add(New {
             kind: Kind::Receive,
             bits: matching.bits,
@@ -394,7 +391,7 @@ impl Endpoint {
             may_end_early: false,
             queue,
         });
-        core.regions.put(key.region(), memory);
+        core.regions.put(key.region(), buffer);
         let into = ClaimedReceive {
             region: key.region(),
             len,
@@ -405,10 +402,10 @@ impl Endpoint {
                 core.requests.started(key, id);
                 Ok(key)
             }
-            Err(error) => {
+            Err(status) => {
                 core.requests.withdraw(key);
                 core.let_go(key.region());
-                Err(error)
+                Err(not_received(status))
             }
         }
     }
@@ -458,7 +455,21 @@ fn send_failed(status: Status) -> Error {
     }
 }
 
+#[inline]
 pub(crate) fn message_len(len: usize) -> Result<u32> {
-    u32::try_from(len)
-        .map_err(|_| Error::Invalid(format!("a message of {len} bytes is longer than 4 GiB - 1")))
+    u32::try_from(len).map_err(|_| too_long(len))
+}
+
+#[cold]
+fn too_long(len: usize) -> Error {
+    Error::Invalid(format!("a message of {len} bytes is longer than 4 GiB - 1"))
+}
+
+/// The engine has refused a receive.
+#[cold]
+pub(crate) fn not_received(status: Status) -> Error {
+    Error::Failed {
+        what: "receive",
+        status,
+    }
 }

@@ -72,7 +72,7 @@ pub use buffer::{Foreign, RecvBuffer, SendBuffer};
 #[cfg(feature = "embedded")]
 pub use embedded::{Embedded, Inside};
 pub use endpoint::Endpoint;
-pub use error::{Error, Result, Status};
+pub use error::{Error, Result, Status, UnknownRequest};
 pub use fabric::{Board, Builder, Fabric, OwnBoard};
 pub use future::RequestFuture;
 pub use handle::{RecvRequest, SendRequest};

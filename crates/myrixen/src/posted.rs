@@ -12,10 +12,10 @@ use mxoe::time::Time;
 use crate::buffer::{Memory, RecvBuffer, SendBuffer};
 use crate::core::{Core, RETAINED_CAP};
 use crate::endpoint::{Cover, Endpoint, message_len};
-use crate::error::{Error, Result, Status};
+use crate::error::{Error, Result, Status, UnknownRequest};
 use crate::message::{Match, Peer};
 use crate::queue::{Completion, End, keep};
-use crate::request::{Key, Kind, New, NotQueued, Outcome};
+use crate::request::{Key, Kind, New, Outcome, Parked};
 use crate::shared::Inside;
 use crate::short::AHEAD;
 use crate::shorts::INLINE;
@@ -124,7 +124,14 @@ impl Endpoint {
         {
             let cover = Cover::tagged(to, outgoing.bits);
             let clock = || self.shared.recent();
-            if let Some(key) = core.send_short_ended(clock, &cover, payload, outgoing.context) {
+            if core.send_short_ahead(clock, &cover, payload) {
+                let key = core.park(Parked {
+                    peer: *to,
+                    bits: outgoing.bits,
+                    context: outgoing.context,
+                    // Not longer than INLINE.
+                    len: u32::try_from(payload.len()).unwrap_or(u32::MAX),
+                });
                 self.shared.leave(core);
                 return Ok(RequestId::new(key));
             }
@@ -187,10 +194,8 @@ impl Endpoint {
         buffer: B,
         context: u64,
     ) -> Result<RequestId> {
-        let memory = buffer.into_memory();
-        let len = memory.len();
         let mut core = self.shared.enter();
-        let key = self.begin_recv(&mut core, matching, (memory, len), Some(context))?;
+        let key = self.begin_recv(&mut core, matching, buffer, Some(context))?;
         self.shared.leave(core);
         Ok(RequestId::new(key))
     }
@@ -220,9 +225,13 @@ impl Endpoint {
     /// As [`test`](Self::test), for programs that do not want the buffer back: shows the end to `look`, which must not call the endpoint.
     ///
     /// # Errors
-    /// As for [`test`](Self::test).
+    /// [`UnknownRequest`].
     #[inline(always)]
-    pub fn test_with<T>(&self, id: RequestId, look: impl FnOnce(&End) -> T) -> Result<Option<T>> {
+    pub fn test_with<T>(
+        &self,
+        id: RequestId,
+        look: impl Fn(&End) -> T,
+    ) -> Result<Option<T>, UnknownRequest> {
         self.test_into(id, None, look)
     }
 
@@ -231,38 +240,49 @@ impl Endpoint {
         &self,
         id: RequestId,
         memory: Option<&mut Memory>,
-        look: impl FnOnce(&End) -> T,
-    ) -> Result<Option<T>> {
-        let mut core = self.shared.enter();
-        let mut over = core.requests.is_over(id.key());
-        if let Ok(false) = over {
-            let hurried;
-            (core, hurried) = self.shared.poll_once(core);
-            if hurried {
-                core.hurry(id.key());
-            }
-            over = core.requests.is_over(id.key());
-        }
-        self.take_over(core, id, over, memory, look)
+        look: impl Fn(&End) -> T,
+    ) -> Result<Option<T>, UnknownRequest> {
+        let work = |core| Some(self.work_for(core, id));
+        self.take_when_over(id, memory, look, work)
     }
 
-    /// Goes out with the end of a request, if it is over.
+    /// Works for the endpoint once; as far as that helps, for this request.
+    fn work_for<'a>(&'a self, core: Inside<'a>, id: RequestId) -> Inside<'a> {
+        let (mut core, hurried) = self.shared.poll_once(core);
+        if hurried {
+            core.hurry(id.key());
+        }
+        core
+    }
+
+    /// Takes the end of a request, if it is over, or else if it is after `work`, which may go out instead.
     #[inline(always)]
-    fn take_over<T>(
-        &self,
-        mut core: Inside<'_>,
+    fn take_when_over<'a, T>(
+        &'a self,
         id: RequestId,
-        over: Result<bool, NotQueued>,
-        memory: Option<&mut Memory>,
-        look: impl FnOnce(&End) -> T,
-    ) -> Result<Option<T>> {
-        let ended = match over {
-            Ok(true) => Ok(core.take_end(id.key(), memory, look)),
-            Ok(false) => Ok(None),
-            Err(NotQueued) => Err(Error::UnknownRequest),
-        };
-        self.shared.leave(core);
-        ended
+        mut memory: Option<&mut Memory>,
+        look: impl Fn(&End) -> T,
+        work: impl Fn(Inside<'a>) -> Option<Inside<'a>>,
+    ) -> Result<Option<T>, UnknownRequest> {
+        let mut core = self.shared.enter_to_ask();
+        if let Some(send) = core.requests.take_parked(id.key()) {
+            self.shared.leave(core);
+            return Ok(Some(look(&End::of_parked(&send))));
+        }
+        core.requests.settle();
+        let mut worked = false;
+        loop {
+            let ended = core.take_end(id.key(), memory.as_deref_mut(), &look);
+            if worked || !matches!(ended, Ok(None)) {
+                self.shared.leave(core);
+                return ended;
+            }
+            match work(core) {
+                Some(inside) => core = inside,
+                None => return Ok(None),
+            }
+            worked = true;
+        }
     }
 
     /// Waits for the end of a request. `None` when the time is over, or at a [`wakeup`](Self::wakeup).
@@ -278,14 +298,14 @@ impl Endpoint {
     /// As [`wait`](Self::wait), for programs that do not want the buffer back: shows the end to `look`, which must not call the endpoint.
     ///
     /// # Errors
-    /// As for [`wait`](Self::wait).
+    /// As for [`test_with`](Self::test_with).
     #[inline(always)]
     pub fn wait_with<T>(
         &self,
         id: RequestId,
         timeout: Option<Duration>,
-        look: impl FnOnce(&End) -> T,
-    ) -> Result<Option<T>> {
+        look: impl Fn(&End) -> T,
+    ) -> Result<Option<T>, UnknownRequest> {
         self.wait_into(id, timeout, None, look)
     }
 
@@ -295,25 +315,30 @@ impl Endpoint {
         id: RequestId,
         timeout: Option<Duration>,
         memory: Option<&mut Memory>,
-        look: impl FnOnce(&End) -> T,
-    ) -> Result<Option<T>> {
-        let mut core = self.shared.enter();
-        let mut over = core.requests.is_over(id.key());
-        if let Ok(false) = over {
-            let before = core.wakeups;
-            let done = |core: &mut Core, hurried| {
-                if hurried {
-                    core.hurry(id.key());
-                }
-                (core.requests.is_done(id.key()) || core.wakeups != before).then_some(())
-            };
-            match self.shared.drive_on(core, timeout, done) {
-                Some((inside, ())) => core = inside,
-                None => return Ok(None),
+        look: impl Fn(&End) -> T,
+    ) -> Result<Option<T>, UnknownRequest> {
+        let work = |core| self.work_until_over(core, id, timeout);
+        self.take_when_over(id, memory, look, work)
+    }
+
+    /// Works until a request is over, or a wakeup. `None` when the time is over. Not where it is called: most of what is waited for is over already, and is
+    /// taken in a few registers.
+    #[inline(never)]
+    fn work_until_over<'a>(
+        &'a self,
+        core: Inside<'a>,
+        id: RequestId,
+        timeout: Option<Duration>,
+    ) -> Option<Inside<'a>> {
+        let before = core.wakeups;
+        let done = |core: &mut Core, hurried| {
+            if hurried {
+                core.hurry(id.key());
             }
-            over = core.requests.is_over(id.key());
-        }
-        self.take_over(core, id, over, memory, look)
+            (core.requests.is_done(id.key()) || core.wakeups != before).then_some(())
+        };
+        let (core, ()) = self.shared.drive_on(core, timeout, done)?;
+        Some(core)
     }
 
     /// Waits until the memory of a send is the program's again, though the send may not be over: whatever is sent eagerly, or would be if it were not
@@ -429,6 +454,7 @@ const PARTING: Duration = Duration::from_secs(1);
 
 impl Core {
     /// A send that is over for the program, with so much transferred.
+    #[inline]
     fn add_ended_send(
         &mut self,
         cover: &Cover,
@@ -457,8 +483,7 @@ impl Core {
         payload: &[u8],
         context: u64,
     ) -> Option<Key> {
-        let sent = self.regions.shorts.sends() < AHEAD && self.send_short(clock, cover, payload);
-        if !sent {
+        if !self.send_short_ahead(clock, cover, payload) {
             return None;
         }
         // Not longer than INLINE.
@@ -467,6 +492,29 @@ impl Core {
         // Whoever waits for any end may have this one.
         self.ended = true;
         Some(key)
+    }
+
+    /// Sends a short message if it can go out now and not too many are under way. False: nothing was done.
+    #[inline]
+    fn send_short_ahead(
+        &mut self,
+        clock: impl FnOnce() -> Time,
+        cover: &Cover,
+        payload: &[u8],
+    ) -> bool {
+        self.regions.shorts.sends() < AHEAD && self.send_short(clock, cover, payload)
+    }
+
+    /// A short message has gone out, and is over for the program.
+    #[inline]
+    fn park(&mut self, send: Parked) -> Key {
+        let key = self.requests.park(send);
+        if self.errand {
+            // Whoever waits for any end may have this one.
+            self.requests.settle();
+            self.ended = true;
+        }
+        key
     }
 
     /// A send need not be acknowledged to be over for the program.

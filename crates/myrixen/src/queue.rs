@@ -9,11 +9,11 @@ use mxoe::engine;
 use crate::buffer::{Buffer, Memory, RecvBuffer, SendBuffer};
 use crate::core::Core;
 use crate::endpoint::Endpoint;
-use crate::error::{Error, Result, Status};
+use crate::error::{Error, Result, Status, UnknownRequest};
 use crate::handle::{RecvRequest, SendRequest};
 use crate::message::{Match, Peer, Received};
 use crate::posted::RequestId;
-use crate::request::{Key, Kind, Queued, Told};
+use crate::request::{Key, Kind, Parked, Queued, Told};
 
 /// How a request has ended.
 #[derive(Clone, Copy, Debug)]
@@ -213,10 +213,10 @@ impl Core {
             self.hurry_any(fits);
         }
         let (key, _) = self.requests.peek(fits)?;
-        self.take_end(key, memory, look)
+        self.take_end(key, memory, look).ok().flatten()
     }
 
-    /// Takes a request that is over out of the completion queue: shows its end to `look`, and gives its buffer to `memory`, where somebody wants it. So
+    /// Takes a request out of the completion queue if it is over: shows its end to `look`, and gives its buffer to `memory`, where somebody wants it. So
     /// little is moved about, which costs more than all else that is done here.
     #[inline(always)]
     pub(crate) fn take_end<T>(
@@ -224,16 +224,19 @@ impl Core {
         key: Key,
         memory: Option<&mut Memory>,
         look: impl FnOnce(&End) -> T,
-    ) -> Option<T> {
-        let done = self.requests.completion(key)?;
-        let seen = look(&End::of(&done, &self.engine));
-        if self.requests.dismiss(key) {
+    ) -> Result<Option<T>, UnknownRequest> {
+        let engine = &self.engine;
+        let look = |done: &Queued<'_>| look(&End::of(done, engine));
+        let Some((seen, free)) = self.requests.take_queued(key, look)? else {
+            return Ok(None);
+        };
+        if free {
             match memory {
                 Some(memory) => *memory = self.reclaim(key.region()),
                 None => self.let_go(key.region()),
             }
         }
-        Some(seen)
+        Ok(Some(seen))
     }
 
     fn peek(&mut self, hurried: bool) -> Option<Peeked> {
@@ -252,6 +255,19 @@ impl Core {
 }
 
 impl End {
+    #[inline(always)]
+    pub(crate) fn of_parked(send: &Parked) -> Self {
+        Self {
+            kind: Kind::Send,
+            context: send.context,
+            bits: send.bits,
+            status: Status::Success,
+            peer: Some(send.peer),
+            message_len: send.len as usize,
+            len: send.len as usize,
+        }
+    }
+
     #[inline(always)]
     fn of(done: &Queued<'_>, engine: &engine::Endpoint) -> Self {
         let Told {

@@ -2,7 +2,7 @@
 
 use mxoe::engine::{RegionId, Slice, StoreId};
 
-use crate::buffer::Memory;
+use crate::buffer::{Buffer, Memory};
 use crate::shorts::Shorts;
 
 /// Buffers in flight, by the number the engine knows them under: that of the request's place ([`Key::region`](crate::request::Key::region)), so that
@@ -19,12 +19,15 @@ pub(crate) struct Regions {
 }
 
 impl Regions {
-    /// Gives a new request its memory.
+    /// Gives a new request its buffer.
     #[inline(always)]
-    pub(crate) fn put(&mut self, id: RegionId, memory: Memory) {
+    pub(crate) fn put(&mut self, id: RegionId, buffer: impl Buffer) {
         match self.slots.get_mut(id.0 as usize) {
-            Some(slot @ Memory::Empty) => std::mem::forget(std::mem::replace(slot, memory)),
-            _ => self.put_anew(id.0 as usize, memory),
+            // Made where it stays.
+            Some(slot @ Memory::Empty) => {
+                std::mem::forget(std::mem::replace(slot, buffer.into_memory()));
+            }
+            _ => self.put_anew(id.0 as usize, buffer.into_memory()),
         }
     }
 

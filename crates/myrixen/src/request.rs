@@ -1,34 +1,52 @@
 //! Requests in flight, and what became of them.
 
 mod copied;
+mod list;
+mod parked;
 
 use std::task::Waker;
 
 use mxoe::engine::{self, Envelope, PartnerId, RegionId, Status};
 
+use crate::error::UnknownRequest;
+use list::{Ends, Link, List};
+pub(crate) use parked::Parked;
+
 /// Names a request of one endpoint. A number is never taken for a later request in the same slot.
+/// One word, the place in its lower half: halves that are written apart and read together have to be in the processor's cache first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Key {
-    slot: u32,
-    generation: u32,
-}
+pub(crate) struct Key(u64);
 
 impl Key {
-    pub(crate) fn token(self) -> u64 {
-        u64::from(self.generation) << 32 | u64::from(self.slot)
+    #[inline]
+    fn new(slot: u32, generation: u32) -> Self {
+        Self(u64::from(generation) << 32 | u64::from(slot))
     }
 
+    #[inline]
+    fn slot(self) -> u32 {
+        (self.0 & 0xffff_ffff) as u32
+    }
+
+    #[inline]
+    fn generation(self) -> u32 {
+        (self.0 >> 32) as u32
+    }
+
+    #[inline]
+    pub(crate) fn token(self) -> u64 {
+        self.0
+    }
+
+    #[inline]
     pub(crate) fn from_token(token: u64) -> Self {
-        Self {
-            slot: (token & 0xffff_ffff) as u32,
-            generation: (token >> 32) as u32,
-        }
+        Self(token)
     }
 
     /// What the engine calls its memory: the same as its place, so that neither has to be looked up.
     #[inline]
     pub(crate) fn region(self) -> RegionId {
-        RegionId(self.slot)
+        RegionId(self.slot())
     }
 }
 
@@ -106,24 +124,8 @@ struct Slot {
     interest: Interest,
     outcome: Option<Outcome>,
     /// Its neighbours in the list that it is in; the next free one where it is nobody's.
-    before: Option<u32>,
-    after: Option<u32>,
-}
-
-/// A list of requests, linked through their slots, since they are taken out of its middle too.
-#[derive(Clone, Copy)]
-enum List {
-    /// The completion queue: what has ended, oldest first.
-    Ended,
-    /// Sends that the completion queue may have before they end ([`Early::Offered`]), oldest first.
-    Offered,
-}
-
-/// The first and the last of a list.
-#[derive(Clone, Copy, Default)]
-struct Ends {
-    first: Option<u32>,
-    last: Option<u32>,
+    before: Link,
+    after: Link,
 }
 
 impl Slot {
@@ -138,9 +140,18 @@ impl Slot {
         label: 0,
         interest: Interest::Nobody,
         outcome: None,
-        before: None,
-        after: None,
+        before: Link::NONE,
+        after: Link::NONE,
     };
+
+    /// From now on it is nobody's; the next such one is given.
+    #[inline]
+    fn vacate(&mut self, next: Link) {
+        self.generation = 0;
+        self.interest = Interest::Nobody;
+        self.outcome = None;
+        self.after = next;
+    }
 
     /// The list that it is in.
     fn list(&self) -> Option<List> {
@@ -225,9 +236,6 @@ impl Queued<'_> {
     }
 }
 
-/// There is no such request in the completion queue, nor will it come there.
-pub(crate) struct NotQueued;
-
 /// What the core has to do after a request has ended.
 pub(crate) enum Ended {
     /// Somebody waits for it in a blocking call, or will ask later.
@@ -257,31 +265,66 @@ pub(crate) struct New {
 const MOST: u32 = 1 << 31;
 
 /// All requests of one endpoint.
-#[derive(Default)]
 pub(crate) struct Requests {
     slots: Vec<Slot>,
     /// The first free one.
-    free: Option<u32>,
+    free: Link,
     next_generation: u32,
+    parked: Option<(Key, Parked)>,
+    /// The place kept for it.
+    berth: Option<u32>,
     lists: [Ends; 2],
     /// Bytes copied for sends that were reported complete before they were acknowledged.
     retained: usize,
 }
 
+impl Default for Requests {
+    fn default() -> Self {
+        Self {
+            slots: Vec::new(),
+            free: Link::NONE,
+            next_generation: 0,
+            parked: None,
+            berth: None,
+            lists: [Ends::NONE; 2],
+            retained: 0,
+        }
+    }
+}
+
 impl Requests {
     #[inline(always)]
     pub(crate) fn add(&mut self, new: New) -> Key {
-        // Not 0, so that no request's number is 0.
+        let generation = self.name_next();
+        let key = Key::new(self.take_place(), generation);
+        self.fill(key, new);
+        key
+    }
+
+    /// What tells the next request from those before it in its place. Not 0, so that no request's number is 0.
+    #[inline]
+    fn name_next(&mut self) -> u32 {
         self.next_generation = self.next_generation.wrapping_add(1).max(1);
-        let generation = self.next_generation;
-        let at = match self.free {
-            Some(at) => at,
-            None => self.grow(),
-        };
-        let slot = &mut self.slots[at as usize];
-        self.free = slot.after.take();
+        self.next_generation
+    }
+
+    /// A place that is nobody's, and stays so until it is filled.
+    #[inline]
+    fn take_place(&mut self) -> u32 {
+        if self.free == Link::NONE {
+            self.grow();
+        }
+        let Link(at) = self.free;
+        self.free = self.slots[at as usize].after;
+        at
+    }
+
+    /// Has a place be this request's.
+    #[inline]
+    fn fill(&mut self, key: Key, new: New) {
+        let slot = &mut self.slots[key.slot() as usize];
         slot.kind = new.kind;
-        slot.generation = generation;
+        slot.generation = key.generation();
         slot.engine = None;
         slot.bits = new.bits;
         slot.partner = new.partner;
@@ -296,29 +339,21 @@ impl Requests {
             Some(context) => Interest::Queue(context),
             None => Interest::Handle(None),
         };
-        slot.before = None;
-        Key {
-            slot: at,
-            generation,
-        }
+        slot.before = Link::NONE;
     }
 
     #[cold]
-    fn grow(&mut self) -> u32 {
+    fn grow(&mut self) {
         let at = u32::try_from(self.slots.len()).ok();
         let at = at.filter(|at| *at < MOST);
         self.slots.push(Slot::FREE);
-        at.expect("fewer than 2^31 requests in flight")
+        self.free = Link(at.expect("fewer than 2^31 requests in flight"));
     }
 
     /// Frees a slot, which is in no list.
     #[inline]
     fn vacate(&mut self, at: u32) {
-        let slot = &mut self.slots[at as usize];
-        slot.generation = 0;
-        slot.interest = Interest::Nobody;
-        slot.outcome = None;
-        slot.after = self.free.replace(at);
+        self.slots[at as usize].vacate(std::mem::replace(&mut self.free, Link(at)));
     }
 
     /// All requests, with their places.
@@ -330,33 +365,33 @@ impl Requests {
     #[inline]
     fn slot(&self, key: Key) -> Option<&Slot> {
         self.slots
-            .get(key.slot as usize)
-            .filter(|slot| slot.generation == key.generation && slot.generation != 0)
+            .get(key.slot() as usize)
+            .filter(|slot| slot.generation == key.generation() && slot.generation != 0)
     }
 
     #[inline]
     fn slot_mut(&mut self, key: Key) -> Option<&mut Slot> {
         self.slots
-            .get_mut(key.slot as usize)
-            .filter(|slot| slot.generation == key.generation && slot.generation != 0)
+            .get_mut(key.slot() as usize)
+            .filter(|slot| slot.generation == key.generation() && slot.generation != 0)
     }
 
     /// Adds a request of the completion queue's that is over for the program, with another name beside its number.
     #[inline]
     pub(crate) fn add_ended(&mut self, new: New, label: u32, outcome: Outcome) -> Key {
         let key = self.add(new);
-        let slot = &mut self.slots[key.slot as usize];
+        let slot = &mut self.slots[key.slot() as usize];
         slot.label = label;
         slot.outcome = Some(outcome);
-        self.link(List::Ended, key.slot);
+        self.link(List::Ended, key.slot());
         key
     }
 
     /// Forgets a request: the engine refused it, or it was taken back.
     pub(crate) fn withdraw(&mut self, key: Key) {
         if self.slot(key).is_some() {
-            self.drop_copy(key.slot);
-            self.discard(key.slot);
+            self.drop_copy(key.slot());
+            self.discard(key.slot());
         }
     }
 
@@ -383,7 +418,7 @@ impl Requests {
             Some(slot)
                 if slot.early == Early::No && matches!(slot.interest, Interest::Queue(_)) =>
             {
-                self.finish_queued(key.slot, outcome);
+                self.finish_queued(key.slot(), outcome);
                 Ended::Waiting
             }
             Some(_) => self.end_otherwise(key, outcome),
@@ -393,20 +428,20 @@ impl Requests {
 
     /// The same for a request that is not one of the completion queue's, or of which more is to be told.
     fn end_otherwise(&mut self, key: Key, outcome: Outcome) -> Ended {
-        let slot = &mut self.slots[key.slot as usize];
+        let slot = &mut self.slots[key.slot() as usize];
         if let Some(kept) = slot.kept() {
             // What was kept of a send that was over for the program before is not needed any more.
             self.retained -= kept;
             slot.early = Early::No;
             if matches!(slot.interest, Interest::Nobody) {
-                self.vacate(key.slot);
+                self.vacate(key.slot());
             }
             return Ended::Drop;
         }
         if matches!(slot.early, Early::Copied { .. }) {
-            self.drop_copy(key.slot);
+            self.drop_copy(key.slot());
         }
-        let slot = &mut self.slots[key.slot as usize];
+        let slot = &mut self.slots[key.slot() as usize];
         match &mut slot.interest {
             Interest::Handle(waker) => {
                 let waker = waker.take();
@@ -414,12 +449,12 @@ impl Requests {
                 waker.map_or(Ended::Waiting, Ended::Wake)
             }
             Interest::Queue(_) => {
-                self.unlink(key.slot);
-                self.finish_queued(key.slot, outcome);
+                self.unlink(key.slot());
+                self.finish_queued(key.slot(), outcome);
                 Ended::Waiting
             }
             Interest::Nobody => {
-                self.vacate(key.slot);
+                self.vacate(key.slot());
                 Ended::Drop
             }
         }
@@ -439,7 +474,7 @@ impl Requests {
     /// Takes a finished request out. Its memory is nobody's now.
     pub(crate) fn take(&mut self, key: Key) -> Option<Outcome> {
         let outcome = self.slot(key)?.outcome.clone()?;
-        self.discard(key.slot);
+        self.discard(key.slot());
         Some(outcome)
     }
 
@@ -467,7 +502,7 @@ impl Requests {
         }
         slot.interest = Interest::Queue(context);
         if let Some(outcome) = slot.outcome.take() {
-            self.finish_queued(key.slot, outcome);
+            self.finish_queued(key.slot(), outcome);
         }
     }
 
@@ -478,9 +513,9 @@ impl Requests {
         };
         let over = slot.outcome.is_some() && slot.kept().is_none();
         if over {
-            self.discard(key.slot);
+            self.discard(key.slot());
         } else {
-            self.disown(key.slot);
+            self.disown(key.slot());
         }
         over
     }
@@ -529,8 +564,7 @@ impl Requests {
                 && of(slot.label)
         });
         let (slot, Slot { generation, .. }) = found?;
-        let generation = *generation;
-        Some(Key { slot, generation })
+        Some(Key::new(slot, *generation))
     }
 
     /// Bytes kept of sends that were reported complete.
@@ -565,12 +599,12 @@ impl Requests {
 
     /// The same for a send of the completion queue's, which goes there.
     pub(crate) fn queue_early(&mut self, key: Key, kept: usize) {
-        self.unlink(key.slot);
+        self.unlink(key.slot());
         if let Some(slot) = self.slot_mut(key) {
             slot.early = Early::Ended { kept };
             let (status, length) = (Status::Success, slot.len);
             self.retained += kept;
-            self.finish_queued(key.slot, Outcome::Sent { status, length });
+            self.finish_queued(key.slot(), Outcome::Sent { status, length });
         }
     }
 
@@ -583,7 +617,7 @@ impl Requests {
                 .list()
                 .is_some_and(|list| matches!(list, List::Offered))
             {
-                self.link(List::Offered, key.slot);
+                self.link(List::Offered, key.slot());
             }
         }
     }
@@ -591,7 +625,7 @@ impl Requests {
     /// Whether there are sends whose end may be had before they are acknowledged.
     #[inline]
     pub(crate) fn offers_any(&self) -> bool {
-        self.lists[List::Offered as usize].first.is_some()
+        self.lists[List::Offered as usize].first != Link::NONE
     }
 
     /// Whether this send's end may be had before it is acknowledged.
@@ -608,7 +642,7 @@ impl Requests {
     /// Whether there are completions.
     #[inline]
     pub(crate) fn has_ended(&self) -> bool {
-        self.lists[List::Ended as usize].first.is_some()
+        self.lists[List::Ended as usize].first != Link::NONE
     }
 
     /// The oldest completion whose match information fits, without taking it.
@@ -616,97 +650,38 @@ impl Requests {
         self.find(List::Ended, fits)
     }
 
-    fn find(&self, list: List, fits: impl Fn(u64) -> bool) -> Option<(Key, u64)> {
-        let mut next = self.lists[list as usize].first;
-        while let Some(at) = next {
-            let slot = &self.slots[at as usize];
-            if fits(slot.bits) {
-                let generation = slot.generation;
-                let key = Key {
-                    slot: at,
-                    generation,
-                };
-                return Some((key, slot.bits));
-            }
-            next = slot.after;
-        }
-        None
-    }
-
-    /// Whether a request of the completion queue's is over. `Err`: it is none of them.
-    #[inline]
-    pub(crate) fn is_over(&self, key: Key) -> Result<bool, NotQueued> {
-        match self.slot(key) {
-            Some(slot) if matches!(slot.interest, Interest::Queue(_)) => Ok(slot.outcome.is_some()),
-            _ => Err(NotQueued),
-        }
-    }
-
-    /// The end of a request that [`is_over`](Self::is_over); `None` of any other.
+    /// Takes a request of the completion queue's out, if it is over: shows it to `look`, and tells whether its memory is nobody's now. `Err`: there is no such
+    /// request there, nor will it come there.
     #[inline(always)]
-    pub(crate) fn completion(&self, key: Key) -> Option<Queued<'_>> {
-        let slot = self.slots.get(key.slot as usize)?;
-        debug_assert_eq!(slot.generation, key.generation);
+    pub(crate) fn take_queued<T>(
+        &mut self,
+        key: Key,
+        look: impl FnOnce(&Queued<'_>) -> T,
+    ) -> Result<Option<(T, bool)>, UnknownRequest> {
+        let slot = self.slots.get_mut(key.slot() as usize);
+        let slot = slot.filter(|slot| slot.generation == key.generation());
+        let slot = slot.ok_or(UnknownRequest)?;
+        // One that is nobody's is not the queue's, whatever it is called.
         let Interest::Queue(context) = slot.interest else {
-            return None;
+            return Err(UnknownRequest);
         };
-        slot.outcome.as_ref().map(|outcome| Queued {
+        let Some(outcome) = &slot.outcome else {
+            return Ok(None);
+        };
+        let seen = look(&Queued {
             slot,
             outcome,
             context,
-        })
-    }
-
-    /// Takes a request that [`is_over`](Self::is_over) out of the completion queue. True if its memory is nobody's now.
-    #[inline(always)]
-    pub(crate) fn dismiss(&mut self, key: Key) -> bool {
-        let slot = &self.slots[key.slot as usize];
-        debug_assert_eq!(slot.generation, key.generation);
+        });
         if slot.kept().is_some() {
             // A send that the engine still knows: its slot stays.
-            self.disown(key.slot);
-            return false;
+            self.disown(key.slot());
+            return Ok(Some((seen, false)));
         }
-        self.unlink_from(List::Ended, key.slot);
-        self.vacate(key.slot);
-        true
-    }
-
-    /// Puts a request at the end of a list.
-    #[inline]
-    fn link(&mut self, list: List, at: u32) {
-        let last = self.lists[list as usize].last.replace(at);
-        let slot = &mut self.slots[at as usize];
-        (slot.before, slot.after) = (last, None);
-        match last {
-            Some(last) => self.slots[last as usize].after = Some(at),
-            None => self.lists[list as usize].first = Some(at),
-        }
-    }
-
-    /// Takes a request out of the list that it is in.
-    fn unlink(&mut self, at: u32) {
-        let Some(slot) = self.slots.get(at as usize) else {
-            return;
-        };
-        if let Some(list) = slot.list() {
-            self.unlink_from(list, at);
-        }
-    }
-
-    /// Takes a request out of a list that it is in.
-    #[inline]
-    fn unlink_from(&mut self, list: List, at: u32) {
-        let slot = &self.slots[at as usize];
         let (before, after) = (slot.before, slot.after);
-        match before {
-            Some(before) => self.slots[before as usize].after = after,
-            None => self.lists[list as usize].first = after,
-        }
-        match after {
-            Some(after) => self.slots[after as usize].before = before,
-            None => self.lists[list as usize].last = before,
-        }
+        slot.vacate(std::mem::replace(&mut self.free, Link(key.slot())));
+        self.close_gap(List::Ended, before, after);
+        Ok(Some((seen, true)))
     }
 
     /// Takes a request out, of its list as well.
@@ -763,30 +738,34 @@ mod tests {
         let first = requests.add(receive());
         requests.set_label(first, 3);
         requests.enqueue(first, 5);
-        assert!(matches!(requests.is_over(first), Ok(false)));
+        let take = |requests: &mut Requests, key| {
+            requests.take_queued(key, |done| (done.context, done.label(), done.bits()))
+        };
+        assert_eq!(take(&mut requests, first), Ok(None));
         requests.end(first.token(), Outcome::Unmet(Status::Closed));
-        assert!(matches!(requests.is_over(first), Ok(true)));
-        let done = requests.completion(first).expect("it is over");
-        assert_eq!((done.context, done.label(), done.bits()), (5, 3, 1));
-        assert!(requests.dismiss(first));
+        assert_eq!(take(&mut requests, first), Ok(Some(((5, 3, 1), true))));
         // The place is nobody's, whatever it is called by.
-        for key in [first, Key::from_token(u64::from(first.slot))] {
-            assert!(requests.is_over(key).is_err() && requests.is_done(key));
+        for key in [first, Key::from_token(u64::from(first.slot()))] {
+            assert_eq!(take(&mut requests, key), Err(UnknownRequest));
+            assert!(requests.is_done(key));
         }
         assert_eq!(requests.pending(), 0);
         let second = requests.add(receive());
-        assert_eq!(second.slot, first.slot);
+        assert_eq!(second.slot(), first.slot());
         assert_ne!(second.token(), first.token());
-        assert!(requests.is_over(second).is_err(), "nobody queued it");
+        assert!(take(&mut requests, second).is_err(), "nobody queued it");
         assert_eq!(requests.label(second), 0);
         assert!(!requests.is_done(second) && requests.pending() == 1);
         // Two at a time have places of their own.
         let third = requests.add(receive());
-        assert_ne!(third.slot, second.slot);
+        assert_ne!(third.slot(), second.slot());
         for key in [second, third] {
             requests.withdraw(key);
         }
-        let places = [requests.add(receive()).slot, requests.add(receive()).slot];
-        assert_eq!(places, [third.slot, second.slot]);
+        let places = [
+            requests.add(receive()).slot(),
+            requests.add(receive()).slot(),
+        ];
+        assert_eq!(places, [third.slot(), second.slot()]);
     }
 }

@@ -206,22 +206,28 @@ impl Shared {
     /// The lock itself, for the program's threads.
     #[inline]
     pub(crate) fn lock(&self) -> Inside<'_> {
-        self.guarded.lock()
+        settled(self.guarded.lock())
     }
 
     /// The same for the fabric's thread, which comes now and then.
     pub(crate) fn visit(&self) -> Inside<'_> {
-        self.guarded.visit()
+        settled(self.guarded.visit())
     }
 
     /// As [`visit`](Self::visit), if nobody is inside.
     pub(crate) fn try_visit(&self) -> Option<Inside<'_>> {
-        self.guarded.try_visit()
+        self.guarded.try_visit().map(settled)
     }
 
     /// Comes in on behalf of the program.
     #[inline(always)]
     pub(crate) fn enter(&self) -> Inside<'_> {
+        settled(self.enter_to_ask())
+    }
+
+    /// As [`enter`](Self::enter), for whoever asks for the end of a request, which may be the one that is parked.
+    #[inline(always)]
+    pub(crate) fn enter_to_ask(&self) -> Inside<'_> {
         let visits = self.visits.load(Ordering::Relaxed);
         self.visits.store(visits.wrapping_add(1), Ordering::Relaxed);
         if !self.drives
@@ -239,7 +245,7 @@ impl Shared {
         if let Some(driver) = &self.fabric.driver {
             driver.enter();
         }
-        let mut guarded = self.lock();
+        let mut guarded = self.guarded.lock();
         if guarded.adopted {
             guarded.adopted = false;
             guarded.core.end_sleep();
@@ -263,13 +269,11 @@ impl Shared {
     /// Goes out: hands on what others have to do, and tells those who wait.
     #[inline]
     pub(crate) fn leave(&self, mut guarded: Inside<'_>) {
-        let alone = !guarded.leader && guarded.core.waiters == 0 && !guarded.armed;
-        if alone {
+        if guarded.core.errand {
+            self.leave_word(guarded);
+        } else {
             // Who ended it knows.
             guarded.core.ended = false;
-        }
-        if !alone || guarded.core.sent || !guarded.is_quiet() {
-            self.leave_word(guarded);
         }
     }
 
@@ -279,15 +283,13 @@ impl Shared {
         if std::mem::take(&mut guarded.core.sent) {
             self.turn_back_end(&mut guarded.core);
         }
-        if guarded.is_quiet() {
-            return;
-        }
         let ended = std::mem::take(&mut guarded.core.ended);
         let wakers = std::mem::take(&mut guarded.core.wakers);
         let notes = std::mem::take(&mut guarded.core.notes);
         let (leader, others) = (guarded.leader, guarded.core.waiters > 0);
         let unexpected = guarded.has_to_show();
         let bell = guarded.rings(ended);
+        guarded.core.errand = guarded.has_errand();
         drop(guarded);
         if let Some(Bell(ring)) = bell {
             ring();
@@ -348,10 +350,16 @@ impl Shared {
     }
 
     /// The handler of unexpected messages sees them before anybody else.
+    #[inline(always)]
     fn let_handler_look<'a>(&'a self, guarded: Inside<'a>) -> Inside<'a> {
-        if !guarded.has_to_show() {
-            return guarded;
+        match guarded.core.errand && guarded.has_to_show() {
+            true => self.have_shown(guarded),
+            false => guarded,
         }
+    }
+
+    #[cold]
+    fn have_shown<'a>(&'a self, guarded: Inside<'a>) -> Inside<'a> {
         self.leave(guarded);
         self.lock()
     }
@@ -482,6 +490,7 @@ impl Shared {
 
     /// Sleeps while nothing is to happen, or until somebody ends a request. `None` when the time is over, and at once for a handler that would wait
     /// for its own end.
+    #[cold]
     fn wait_for_go<'a>(
         &'a self,
         guarded: Inside<'a>,
@@ -506,6 +515,7 @@ impl Shared {
         limit: Option<Duration>,
     ) -> Inside<'a> {
         guarded.core.waiters += 1;
+        guarded.core.errand = true;
         let mut guarded = guarded.wait(limit.unwrap_or(Duration::from_secs(1)));
         guarded.core.waiters -= 1;
         guarded
@@ -525,6 +535,7 @@ impl Shared {
     }
 
     /// Sleeps until a doorbell rings, somebody else's turn ends a request, or a timer is due.
+    #[inline(never)]
     fn sleep<'a>(&'a self, mut guarded: Inside<'a>, deadline: Option<Time>) -> Inside<'a> {
         if !guarded.is_quiet() {
             self.leave(guarded);
@@ -588,6 +599,13 @@ impl Shared {
     }
 }
 
+/// Whoever comes in finds no send parked.
+#[inline(always)]
+fn settled(mut guarded: Inside<'_>) -> Inside<'_> {
+    guarded.core.requests.settle();
+    guarded
+}
+
 impl Guarded {
     /// The caller goes to sleep on the doorbells, as the leader: until they ring, or until the time that is given. `None`:
     /// there is something to do first.
@@ -598,6 +616,7 @@ impl Guarded {
             return None;
         }
         self.leader = true;
+        self.core.errand = true;
         self.leader_due = self.core.engine.next_timeout();
         Some(self.leader_due)
     }
@@ -649,8 +668,18 @@ impl Guarded {
 
     /// The handler has messages to see.
     fn has_to_show(&self) -> bool {
+        self.shows_later() && !self.is_halted()
+    }
+
+    /// The handler has messages to see, now or when it may.
+    fn shows_later(&self) -> bool {
         let announced = self.handler.is_some() && !self.core.announced.is_empty();
-        (announced || !self.core.requested.is_empty()) && !self.is_halted()
+        announced || !self.core.requested.is_empty()
+    }
+
+    /// Whoever goes out next may have somebody to tell, where nothing new happens.
+    fn has_errand(&self) -> bool {
+        self.leader || self.core.waiters > 0 || self.armed || self.shows_later()
     }
 
     /// What to call now that requests have ended, if it is armed.
@@ -665,10 +694,8 @@ impl Guarded {
     /// Nobody has to be told anything.
     #[inline]
     fn is_quiet(&self) -> bool {
-        !self.core.ended
-            && self.core.wakers.is_empty()
-            && self.core.notes.is_empty()
-            && !self.has_to_show()
+        let told = self.core.wakers.is_empty() && self.core.notes.is_empty();
+        !self.core.ended && (!self.core.errand || (told && !self.has_to_show()))
     }
 }
 

@@ -7,7 +7,7 @@ use mxoe::time::Time;
 use myrixen_ring::Record;
 
 use crate::core::{Core, RETAINED_CAP};
-use crate::endpoint::{Cover, Endpoint};
+use crate::endpoint::{Cover, Endpoint, not_received};
 use crate::error::{Error, Result};
 use crate::message::{Match, Peer, Received};
 use crate::request::Outcome;
@@ -218,7 +218,7 @@ impl Core {
         }
         Ok(Awaited {
             slot,
-            request: begun?,
+            request: begun.map_err(not_received)?,
         })
     }
 

@@ -9,8 +9,8 @@ use mxoe::time::Time;
 
 use crate::buffer::RecvBuffer;
 use crate::core::{Announced, Core};
-use crate::endpoint::{Endpoint, message_len};
-use crate::error::{Error, Result};
+use crate::endpoint::{Endpoint, message_len, not_received};
+use crate::error::Result;
 use crate::handle::{Raw, RecvRequest};
 use crate::message::{Match, Pending};
 use crate::request::{Kind, New};
@@ -204,10 +204,7 @@ impl Endpoint {
             Err(status) => {
                 core.requests.withdraw(key);
                 core.let_go(key.region());
-                return Err(Error::Failed {
-                    what: "receive",
-                    status,
-                });
+                return Err(not_received(status));
             }
         }
         core.events();

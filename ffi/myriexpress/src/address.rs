@@ -51,7 +51,7 @@ impl mx_endpoint_addr_t {
     }
 
     /// The peer that this endpoint knows by it.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn peer(self, ep: &Ep) -> Result<Peer, Fault> {
         if self.place()? != ep.place {
             let why = "the address was obtained from another endpoint";

@@ -2,7 +2,7 @@
 
 use std::ffi::c_void;
 
-use myrixen::{End, Error, Kind, Pending, RequestId};
+use myrixen::{End, Error, Kind, Pending, RequestId, UnknownRequest};
 
 use crate::codes::{ReturnCode, StatusCode};
 use crate::data::{matching, not_posted};
@@ -39,8 +39,8 @@ impl Report {
 
     /// Says whether one has ended.
     #[inline(always)]
-    fn answer(self, ended: Result<Option<()>, Error>) -> Answer {
-        let ended = ended.map_err(|error| not_posted(&error))?;
+    fn answer(self, ended: Result<Option<()>, UnknownRequest>) -> Answer {
+        let ended = ended.map_err(|UnknownRequest| Fault::from(ReturnCode::BadRequest))?;
         // SAFETY: the program points to a place for a number, or nowhere.
         unsafe { put(self.result, u32::from(ended.is_some())) };
         Ok(())

@@ -38,7 +38,8 @@ pub unsafe extern "C" fn mx_isend(
             context: context as u64,
         };
         // SAFETY: the caller's promise.
-        if let Some(short) = unsafe { Segments::short(segments, count) } {
+        let one = unsafe { Segments::one(segments, count) };
+        if let Some(short) = one.filter(|one| one.len() <= INLINE) {
             let request = needed(request)?;
             return send_short(ep, short.bytes(), &dest.peer(ep)?, outgoing, request);
         }
@@ -75,7 +76,7 @@ pub unsafe extern "C" fn mx_issend(
 }
 
 /// Sends up to [`INLINE`] bytes, which are copied.
-#[inline]
+#[inline(always)]
 fn send_short(
     ep: &Ep,
     bytes: &[u8],
@@ -116,7 +117,7 @@ fn send(
 }
 
 /// Tells the program by what handle it knows what it has begun to send.
-#[inline]
+#[inline(always)]
 fn posted_as(ep: &Ep, posted: Result<RequestId, Error>, request: *mut mx_request_t) -> Answer {
     let id = posted.map_err(|error| not_posted(&error))?;
     limit(ep, id)?;
@@ -166,24 +167,34 @@ pub unsafe extern "C" fn mx_irecv(
     with_endpoint("mx_irecv", ep, |ep| {
         let request = needed(request)?;
         // SAFETY: the caller's promise.
-        let segments = unsafe { Segments::read(segments, count) }?;
-        let matching = matching(match_info, match_mask)?;
-        if ep.context_mask & !match_mask != 0 {
-            return Err(ReturnCode::BadMatchingForContextIdMask.into());
-        }
-        let context = context as u64;
-        let posted = match segments {
-            Segments::One(piece) => ep.endpoint.post_recv(matching, piece, context),
-            Segments::Many(many) => {
-                let many: Box<dyn Foreign> = Box::new(many);
-                ep.endpoint.post_recv(matching, many, context)
-            }
+        let one = unsafe { Segments::one(segments, count) };
+        let matching = || matching_of(ep, match_info, match_mask);
+        let posted = match one {
+            Some(piece) => ep.endpoint.post_recv(matching()?, piece, context as u64),
+            // SAFETY: the caller's promise.
+            None => match unsafe { Segments::read(segments, count) }? {
+                Segments::One(piece) => ep.endpoint.post_recv(matching()?, piece, context as u64),
+                Segments::Many(many) => {
+                    let many: Box<dyn Foreign> = Box::new(many);
+                    ep.endpoint.post_recv(matching()?, many, context as u64)
+                }
+            },
         };
         let id = posted.map_err(|error| not_posted(&error))?;
         // SAFETY: the program points to a place for a handle.
         unsafe { request.write(ep.request_handle(id)) };
         Ok(())
     })
+}
+
+/// As [`matching`], for a receive: the mask has to be whole where the endpoint's contexts are named.
+#[inline(always)]
+fn matching_of(ep: &Ep, match_info: u64, match_mask: u64) -> Result<Match, Fault> {
+    let matching = matching(match_info, match_mask)?;
+    if ep.context_mask & !match_mask != 0 {
+        return Err(ReturnCode::BadMatchingForContextIdMask.into());
+    }
+    Ok(matching)
 }
 
 /// What match information and mask say, if they fit.

@@ -10,24 +10,37 @@ use crate::library::Library;
 use crate::table::{self, InUse};
 use crate::types::{mx_endpoint_addr_t, mx_endpoint_t, mx_return_t};
 
-/// An error on its way to the handler.
+/// An error on its way to the handler. In a box, so that all that is handed about where there is none fits into a register.
 #[derive(Debug)]
-pub(crate) struct Fault {
+pub(crate) struct Fault(Box<Reason>);
+
+/// What went wrong.
+#[derive(Debug)]
+pub(crate) struct Reason {
     pub(crate) code: ReturnCode,
     /// More than the code says.
     pub(crate) why: Option<String>,
 }
 
+impl std::ops::Deref for Fault {
+    type Target = Reason;
+    fn deref(&self) -> &Reason {
+        &self.0
+    }
+}
+
 impl From<ReturnCode> for Fault {
+    #[cold]
     fn from(code: ReturnCode) -> Self {
-        Self { code, why: None }
+        Self(Box::new(Reason { code, why: None }))
     }
 }
 
 impl Fault {
+    #[cold]
     pub(crate) fn new(code: ReturnCode, why: impl std::fmt::Display) -> Self {
         let why = Some(why.to_string());
-        Self { code, why }
+        Self(Box::new(Reason { code, why }))
     }
 }
 

@@ -26,6 +26,8 @@ const MARK: u64 = 0x9;
 /// An open endpoint.
 pub(crate) struct Ep {
     pub(crate) handle: mx_endpoint_t,
+    /// What its requests' handles differ by from others'.
+    salt: u64,
     /// Its place in the table, plus one.
     pub(crate) place: u8,
     pub(crate) endpoint: Endpoint,
@@ -80,6 +82,8 @@ pub(crate) fn insert(new: New) -> Result<mx_endpoint_t, Fault> {
     let handle = usize::try_from(word).map_err(|_| Fault::from(ReturnCode::NoResources))?;
     reserved.open(Ep {
         handle,
+        // The lower half of a request's number is its place, far below 2^31: so a handle is never 0.
+        salt: word.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1 << 31,
         place,
         endpoint: new.endpoint,
         board: new.board,
@@ -117,8 +121,7 @@ pub(crate) fn remove(handle: mx_endpoint_t) -> Result<(), Fault> {
 impl Ep {
     /// The handle of a request. Other endpoints do not know it.
     pub(crate) fn request_handle(&self, id: RequestId) -> mx_request_t {
-        // The lower half of a request's number is its place, far below 2^31: so a handle is never 0.
-        let word = id.to_u64() ^ self.salt();
+        let word = id.to_u64() ^ self.salt;
         usize::try_from(word).unwrap_or(0)
     }
 
@@ -127,11 +130,7 @@ impl Ep {
         if handle == 0 {
             return Err(ReturnCode::BadRequest.into());
         }
-        Ok(RequestId::from_u64(handle as u64 ^ self.salt()))
-    }
-
-    fn salt(&self) -> u64 {
-        (self.handle as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1 << 31
+        Ok(RequestId::from_u64(handle as u64 ^ self.salt))
     }
 
     pub(crate) fn is_closing(&self) -> bool {

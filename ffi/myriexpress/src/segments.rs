@@ -3,7 +3,7 @@
 //! The program keeps it valid, and does not touch what is received into, until the request is over: that is MX's contract, and what `unsafe` in this file
 //! rests on.
 
-use myrixen::{Foreign, Handed, INLINE};
+use myrixen::{Foreign, Handed};
 
 use crate::codes::ReturnCode;
 use crate::edge::Fault;
@@ -29,7 +29,7 @@ impl Segments {
     ///
     /// # Safety
     /// `list` is null or points to `count` segments, whose memory is valid until the request is over.
-    #[inline]
+    #[inline(never)]
     pub(crate) unsafe fn read(list: *const mx_segment_t, count: u32) -> Result<Self, Fault> {
         if count == 0 {
             // SAFETY: there are no bytes.
@@ -46,26 +46,26 @@ impl Segments {
             // SAFETY: the caller's promise.
             let segment = unsafe { list.read() };
             // SAFETY: the caller's promise.
-            return Ok(Self::One(unsafe { piece(segment) }?));
+            let piece = unsafe { piece(segment) };
+            return Ok(Self::One(piece.ok_or(ReturnCode::BadSegMem)?));
         }
         // SAFETY: the caller's promise.
         unsafe { Self::read_many(list, count) }
     }
 
-    /// The one segment of a message that is short, as most are: the same as [`read`](Self::read) in a fraction of the time. `None` for all others.
+    /// The one segment of a message, as most have: the same as [`read`](Self::read) in a fraction of the time. `None` for all others.
     ///
     /// # Safety
     /// As for [`read`](Self::read).
-    #[inline]
-    pub(crate) unsafe fn short(list: *const mx_segment_t, count: u32) -> Option<Handed> {
+    #[inline(always)]
+    pub(crate) unsafe fn one(list: *const mx_segment_t, count: u32) -> Option<Handed> {
         if count != 1 || list.is_null() {
             return None;
         }
         // SAFETY: the caller's promise.
         let segment = unsafe { list.read() };
         // SAFETY: the caller's promise.
-        let piece = unsafe { piece(segment) }.ok()?;
-        (piece.len() <= INLINE).then_some(piece)
+        unsafe { piece(segment) }
     }
 
     /// # Safety
@@ -77,7 +77,7 @@ impl Segments {
             // SAFETY: the caller's promise.
             let segment = unsafe { list.wrapping_add(at).read() };
             // SAFETY: the caller's promise.
-            let piece = unsafe { piece(segment) }?;
+            let piece = unsafe { piece(segment) }.ok_or(ReturnCode::BadSegMem)?;
             if !piece.is_empty() {
                 end += piece.len();
                 pieces.push((end, piece));
@@ -89,19 +89,21 @@ impl Segments {
     }
 }
 
+/// A segment's memory; `None` where it has bytes and no memory.
+///
 /// # Safety
 /// The segment's memory is valid until the request is over.
 #[inline]
-unsafe fn piece(segment: mx_segment_t) -> Result<Handed, Fault> {
+unsafe fn piece(segment: mx_segment_t) -> Option<Handed> {
     let (at, len) = (
         segment.segment_ptr.cast::<u8>(),
         segment.segment_length as usize,
     );
     if at.is_null() && len > 0 {
-        return Err(ReturnCode::BadSegMem.into());
+        return None;
     }
     // SAFETY: the caller's promise; see the module.
-    Ok(unsafe { Handed::new(at, len) })
+    Some(unsafe { Handed::new(at, len) })
 }
 
 impl Many {
