@@ -14,6 +14,7 @@ use crate::message::Match;
 use crate::posted::{Completes, Connecting};
 use crate::region::Regions;
 use crate::request::{Kind, Queued, Requests};
+use crate::shared::Inside;
 use crate::short::AHEAD;
 use crate::shorts::INLINE;
 use crate::unexpected::{Unexpected, UnexpectedHandler, Verdict};
@@ -108,6 +109,7 @@ impl Endpoint {
     ///
     /// # Errors
     /// As for [`launch`](Self::launch).
+    #[inline]
     pub fn inject(&self, payload: &[u8], launch: &Launch) -> Result<bool, Status> {
         let mut core = self.shared.enter();
         if payload.len() <= INLINE {
@@ -119,6 +121,16 @@ impl Endpoint {
                 return Ok(true);
             }
         }
+        self.inject_otherwise(core, payload, launch)
+    }
+
+    #[cold]
+    fn inject_otherwise(
+        &self,
+        mut core: Inside<'_>,
+        payload: &[u8],
+        launch: &Launch,
+    ) -> Result<bool, Status> {
         if core.requests.retained() >= RETAINED_CAP {
             core.turn(self.shared.recent(), true);
             if core.requests.retained() >= RETAINED_CAP {
@@ -140,6 +152,7 @@ impl Endpoint {
     ///
     /// # Errors
     /// [`Error::Invalid`] for more than 4 GiB of room; [`Error::Failed`] for a source that there is not, or on a closed endpoint.
+    #[inline]
     pub fn accept<B: RecvBuffer>(
         &self,
         matching: Match,
@@ -152,8 +165,7 @@ impl Endpoint {
         let mut core = self.shared.enter();
         let with = (memory, len);
         let key = self.begin_recv(&mut core, matching, with, Some(context))?;
-        core.requests.set_label(key, label);
-        core.requests.set_partner(key, matching.source);
+        core.requests.set_beside(key, label, matching.source);
         self.shared.leave(core);
         Ok(())
     }

@@ -500,11 +500,13 @@ impl Requests {
         }
     }
 
-    /// From whom a receive is to be, if that matters for its end.
-    pub(crate) fn set_partner(&mut self, key: Key, partner: Option<PartnerId>) {
-        if let Some(slot) = self.slot_mut(key) {
-            slot.partner = partner;
-        }
+    /// The same, and from whom a receive is to be, if that matters for its end: of a request that was added just now.
+    #[inline]
+    pub(crate) fn set_beside(&mut self, key: Key, label: u32, partner: Option<PartnerId>) {
+        let slot = &mut self.slots[key.slot as usize];
+        debug_assert_eq!(slot.generation, key.generation);
+        slot.label = label;
+        slot.partner = partner;
     }
 
     /// Receives for messages of this partner alone that are not over.
