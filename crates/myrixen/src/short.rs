@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use mxoe::engine::{ClaimedReceive, PathId, RegionId, RequestId, Send, SendMode};
+use mxoe::engine::{ClaimedReceive, PathId, RegionId, RequestId, Send, SendMode, Taken};
 use mxoe::time::Time;
 use myrixen_ring::Record;
 
@@ -160,7 +160,8 @@ impl Core {
         true
     }
 
-    /// Takes a record if it is a short message for which a receive waits and whose turn has come. `head` is its beginning. False: it was not taken.
+    /// Takes a record if it is a short message for which a receive waits and whose turn has come. `head` is its beginning. Ends the receive by `end`. False: it
+    /// was not taken.
     #[inline]
     pub(crate) fn take_short(
         &mut self,
@@ -168,6 +169,7 @@ impl Core {
         at: usize,
         record: &Record,
         head: &[u8],
+        end: impl FnOnce(&mut Self, &Taken),
     ) -> bool {
         let path = &self.paths[at];
         let Some(from) = path.source(head) else {
@@ -186,6 +188,13 @@ impl Core {
                     None => path.consumer.read(record, payload.start + at, piece),
                 }
             });
+        end(self, &taken);
+        true
+    }
+
+    /// A receive has got a short message.
+    #[inline]
+    pub(crate) fn end_taken(&mut self, taken: &Taken) {
         let outcome = Outcome::Received {
             status: taken.status,
             envelope: taken.envelope,
@@ -195,7 +204,6 @@ impl Core {
             Some(slot) => self.ended |= self.regions.shorts.end(slot, outcome),
             None => self.end(taken.token, outcome),
         }
-        true
     }
 
     /// Posts a receive for a short message.
