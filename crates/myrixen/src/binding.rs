@@ -14,8 +14,10 @@ use crate::message::Match;
 use crate::posted::{Completes, Connecting};
 use crate::region::Regions;
 use crate::request::{Kind, Queued, Requests};
+use crate::shared::{Inside, Seen};
 use crate::short::AHEAD;
 use crate::shorts::INLINE;
+use crate::straight::Passed;
 use crate::unexpected::{Unexpected, UnexpectedHandler, Verdict};
 use mxoe::addr::Address;
 
@@ -67,6 +69,18 @@ pub struct Ended {
     pub len: u32,
 }
 
+/// Who is shown the ends of requests. No function must call the endpoint.
+pub trait Reaper {
+    /// The end of a request.
+    fn end(&mut self, ended: &Ended);
+
+    /// Whether receives with this label may end by [`short`](Self::short).
+    fn takes_short(&self, label: u32) -> bool;
+
+    /// The end of a receive whose message is short, has come just now, and was not longer than the buffer.
+    fn short(&mut self, ended: Ended);
+}
+
 impl Endpoint {
     /// Starts a send; its end comes by [`reap`](Self::reap). The buffer is dropped then.
     ///
@@ -108,6 +122,7 @@ impl Endpoint {
     ///
     /// # Errors
     /// As for [`launch`](Self::launch).
+    #[inline]
     pub fn inject(&self, payload: &[u8], launch: &Launch) -> Result<bool, Status> {
         let mut core = self.shared.enter();
         if payload.len() <= INLINE {
@@ -119,6 +134,16 @@ impl Endpoint {
                 return Ok(true);
             }
         }
+        self.inject_otherwise(core, payload, launch)
+    }
+
+    #[cold]
+    fn inject_otherwise(
+        &self,
+        mut core: Inside<'_>,
+        payload: &[u8],
+        launch: &Launch,
+    ) -> Result<bool, Status> {
         if core.requests.retained() >= RETAINED_CAP {
             core.turn(self.shared.recent(), true);
             if core.requests.retained() >= RETAINED_CAP {
@@ -140,6 +165,7 @@ impl Endpoint {
     ///
     /// # Errors
     /// [`Error::Invalid`] for more than 4 GiB of room; [`Error::Failed`] for a source that there is not, or on a closed endpoint.
+    #[inline]
     pub fn accept<B: RecvBuffer>(
         &self,
         matching: Match,
@@ -149,8 +175,7 @@ impl Endpoint {
     ) -> Result<()> {
         let mut core = self.shared.enter();
         let key = self.begin_recv(&mut core, matching, buffer, Some(context))?;
-        core.requests.set_label(key, label);
-        core.requests.set_partner(key, matching.source);
+        core.requests.set_beside(key, label, matching.source);
         self.shared.leave(core);
         Ok(())
     }
@@ -196,6 +221,48 @@ impl Endpoint {
             .shared
             .poll(|core, hurried| core.reap_some(limit, hurried, &mut each));
         found.unwrap_or(0)
+    }
+
+    /// As [`reap`](Self::reap). A short message that has just come does not go through the queue, if nothing is before it and `reaper` takes it so.
+    #[inline]
+    pub fn reap_for(&self, limit: usize, reaper: &mut impl Reaper) -> usize {
+        let mut guarded = self.shared.enter();
+        let mut found = 0;
+        if !guarded.requests.has_ended() {
+            let seen = self.shared.look_once(&mut guarded);
+            if let Seen::At(at) = seen
+                && limit > 0
+                && !guarded.is_halted()
+            {
+                let now = guarded.seen_at();
+                let passed = guarded.turn_straight(now, at, reaper);
+                found += usize::from(passed == Passed::Shown);
+            }
+            let more = || found < limit && guarded.engine.has_posted() && guarded.has_arrived();
+            if found > 0 && !more() {
+                self.shared.took(&mut guarded);
+                self.shared.leave(guarded);
+                return found;
+            }
+            if seen != Seen::Enough {
+                guarded = self.reap_on(guarded, seen);
+            }
+        }
+        if guarded.requests.has_ended() && found < limit {
+            found += guarded.reap(limit - found, &mut |ended: &Ended| reaper.end(ended));
+        }
+        self.shared.leave(guarded);
+        found
+    }
+
+    /// The usual turn of [`reap_for`](Self::reap_for).
+    #[inline(never)]
+    fn reap_on<'a>(&'a self, guarded: Inside<'a>, seen: Seen) -> Inside<'a> {
+        let (mut guarded, hurried) = self.shared.act_on(guarded, seen);
+        if hurried && !guarded.requests.has_ended() {
+            guarded.hurry_any(|_| true);
+        }
+        guarded
     }
 
     /// As [`reap`](Self::reap), and waits until there are some. 0 when the time is over, or at a [`wakeup`](Self::wakeup).

@@ -212,6 +212,19 @@ impl Core {
         busy | self.transmit(now)
     }
 
+    /// Whether what has come on a path may be taken without a turn.
+    #[inline]
+    pub(crate) fn may_turn_straight(&self) -> bool {
+        self.short_turns < SHORT_TURNS && !self.fetches.has_reads()
+    }
+
+    /// It was: as for [`turn_at`](Self::turn_at), all else waits.
+    #[inline]
+    pub(crate) fn begin_short_turn(&mut self) {
+        self.short_turns += 1;
+        self.fruitless = 0;
+    }
+
     /// Whether a turn can be left out, where a look has found nothing: there is nothing else to do, and it is not long since a whole one. It counts as one
     /// that has found nothing.
     pub(crate) fn rests(&mut self, now: Time) -> bool {
@@ -304,18 +317,25 @@ impl Core {
             }
         }
         if taken > 0 {
-            self.one_way = self.one_way.saturating_add(1);
-            self.paths[at].promptness.heard();
-            self.paths[at].release();
-            if self.paths[at].is_loop_back() {
-                self.engine.acknowledge_own(now);
-                self.events();
-            }
+            self.have_received(now, at);
         } else if self.is_over(at) {
             self.lose(at);
             return true;
         }
         taken > 0
+    }
+
+    /// Something was taken from a path.
+    #[inline]
+    pub(crate) fn have_received(&mut self, now: Time, at: usize) {
+        self.one_way = self.one_way.saturating_add(1);
+        let path = &mut self.paths[at];
+        path.promptness.heard();
+        path.release();
+        if path.is_loop_back() {
+            self.engine.acknowledge_own(now);
+            self.events();
+        }
     }
 
     /// Whether nothing more comes from the other end, and all that came before is taken.
@@ -335,7 +355,7 @@ impl Core {
         let len = record.len();
         let head = &mut head[..len.min(HEAD_BYTES)];
         path.consumer.read(&record, 0, head);
-        if record.hint_len() == 0 && self.take_short(now, at, &record, head) {
+        if record.hint_len() == 0 && self.take_short(now, at, &record, head, Self::end_taken) {
             self.paths[at].consumer.advance(record);
             self.events();
             return Ok(true);

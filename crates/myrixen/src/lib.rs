@@ -64,10 +64,11 @@ mod request;
 mod shared;
 mod short;
 mod shorts;
+mod straight;
 mod unexpected;
 mod waiting;
 
-pub use binding::{Ended, Launch, Space};
+pub use binding::{Ended, Launch, Reaper, Space};
 pub use buffer::{Foreign, RecvBuffer, SendBuffer};
 #[cfg(feature = "embedded")]
 pub use embedded::{Embedded, Inside};

@@ -248,6 +248,12 @@ pub(crate) enum Ended {
     Unknown,
 }
 
+/// What the program calls a request that was over before it came to the completion queue.
+pub(crate) struct Straight {
+    pub(crate) context: u64,
+    pub(crate) label: u32,
+}
+
 /// What a new request is.
 pub(crate) struct New {
     pub(crate) kind: Kind,
@@ -460,6 +466,27 @@ impl Requests {
         }
     }
 
+    /// Ends a request of the completion queue's past it: to be told at once, by whoever gives its memory back. `None`: it is another's, not known, or has a label
+    /// that `takes` does not want.
+    #[inline(always)]
+    pub(crate) fn end_straight(
+        &mut self,
+        token: u64,
+        takes: impl FnOnce(u32) -> bool,
+    ) -> Option<Straight> {
+        let key = Key::from_token(token);
+        let slot = self.slot(key)?;
+        let Interest::Queue(context) = slot.interest else {
+            return None;
+        };
+        let label = slot.label;
+        if slot.early != Early::No || slot.outcome.is_some() || !takes(label) {
+            return None;
+        }
+        self.vacate(key.slot());
+        Some(Straight { context, label })
+    }
+
     /// Puts a request of the completion queue's there.
     #[inline]
     fn finish_queued(&mut self, at: u32, outcome: Outcome) {
@@ -535,11 +562,13 @@ impl Requests {
         }
     }
 
-    /// From whom a receive is to be, if that matters for its end.
-    pub(crate) fn set_partner(&mut self, key: Key, partner: Option<PartnerId>) {
-        if let Some(slot) = self.slot_mut(key) {
-            slot.partner = partner;
-        }
+    /// The same, and from whom a receive is to be, if that matters for its end: of a request that was added just now.
+    #[inline]
+    pub(crate) fn set_beside(&mut self, key: Key, label: u32, partner: Option<PartnerId>) {
+        let slot = &mut self.slots[key.slot() as usize];
+        debug_assert_eq!(slot.generation, key.generation());
+        slot.label = label;
+        slot.partner = partner;
     }
 
     /// Receives for messages of this partner alone that are not over.

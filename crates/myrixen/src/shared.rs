@@ -4,6 +4,8 @@
 
 mod poll;
 
+pub(crate) use poll::Seen;
+
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, Weak};
@@ -47,6 +49,8 @@ pub(crate) struct Guarded {
     pub(crate) paused: bool,
     /// When the program has looked last without waiting.
     looked: Option<Time>,
+    /// It looks again and again, and does nothing else.
+    spins: bool,
     /// Something had come then.
     found: bool,
     wait: Wait,
@@ -153,6 +157,7 @@ impl Shared {
                 handling: None,
                 paused: false,
                 looked: None,
+                spins: false,
                 found: false,
                 wait: parts.wait,
                 polling: Polling::new(Duration::ZERO),

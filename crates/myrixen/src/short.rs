@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use mxoe::engine::{ClaimedReceive, PathId, RegionId, RequestId, Send, SendMode};
+use mxoe::engine::{ClaimedReceive, PathId, RegionId, RequestId, Send, SendMode, Taken};
 use mxoe::time::Time;
 use myrixen_ring::Record;
 
@@ -11,7 +11,7 @@ use crate::endpoint::{Cover, Endpoint, not_received};
 use crate::error::{Error, Result};
 use crate::message::{Match, Peer, Received};
 use crate::request::Outcome;
-use crate::shorts::{self, INLINE};
+use crate::shorts::{self, INLINE, Shorts};
 
 /// How many short messages a sender that does not wait may be ahead of their acknowledgements: what is kept of them stays in the processor's
 /// caches.
@@ -119,19 +119,19 @@ impl Core {
         if self.regions.shorts.sends() >= FAR_AHEAD {
             return false;
         }
-        let Some(region) = self.regions.shorts.keep(cover.to, payload) else {
+        let Some(len) = Shorts::len_of(payload) else {
             return false;
         };
-        let send = Send {
+        let mut send = Send {
             to: cover.to,
             space: cover.space,
             match_info: cover.bits,
             data: cover.data,
-            region,
-            // No more than fits in a slot.
-            len: u32::try_from(payload.len()).unwrap_or(u32::MAX),
+            // That is found when the frame is out: nobody waits for it then.
+            region: RegionId(0),
+            len: len.into(),
             mode: SendMode::Standard,
-            token: shorts::token(region),
+            token: 0,
         };
         self.one_way = 0;
         let paths = &mut self.paths;
@@ -140,11 +140,12 @@ impl Core {
             path.is_some_and(|path| !path.dead && path.has_room_for_short())
         };
         let Some(ready) = self.engine.ready_now(&send, has_room, &mut self.frame.head) else {
-            self.regions.shorts.unsend(region);
             return false;
         };
         let at = usize::from(ready.path().get());
         let published = self.paths[at].send_short(&self.frame.head, payload);
+        send.region = self.regions.shorts.keep(cover.to, payload, len);
+        send.token = shorts::token(send.region);
         // Whoever waits for it has it by now.
         self.engine.sent_now(&send, ready);
         self.events();
@@ -159,7 +160,8 @@ impl Core {
         true
     }
 
-    /// Takes a record if it is a short message for which a receive waits and whose turn has come. `head` is its beginning. False: it was not taken.
+    /// Takes a record if it is a short message for which a receive waits and whose turn has come. `head` is its beginning. Ends the receive by `end`. False: it
+    /// was not taken.
     #[inline]
     pub(crate) fn take_short(
         &mut self,
@@ -167,6 +169,7 @@ impl Core {
         at: usize,
         record: &Record,
         head: &[u8],
+        end: impl FnOnce(&mut Self, &Taken),
     ) -> bool {
         let path = &self.paths[at];
         let Some(from) = path.source(head) else {
@@ -185,6 +188,13 @@ impl Core {
                     None => path.consumer.read(record, payload.start + at, piece),
                 }
             });
+        end(self, &taken);
+        true
+    }
+
+    /// A receive has got a short message.
+    #[inline]
+    pub(crate) fn end_taken(&mut self, taken: &Taken) {
         let outcome = Outcome::Received {
             status: taken.status,
             envelope: taken.envelope,
@@ -194,7 +204,6 @@ impl Core {
             Some(slot) => self.ended |= self.regions.shorts.end(slot, outcome),
             None => self.end(taken.token, outcome),
         }
-        true
     }
 
     /// Posts a receive for a short message.

@@ -45,34 +45,41 @@ pub(crate) fn of_token(token: u64) -> Option<RegionId> {
 }
 
 impl Shorts {
-    /// Keeps a copy of a payload of up to [`INLINE`] bytes; `None` for a longer one.
+    /// The length of a payload of up to [`INLINE`] bytes; `None` of a longer one.
     #[inline]
-    pub(crate) fn keep(&mut self, to: PartnerId, payload: &[u8]) -> Option<RegionId> {
-        let id = self.take_slot(payload.len())?;
+    pub(crate) fn len_of(payload: &[u8]) -> Option<u8> {
+        let len = u8::try_from(payload.len()).ok();
+        len.filter(|_| payload.len() <= INLINE)
+    }
+
+    /// Keeps a copy of a payload of that length.
+    #[inline]
+    pub(crate) fn keep(&mut self, to: PartnerId, payload: &[u8], len: u8) -> RegionId {
+        let id = self.take_slot(len);
         let slot = &mut self.slots[place(id)];
         slot.bytes[..payload.len()].copy_from_slice(payload);
         slot.state = State::Sent(to);
         self.sends += 1;
-        Some(id)
+        id
     }
 
     /// Room for a message of up to [`INLINE`] bytes; `None` for a longer one.
     #[inline]
     pub(crate) fn await_one(&mut self, room: usize) -> Option<RegionId> {
-        let id = self.take_slot(room)?;
+        let len = u8::try_from(room).ok().filter(|_| room <= INLINE)?;
+        let id = self.take_slot(len);
         self.slots[place(id)].state = State::Awaited;
         Some(id)
     }
 
     #[inline]
-    fn take_slot(&mut self, len: usize) -> Option<RegionId> {
-        let len = u8::try_from(len).ok().filter(|_| len <= INLINE)?;
+    fn take_slot(&mut self, len: u8) -> RegionId {
         let at = match self.free.pop() {
             Some(at) => at,
             None => self.grow(),
         };
         self.slots[at as usize].len = len;
-        Some(RegionId(at | SLOT))
+        RegionId(at | SLOT)
     }
 
     #[cold]
@@ -201,7 +208,7 @@ mod tests {
     #[test]
     fn what_was_sent_leaves_when_it_is_over_and_what_was_awaited_when_it_is_taken() {
         let mut shorts = Shorts::default();
-        let sent = shorts.keep(TO, &[1, 2, 3]).unwrap();
+        let sent = shorts.keep(TO, &[1, 2, 3], 3);
         let awaited = shorts.await_one(2).unwrap();
         assert_eq!(shorts.bytes(sent), Some(&[1, 2, 3][..]));
         shorts.bytes_mut(awaited).unwrap().copy_from_slice(&[4, 5]);
@@ -220,7 +227,8 @@ mod tests {
     #[test]
     fn what_is_too_long_and_what_is_no_slot_has_no_place() {
         let mut shorts = Shorts::default();
-        assert!(shorts.keep(TO, &[0; INLINE + 1]).is_none());
+        assert!(Shorts::len_of(&[0; INLINE + 1]).is_none());
+        assert!(Shorts::len_of(&[0; INLINE]).is_some());
         assert!(shorts.await_one(INLINE + 1).is_none());
         assert!(shorts.await_one(INLINE).is_some());
         assert!(shorts.bytes(RegionId(0)).is_none());

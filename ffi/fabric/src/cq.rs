@@ -11,15 +11,15 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use myrixen::Address;
+use myrixen::{Address, Ended, Reaper};
 
 use crate::abi::{
     ADDR_UNSPEC, CqAttr, CqEntry, CqErrEntry, Fid, FidCq, FidDomain, OpsCq, OpsFid, class, control,
-    wait,
+    flag, wait,
 };
 use crate::domain::Domain;
 use crate::edge::{self, Answer, Object, call, hand_out, hold, needed, object, put, size};
-use crate::ep::EpCore;
+use crate::ep::{EpCore, Label, Later};
 use crate::errno::{Errno, reason};
 use crate::listed::Listed;
 use crate::signal::Signal;
@@ -133,6 +133,70 @@ impl Room {
     }
 }
 
+/// A read of a queue, at one of its endpoints.
+struct Reading<'a> {
+    cq: &'a CqCore,
+    ep: &'a EpCore,
+    /// For which [`Room::write`] has its promise.
+    room: &'a mut Room,
+    /// Something was put into the backlog.
+    behind: bool,
+    later: Vec<Later>,
+}
+
+impl Reading<'_> {
+    #[inline(always)]
+    fn write(&mut self, entry: CqEntry, from: Option<Address>) {
+        let ep = self.ep;
+        let place = || from.and_then(|from| ep.av.get()?.place_of(from));
+        let place = || place().unwrap_or(ADDR_UNSPEC);
+        // SAFETY: see `room`.
+        unsafe { self.room.write(self.cq.entry_bytes, entry, place) };
+    }
+}
+
+impl Reaper for Reading<'_> {
+    fn end(&mut self, ended: &Ended) {
+        let (ep, mut later) = (self.ep, std::mem::take(&mut self.later));
+        let mut each = |cq: &Arc<CqCore>, item: Item| {
+            if !std::ptr::eq(Arc::as_ptr(cq), self.cq) {
+                return cq.push(item);
+            }
+            self.behind |= item.fault.is_some();
+            if self.behind || self.room.left == 0 {
+                return cq.push(item);
+            }
+            self.write(item.entry, item.from);
+        };
+        ep.deliver(ended, &mut each, &mut later);
+        self.later = later;
+    }
+
+    // What is read where it matters how long that takes, so it does not go through what is for all.
+    #[inline(always)]
+    fn takes_short(&self, label: u32) -> bool {
+        Label::of(label).is_plain_receive() && self.ep.receives_at(self.cq)
+    }
+
+    #[inline(always)]
+    fn short(&mut self, ended: Ended) {
+        let beside = if ended.data.is_some() {
+            flag::REMOTE_CQ_DATA
+        } else {
+            0
+        };
+        let entry = CqEntry {
+            op_context: ended.context as *mut c_void,
+            flags: Label::of(ended.label).receive_flags() | beside,
+            len: ended.len as usize,
+            buf: std::ptr::null_mut(),
+            data: ended.data.unwrap_or(0),
+            tag: ended.bits,
+        };
+        self.write(entry, ended.source);
+    }
+}
+
 impl CqCore {
     fn backlog(&self) -> MutexGuard<'_, VecDeque<Item>> {
         self.backlog.lock().unwrap_or_else(PoisonError::into_inner)
@@ -141,6 +205,12 @@ impl CqCore {
     /// How many completions are in the backlog.
     pub(crate) fn backlog_len(&self) -> usize {
         self.waiting.load(Ordering::Acquire)
+    }
+
+    /// Whether there is something in the backlog.
+    #[inline]
+    fn has_waiting(&self) -> bool {
+        self.waiting.load(Ordering::Acquire) > 0
     }
 
     /// Puts a completion behind all others.
@@ -189,7 +259,7 @@ impl CqCore {
     /// # Safety
     /// As for [`Room::write`].
     unsafe fn take_backlog(&self, room: &mut Room) -> bool {
-        if self.waiting.load(Ordering::Acquire) == 0 {
+        if !self.has_waiting() {
             return false;
         }
         let mut backlog = self.backlog();
@@ -213,39 +283,49 @@ impl CqCore {
     ///
     /// # Safety
     /// As for [`Room::write`].
+    #[inline(always)]
     unsafe fn take_ended(&self, room: &mut Room) {
-        self.eps.with(|eps| {
-            for ep in eps {
-                if room.left > 0 {
-                    // SAFETY: the caller's promise.
-                    unsafe { self.take_ended_of(ep, room) };
-                }
-            }
+        self.eps.with(|eps| match eps {
+            // SAFETY: the caller's promise.
+            [ep] => unsafe { self.take_ended_of(ep, room) },
+            // SAFETY: as above.
+            _ => unsafe { self.take_ended_of_all(eps, room) },
         });
     }
 
     /// # Safety
     /// As for [`Room::write`].
-    #[inline]
+    #[inline(never)]
+    unsafe fn take_ended_of_all(&self, eps: &[Arc<EpCore>], room: &mut Room) {
+        for ep in eps {
+            if room.left > 0 {
+                // SAFETY: the caller's promise.
+                unsafe { self.take_ended_of(ep, room) };
+            }
+        }
+    }
+
+    /// # Safety
+    /// As for [`Room::write`].
+    #[inline(always)]
     unsafe fn take_ended_of(&self, ep: &EpCore, room: &mut Room) {
-        let mut behind = false;
-        ep.reap(room.left, |cq, item| {
-            if !std::ptr::eq(Arc::as_ptr(cq), self) {
-                return cq.push(item);
-            }
-            behind |= item.fault.is_some();
-            if behind || room.left == 0 {
-                return cq.push(item);
-            }
-            let place = || item.from.and_then(|from| ep.av.get()?.place_of(from));
-            let place = || place().unwrap_or(ADDR_UNSPEC);
-            // SAFETY: the caller's promise.
-            unsafe { room.write(self.entry_bytes, item.entry, place) };
-        });
+        let limit = room.left;
+        let mut reading = Reading {
+            cq: self,
+            ep,
+            room,
+            behind: false,
+            later: Vec::new(),
+        };
+        ep.endpoint.reap_for(limit, &mut reading);
+        if !reading.later.is_empty() {
+            ep.catch_up(reading.later);
+        }
     }
 
     /// # Safety
     /// `buf` has room for `count` entries, and `sources` for as many places unless it is null.
+    #[inline(always)]
     unsafe fn read(&self, buf: *mut c_void, count: usize, sources: *mut u64) -> Answer<isize> {
         let mut room = Room {
             at: buf.cast(),
@@ -253,7 +333,25 @@ impl CqCore {
             left: count,
             done: 0,
         };
-        if count == 0 {
+        if count > 0 && !self.has_waiting() {
+            // SAFETY: the caller's promise.
+            unsafe { self.take_ended(&mut room) };
+            if room.done > 0 {
+                return Ok(room.done.cast_signed());
+            }
+            if !self.has_waiting() {
+                return Err(Errno::AGAIN);
+            }
+        }
+        // SAFETY: as above.
+        unsafe { self.read_waiting_first(room) }
+    }
+
+    /// # Safety
+    /// As for [`read`](Self::read).
+    #[cold]
+    unsafe fn read_waiting_first(&self, mut room: Room) -> Answer<isize> {
+        if room.left == 0 {
             return self.look();
         }
         // SAFETY: the caller's promise.
@@ -334,13 +432,13 @@ impl CqCore {
     /// Whether there is something to be read; works for the endpoints.
     pub(crate) fn has_something(&self) -> bool {
         self.eps.with(|eps| eps.iter().for_each(|ep| ep.pump()));
-        self.waiting.load(Ordering::Acquire) > 0
+        self.has_waiting()
     }
 
     /// Whether one may sleep on the descriptor, which becomes readable with the next completion.
     fn is_quiet(&self) -> bool {
         let Some(signal) = &self.signal else {
-            return self.waiting.load(Ordering::Acquire) == 0;
+            return !self.has_waiting();
         };
         signal.clear();
         let armed = self.eps.with(|eps| eps.iter().all(|ep| ep.endpoint.arm()));

@@ -2,11 +2,23 @@
 
 use std::time::Duration;
 
-use super::{Inside, LOOKS, MANY_TURNS, Shared};
+use mxoe::time::Time;
+
+use super::{Guarded, Inside, LOOKS, MANY_TURNS, Shared};
 use crate::core::{Core, FRUITLESS_TURNS};
 
 /// Within so long a program comes again that does nothing but look: a few such looks. One that computes meanwhile takes longer, and is not held up.
 const AT_ONCE: Duration = Duration::from_micros(2);
+
+/// What a look has seen.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Seen {
+    /// Something has arrived here.
+    At(usize),
+    Nothing,
+    /// Nothing, and a turn can be left out.
+    Enough,
+}
 
 impl Shared {
     /// One turn, and one look. `done` is told, as by [`drive`](Self::drive), whether there is nothing more to be done that could help: when looks have found
@@ -26,26 +38,55 @@ impl Shared {
     /// The turn of [`poll`](Self::poll), and what it tells `done` after it.
     #[inline]
     pub(crate) fn poll_once<'a>(&'a self, mut guarded: Inside<'a>) -> (Inside<'a>, bool) {
-        // Programs that have found something look again at once, until there is nothing, before they go on with what they have found.
-        if std::mem::take(&mut guarded.found) && !self.drives && !guarded.core.has_arrived() {
-            return (guarded, false);
+        match self.look_once(&mut guarded) {
+            Seen::Enough => (guarded, false),
+            seen => self.act_on(guarded, seen),
         }
-        self.poll_thoroughly(guarded)
     }
 
-    fn poll_thoroughly<'a>(&'a self, mut guarded: Inside<'a>) -> (Inside<'a>, bool) {
+    /// The first half of [`poll_once`](Self::poll_once): looks at the rings.
+    #[inline]
+    pub(crate) fn look_once(&self, guarded: &mut Guarded) -> Seen {
+        // Programs that have found something look again at once, until there is nothing, before they go on with what they have found.
+        if std::mem::take(&mut guarded.found) && !self.drives && !guarded.core.has_arrived() {
+            return Seen::Enough;
+        }
+        self.look_thoroughly(guarded)
+    }
+
+    fn look_thoroughly(&self, guarded: &mut Guarded) -> Seen {
         let now = self.recent();
         let at_once = |last| now.since(last) <= AT_ONCE;
-        let spins = guarded.looked.is_some_and(at_once);
+        guarded.spins = guarded.looked.replace(now).is_some_and(at_once);
         // Where nothing else is done between two looks, what comes is seen sooner from in here.
-        let looks = if spins { LOOKS } else { 1 };
-        let arrived = self.look_out(&guarded, looks);
+        let looks = if guarded.spins { LOOKS } else { 1 };
+        match self.look_out(&guarded.core, looks) {
+            Some(at) => Seen::At(at),
+            None => Seen::Nothing,
+        }
+    }
+
+    /// What a look has found was taken, and no more is to be done.
+    #[inline]
+    pub(crate) fn took(&self, guarded: &mut Guarded) {
+        guarded.core.look_on();
+        guarded.found = true;
+        guarded.patience = guarded.patience.saturating_add(1);
+    }
+
+    /// The second half of [`poll_once`](Self::poll_once).
+    pub(crate) fn act_on<'a>(&'a self, mut guarded: Inside<'a>, seen: Seen) -> (Inside<'a>, bool) {
+        let (now, spins) = (guarded.seen_at(), guarded.spins);
+        let arrived = match seen {
+            Seen::At(at) => Some(at),
+            Seen::Nothing | Seen::Enough => None,
+        };
         // Who looks again and again need not wait for a whole turn each time: what comes meanwhile would, too.
         let busy = self.turn(&mut guarded, now, (true, spins), arrived);
         if busy {
             guarded.core.look_on();
         }
-        (guarded.looked, guarded.found) = (Some(now), busy);
+        guarded.found = busy;
         guarded = self.let_handler_look(guarded);
         let spent = if busy {
             1
@@ -68,5 +109,13 @@ impl Shared {
             self.fabric.adopt(self.slot);
         }
         found
+    }
+}
+
+impl Guarded {
+    /// When the program has looked last.
+    #[inline]
+    pub(crate) fn seen_at(&self) -> Time {
+        self.looked.unwrap_or(Time::ZERO)
     }
 }

@@ -261,6 +261,14 @@ impl EpCore {
         }
     }
 
+    /// Whether receives complete in this queue, and nobody counts them.
+    #[inline]
+    pub(crate) fn receives_at(&self, cq: &CqCore) -> bool {
+        let uncounted = self.cntrs[Event::Receive as usize].get().is_none();
+        let binding = self.rx.get().filter(|_| uncounted);
+        binding.is_some_and(|binding| std::ptr::eq(Arc::as_ptr(&binding.cq), cq))
+    }
+
     /// Takes what has ended to the queues that it belongs to.
     pub(crate) fn pump(&self) {
         self.reap(PUMP, |cq, item| cq.push(item));

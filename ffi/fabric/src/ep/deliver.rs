@@ -15,7 +15,7 @@ use crate::errno::{Errno, provider_errno};
 use crate::peers::Link;
 
 /// What can be done only when the endpoint is not being worked for.
-enum Later {
+pub(crate) enum Later {
     /// The rest of a buffer for many messages is to be posted.
     Post(u64),
     /// Data of an operation on memory has come, or will not.
@@ -26,7 +26,6 @@ enum Later {
 
 impl EpCore {
     /// Gives the completions of up to `limit` ended requests to `each`, with the queue that each belongs to. Gives how many requests there were.
-    #[inline]
     pub(crate) fn reap(&self, limit: usize, mut each: impl FnMut(&Arc<CqCore>, Item)) -> usize {
         let mut later = Vec::new();
         let ended = self
@@ -51,7 +50,7 @@ impl EpCore {
         self.catch_up(later);
     }
 
-    fn catch_up(&self, later: Vec<Later>) {
+    pub(crate) fn catch_up(&self, later: Vec<Later>) {
         for later in later {
             match later {
                 Later::Post(number) => {
@@ -64,8 +63,7 @@ impl EpCore {
         }
     }
 
-    #[inline]
-    fn deliver(
+    pub(crate) fn deliver(
         &self,
         ended: &Ended,
         each: &mut impl FnMut(&Arc<CqCore>, Item),

@@ -54,6 +54,24 @@ impl Label {
         self.0 & REPORTED != 0
     }
 
+    /// Whether it is a receive into a buffer of its own that is told.
+    #[inline]
+    pub(crate) fn is_plain_receive(self) -> bool {
+        const TAGGED: Label = Label::new(What::ReceiveTagged).reported(true);
+        const PLAIN: Label = Label::new(What::Receive).reported(true);
+        self == TAGGED || self == PLAIN
+    }
+
+    /// What the completions of such a one say.
+    #[inline]
+    pub(crate) fn receive_flags(self) -> u64 {
+        if self.0 & 0xff == What::ReceiveTagged as u32 {
+            flag::RECV | flag::TAGGED
+        } else {
+            flag::RECV | flag::MSG
+        }
+    }
+
     #[inline]
     pub(crate) fn what(self) -> Option<What> {
         WHAT.get((self.0 & 0xff) as usize).copied()

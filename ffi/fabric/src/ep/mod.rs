@@ -29,7 +29,7 @@ use crate::info::limits;
 use crate::{atomic, rma, stubs};
 
 pub(crate) use self::core::{Binding, EpCore, Event};
-pub(crate) use deliver::fault_of;
+pub(crate) use deliver::{Later, fault_of};
 pub(crate) use labels::{Label, What};
 
 /// An open endpoint.

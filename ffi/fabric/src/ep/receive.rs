@@ -3,7 +3,7 @@
 use std::ffi::c_void;
 use std::sync::{MutexGuard, PoisonError};
 
-use myrixen::{Error, Match, Status, Unexpected};
+use myrixen::{Error, Foreign, Match, Status, Unexpected};
 
 use super::core::EpCore;
 use super::labels::{Label, What};
@@ -63,7 +63,7 @@ pub(crate) fn pieces_wanted(flags: u64, count: usize) -> usize {
 
 impl EpCore {
     /// Posts a receive, or does what its flags say instead.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn receive(&self, buffers: Buffers, wanted: &Wanted) -> Answer {
         if wanted.flags & (flag::PEEK | flag::CLAIM | flag::DISCARD | flag::MULTI_RECV) != 0 {
             return self.receive_specially(buffers, wanted);
@@ -73,11 +73,23 @@ impl EpCore {
         let context = wanted.context as u64;
         let posted = match buffers {
             Buffers::One(one) => self.endpoint.accept(matching, one, context, label),
-            Buffers::Many(many) => self.endpoint.accept(matching, many, context, label),
+            Buffers::Many(many) => self.accept_many(matching, many, context, label),
         };
         posted.map_err(|error| not_posted(&error))
     }
 
+    #[inline(never)]
+    fn accept_many(
+        &self,
+        matching: Match,
+        buffer: Box<dyn Foreign>,
+        context: u64,
+        label: u32,
+    ) -> myrixen::Result<()> {
+        self.endpoint.accept(matching, buffer, context, label)
+    }
+
+    #[inline(always)]
     fn label(&self, wanted: &Wanted) -> u32 {
         let reported = reports(self.rx.get(), wanted.flags);
         Label::new(wanted.what).reported(reported).get()
@@ -244,6 +256,7 @@ impl EpCore {
 }
 
 /// Why a receive was not accepted.
+#[cold]
 fn not_posted(error: &Error) -> Errno {
     match error {
         Error::Invalid(_) => Errno::MSGSIZE,

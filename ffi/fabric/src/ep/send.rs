@@ -81,7 +81,7 @@ impl EpCore {
     }
 
     /// Sends a message whose end is not told, and whose memory is the application's again at once.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn inject(&self, buffers: &Buffers, message: &Message) -> Answer {
         if buffers.len() > limits::INJECT {
             return Err(Errno::MSGSIZE);
@@ -99,7 +99,7 @@ impl EpCore {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn launch(&self, message: &Message) -> Answer<Launch> {
         Ok(Launch {
             to: self.peer(message.to)?,
@@ -187,12 +187,17 @@ impl EpCore {
     }
 
     /// The number of the peer at a place, whom a receive is to be from: also of one that is not connected yet.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn source(&self, from: u64) -> Answer<u64> {
         let place = self.av.get().ok_or(Errno::NOAV)?.place(from);
-        if let Some(peer) = self.peers.get(place) {
-            return Ok(peer);
+        match self.peers.get(place) {
+            Some(peer) => Ok(peer),
+            None => self.find_source(place),
         }
+    }
+
+    #[cold]
+    fn find_source(&self, place: u64) -> Answer<u64> {
         let name = self.av.get().and_then(|av| av.name(place));
         let name = name.ok_or(Errno::ADDRNOTAVAIL)?;
         match self.endpoint.peer_id(name.address) {
