@@ -5,7 +5,7 @@ use std::task::Waker;
 
 use mxoe::addr::Address;
 use mxoe::engine::{
-    self, Arrival, ClaimedReceive, Event, PathId, Receive, RegionId, Space, Status, Target,
+    self, Arrival, ClaimedReceive, Event, PathId, Receive, RegionId, Space, Status, Taken, Target,
     Transmit, UnexpectedId,
 };
 use mxoe::frame::{Dialect, HEAD_BYTES};
@@ -162,7 +162,7 @@ impl Core {
         let mut busy = false;
         for at in 0..self.paths.capacity() {
             if self.is_live(at) {
-                busy |= self.receive(now, at);
+                busy |= self.receive(now, at, &mut Self::end_taken);
             }
         }
         busy |= self.fetch(now, looks_on);
@@ -198,13 +198,20 @@ impl Core {
 
     /// As [`turn`](Self::turn), for a path on which a look has found something. All else waits for the next turn, which is never far: before anybody
     /// sleeps, when this has not brought what was waited for, and after a few of these.
-    pub(crate) fn turn_at(&mut self, now: Time, looks_on: bool, at: usize) -> bool {
+    /// Receives that short messages complete end by `end`, unless that turn has to be a whole one.
+    pub(crate) fn turn_at(
+        &mut self,
+        now: Time,
+        looks_on: bool,
+        at: usize,
+        end: &mut impl FnMut(&mut Self, &Taken),
+    ) -> bool {
         self.short_turns += 1;
         if self.short_turns > SHORT_TURNS || !self.is_live(at) {
             return self.turn(now, looks_on);
         }
         self.fruitless = 0;
-        let busy = self.receive(now, at);
+        let busy = self.receive(now, at, end);
         if self.fetches.has_reads() {
             // What was offered is not overtaken by what comes behind it.
             return self.turn(now, looks_on) | busy;
@@ -300,10 +307,11 @@ impl Core {
 
     /// Takes what has arrived on a path, within a budget; no more than what a program has waited for, if it waits for nothing else: the next message
     /// would be put aside, and taken from there by a receive that is about to be posted, which is dearer than to leave it where it is.
-    fn receive(&mut self, now: Time, at: usize) -> bool {
+    #[inline(never)]
+    fn receive(&mut self, now: Time, at: usize, end: &mut impl FnMut(&mut Self, &Taken)) -> bool {
         let mut taken = 0;
         while taken < RECEIVE_BUDGET {
-            match self.receive_one(now, at) {
+            match self.receive_one(now, at, end) {
                 Ok(true) if self.ended && !self.engine.has_posted() => {
                     taken += 1;
                     break;
@@ -326,7 +334,7 @@ impl Core {
     }
 
     /// Something was taken from a path.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn have_received(&mut self, now: Time, at: usize) {
         self.one_way = self.one_way.saturating_add(1);
         let path = &mut self.paths[at];
@@ -346,7 +354,13 @@ impl Core {
             && path.consumer.peek().is_ok_and(|next| next.is_none())
     }
 
-    fn receive_one(&mut self, now: Time, at: usize) -> Result<bool, PeerFault> {
+    #[inline(always)]
+    fn receive_one(
+        &mut self,
+        now: Time,
+        at: usize,
+        end: &mut impl FnMut(&mut Self, &Taken),
+    ) -> Result<bool, PeerFault> {
         let path = &mut self.paths[at];
         let Some(record) = path.consumer.peek()? else {
             return Ok(false);
@@ -355,7 +369,7 @@ impl Core {
         let len = record.len();
         let head = &mut head[..len.min(HEAD_BYTES)];
         path.consumer.read(&record, 0, head);
-        if record.hint_len() == 0 && self.take_short(now, at, &record, head, Self::end_taken) {
+        if record.hint_len() == 0 && self.take_short(now, at, &record, head, end) {
             self.paths[at].consumer.advance(record);
             self.events();
             return Ok(true);

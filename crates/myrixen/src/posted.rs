@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use mxoe::addr::Address;
-use mxoe::engine::SendMode;
+use mxoe::engine::{SendMode, Taken};
 use mxoe::time::Time;
 
 use crate::buffer::{Memory, RecvBuffer, SendBuffer};
@@ -16,7 +16,7 @@ use crate::error::{Error, Result, Status, UnknownRequest};
 use crate::message::{Match, Peer};
 use crate::queue::{Completion, End, keep};
 use crate::request::{Key, Kind, New, Outcome, Parked};
-use crate::shared::Inside;
+use crate::shared::{Inside, Quest};
 use crate::short::AHEAD;
 use crate::shorts::INLINE;
 
@@ -242,8 +242,8 @@ impl Endpoint {
         memory: Option<&mut Memory>,
         look: impl Fn(&End) -> T,
     ) -> Result<Option<T>, UnknownRequest> {
-        let work = |core| Some(self.work_for(core, id));
-        self.take_when_over(id, memory, look, work)
+        let work = |core, _: Option<&mut Memory>| Some((self.work_for(core, id), None));
+        self.take_when_over(id, memory, &look, work)
     }
 
     /// Works for the endpoint once; as far as that helps, for this request.
@@ -255,14 +255,14 @@ impl Endpoint {
         core
     }
 
-    /// Takes the end of a request, if it is over, or else if it is after `work`, which may go out instead.
+    /// Takes the end of a request, if it is over, or else if it is after `work`, which may have taken it already, or go out instead.
     #[inline(always)]
     fn take_when_over<'a, T>(
         &'a self,
         id: RequestId,
         mut memory: Option<&mut Memory>,
-        look: impl Fn(&End) -> T,
-        work: impl Fn(Inside<'a>) -> Option<Inside<'a>>,
+        look: &impl Fn(&End) -> T,
+        work: impl Fn(Inside<'a>, Option<&mut Memory>) -> Option<(Inside<'a>, Option<T>)>,
     ) -> Result<Option<T>, UnknownRequest> {
         let mut core = self.shared.enter_to_ask();
         if let Some(send) = core.requests.take_parked(id.key()) {
@@ -272,13 +272,17 @@ impl Endpoint {
         core.requests.settle();
         let mut worked = false;
         loop {
-            let ended = core.take_end(id.key(), memory.as_deref_mut(), &look);
+            let ended = core.take_end(id.key(), memory.as_deref_mut(), look);
             if worked || !matches!(ended, Ok(None)) {
                 self.shared.leave(core);
                 return ended;
             }
-            match work(core) {
-                Some(inside) => core = inside,
+            match work(core, memory.as_deref_mut()) {
+                Some((inside, None)) => core = inside,
+                Some((inside, seen)) => {
+                    self.shared.leave(inside);
+                    return Ok(seen);
+                }
                 None => return Ok(None),
             }
             worked = true;
@@ -310,35 +314,40 @@ impl Endpoint {
     }
 
     #[inline(always)]
-    fn wait_into<T>(
-        &self,
+    fn wait_into<'a, T>(
+        &'a self,
         id: RequestId,
         timeout: Option<Duration>,
         memory: Option<&mut Memory>,
         look: impl Fn(&End) -> T,
     ) -> Result<Option<T>, UnknownRequest> {
-        let work = |core| self.work_until_over(core, id, timeout);
-        self.take_when_over(id, memory, look, work)
+        let work = |core: Inside<'a>, memory: Option<&mut Memory>| {
+            let wakeups = core.wakeups;
+            self.work_until_over(
+                core,
+                timeout,
+                AwaitedEnd {
+                    key: id.key(),
+                    wakeups,
+                    memory,
+                    look: &look,
+                    seen: None,
+                },
+            )
+        };
+        self.take_when_over(id, memory, &look, work)
     }
 
     /// Works until a request is over, or a wakeup. `None` when the time is over. Not where it is called: most of what is waited for is over already, and is
     /// taken in a few registers.
     #[inline(never)]
-    fn work_until_over<'a>(
+    fn work_until_over<'a, T, L: Fn(&End) -> T>(
         &'a self,
         core: Inside<'a>,
-        id: RequestId,
         timeout: Option<Duration>,
-    ) -> Option<Inside<'a>> {
-        let before = core.wakeups;
-        let done = |core: &mut Core, hurried| {
-            if hurried {
-                core.hurry(id.key());
-            }
-            (core.requests.is_done(id.key()) || core.wakeups != before).then_some(())
-        };
-        let (core, ()) = self.shared.drive_on(core, timeout, done)?;
-        Some(core)
+        awaited: AwaitedEnd<'_, L, T>,
+    ) -> Option<(Inside<'a>, Option<T>)> {
+        self.shared.drive_on(core, timeout, awaited)
     }
 
     /// Waits until the memory of a send is the program's again, though the send may not be over: whatever is sent eagerly, or would be if it were not
@@ -440,6 +449,56 @@ impl Endpoint {
         core.events();
         core.transmit(now);
         self.shared.leave(core);
+    }
+}
+
+/// A request whose end somebody waits for. That of a receive which a short message completes is shown as it comes: it does not go into the completion queue
+/// and out of it again.
+struct AwaitedEnd<'a, L, T> {
+    key: Key,
+    /// How many times waits were told to end when it began.
+    wakeups: u64,
+    /// Where the buffer goes, where somebody wants it.
+    memory: Option<&'a mut Memory>,
+    look: &'a L,
+    seen: Option<T>,
+}
+
+impl<T, L: Fn(&End) -> T> Quest for AwaitedEnd<'_, L, T> {
+    /// What was shown as it came. `None`: the end is where it always is, or there was a wakeup.
+    type Found = Option<T>;
+
+    #[inline(always)]
+    fn done(&mut self, core: &mut Core, hurried: bool) -> Option<Option<T>> {
+        if let Some(seen) = self.seen.take() {
+            return Some(Some(seen));
+        }
+        if hurried {
+            core.hurry(self.key);
+        }
+        let over = core.requests.is_done(self.key) || core.wakeups != self.wakeups;
+        over.then_some(None)
+    }
+
+    #[inline]
+    fn turn_at(&mut self, core: &mut Core, now: Time, looks_on: bool, at: usize) -> bool {
+        core.turn_at(now, looks_on, at, &mut |core, taken| self.end(core, taken))
+    }
+}
+
+impl<T, L: Fn(&End) -> T> AwaitedEnd<'_, L, T> {
+    /// A receive has got a short message.
+    #[inline(always)]
+    fn end(&mut self, core: &mut Core, taken: &Taken) {
+        if taken.token == self.key.token()
+            && let Some(straight) = core.requests.end_straight(taken.token, |_| true)
+        {
+            self.seen = Some((self.look)(&End::of_taken(&straight, taken)));
+            core.give_memory(self.key.region(), self.memory.as_deref_mut());
+            core.ended = true;
+        } else {
+            core.end_taken(taken);
+        }
     }
 }
 

@@ -4,7 +4,7 @@
 use std::ops::Deref;
 use std::time::Duration;
 
-use mxoe::engine;
+use mxoe::engine::{self, RegionId, Taken};
 
 use crate::buffer::{Buffer, Memory, RecvBuffer, SendBuffer};
 use crate::core::Core;
@@ -13,7 +13,7 @@ use crate::error::{Error, Result, Status, UnknownRequest};
 use crate::handle::{RecvRequest, SendRequest};
 use crate::message::{Match, Peer, Received};
 use crate::posted::RequestId;
-use crate::request::{Key, Kind, Parked, Queued, Told};
+use crate::request::{Key, Kind, Parked, Queued, Straight, Told};
 
 /// How a request has ended.
 #[derive(Clone, Copy, Debug)]
@@ -231,12 +231,18 @@ impl Core {
             return Ok(None);
         };
         if free {
-            match memory {
-                Some(memory) => *memory = self.reclaim(key.region()),
-                None => self.let_go(key.region()),
-            }
+            self.give_memory(key.region(), memory);
         }
         Ok(Some(seen))
+    }
+
+    /// The memory of a request that is over goes where somebody wants it.
+    #[inline(always)]
+    pub(crate) fn give_memory(&mut self, region: RegionId, memory: Option<&mut Memory>) {
+        match memory {
+            Some(memory) => *memory = self.reclaim(region),
+            None => self.let_go(region),
+        }
     }
 
     fn peek(&mut self, hurried: bool) -> Option<Peeked> {
@@ -265,6 +271,25 @@ impl End {
             peer: Some(send.peer),
             message_len: send.len as usize,
             len: send.len as usize,
+        }
+    }
+
+    /// That of a receive which a short message has completed.
+    #[inline(always)]
+    pub(crate) fn of_taken(straight: &Straight, taken: &Taken) -> Self {
+        let envelope = &taken.envelope;
+        let peer = Peer {
+            partner: envelope.source,
+            address: envelope.address,
+        };
+        Self {
+            kind: Kind::Receive,
+            context: straight.context,
+            bits: envelope.match_info,
+            status: taken.status,
+            peer: Some(peer),
+            message_len: envelope.length as usize,
+            len: taken.length as usize,
         }
     }
 

@@ -3,8 +3,10 @@
 //! the others on it.
 
 mod poll;
+mod quest;
 
 pub(crate) use poll::Seen;
+pub(crate) use quest::Quest;
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -346,9 +348,10 @@ impl Shared {
         now: Time,
         (looks_on, may_rest): (bool, bool),
         arrived: Option<usize>,
+        quest: &mut impl Quest,
     ) -> bool {
         match arrived {
-            Some(at) if !guarded.is_halted() => guarded.core.turn_at(now, looks_on, at),
+            Some(at) if !guarded.is_halted() => quest.turn_at(&mut guarded.core, now, looks_on, at),
             None if may_rest && !self.drives && guarded.core.rests(now) => false,
             _ => self.turn_back_end(&mut guarded.core) | guarded.turn(now, looks_on),
         }
@@ -397,12 +400,12 @@ impl Shared {
     }
 
     /// The same for somebody who is inside, has found nothing yet, and stays inside if something is found.
-    pub(crate) fn drive_on<'a, T>(
+    pub(crate) fn drive_on<'a, Q: Quest>(
         &'a self,
         mut guarded: Inside<'a>,
         timeout: Option<Duration>,
-        mut done: impl FnMut(&mut Core, bool) -> Option<T>,
-    ) -> Option<(Inside<'a>, T)> {
+        mut quest: Q,
+    ) -> Option<(Inside<'a>, Q::Found)> {
         let mut now = self.recent();
         let (mut turns, mut fruitless) = (0_u32, 0_u32);
         let deadline = timeout.map(|timeout| self.fabric.clock.deadline(now, timeout));
@@ -416,7 +419,7 @@ impl Shared {
         }
         loop {
             if guarded.is_halted() {
-                if let Some(found) = done(&mut guarded, true) {
+                if let Some(found) = quest.done(&mut guarded, true) {
                     return Some((guarded, found));
                 }
                 guarded = self.wait_for_go(guarded, deadline)?;
@@ -426,7 +429,8 @@ impl Shared {
             guarded.core.sent = false;
             let looks_on = guarded.looks_on();
             let may_rest = std::mem::take(&mut looked) && looks_on;
-            let busy = self.turn(&mut guarded, now, (looks_on, may_rest), arrived.take());
+            let with = (looks_on, may_rest);
+            let busy = self.turn(&mut guarded, now, with, arrived.take(), &mut quest);
             if busy {
                 if std::mem::take(&mut idle) {
                     guarded.polling.came_after(now.since(idle_since));
@@ -438,7 +442,7 @@ impl Shared {
             fruitless = if busy { 0 } else { fruitless + 1 };
             let over = deadline.is_some_and(|deadline| deadline <= now);
             let helpless = !busy && (over || !looks_on || fruitless >= FRUITLESS_TURNS);
-            if let Some(found) = done(&mut guarded, helpless || turns >= MANY_TURNS) {
+            if let Some(found) = quest.done(&mut guarded, helpless || turns >= MANY_TURNS) {
                 if looks_on && !slept {
                     guarded.core.look_on();
                 }

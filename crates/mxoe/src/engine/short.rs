@@ -248,7 +248,7 @@ impl Endpoint {
     /// The acknowledgement that comes with it is heeded by the next [`send_now`](Self::send_now) or call that is told the time, [`date`](Self::date) being one.
     ///
     /// `None`: nothing was done, and the frame is to go to [`handle_frame`](Self::handle_frame). So it is while there are events, which come first.
-    #[inline]
+    #[inline(always)]
     pub fn take_now(
         &mut self,
         now: Time,

@@ -82,7 +82,7 @@ impl Shared {
             Seen::Nothing | Seen::Enough => None,
         };
         // Who looks again and again need not wait for a whole turn each time: what comes meanwhile would, too.
-        let busy = self.turn(&mut guarded, now, (true, spins), arrived);
+        let busy = self.turn(&mut guarded, now, (true, spins), arrived, &mut no_quest);
         if busy {
             guarded.core.look_on();
         }
@@ -110,6 +110,11 @@ impl Shared {
         }
         found
     }
+}
+
+/// Who looks at what has come after the turn.
+fn no_quest(_: &mut Core, _: bool) -> Option<()> {
+    None
 }
 
 impl Guarded {
