@@ -410,6 +410,16 @@ impl Link for VxlanLink {
         Ok(())
     }
 
+    fn is_gathering(&self) -> bool {
+        let most = self.socket.state.max_gso_segments();
+        let end = |remote: &RemoteId| &self.remotes[remote.place()];
+        !self.blocked
+            && self
+                .busy
+                .iter()
+                .all(|remote| end(remote).is_gathering(most))
+    }
+
     fn receive(
         &mut self,
         budget: usize,
