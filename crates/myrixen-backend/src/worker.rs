@@ -105,6 +105,8 @@ pub struct Worker {
     nacks_from: Time,
     /// The uplinks are not in the wait set: whoever drives waits for them beside it.
     apart: bool,
+    /// A turn that had something to do is followed by another one at once: what is queued may wait for that.
+    goes_on: bool,
 }
 
 impl std::fmt::Debug for Worker {
@@ -139,6 +141,7 @@ impl Worker {
             stopped: false,
             nacks_from: Time::ZERO,
             apart: false,
+            goes_on: false,
         })
     }
 
@@ -165,7 +168,7 @@ impl Worker {
         self.switch.glance();
         frames += self.serve(now);
         for uplink in self.uplinks.iter_mut().flatten() {
-            uplink.flush_if_dirty();
+            uplink.flush_if_dirty(self.goes_on);
         }
         self.account(frames);
         Activity {
@@ -415,6 +418,7 @@ impl Worker {
                 clock.now()
             }
         };
+        self.goes_on = true;
         let mut polling = Polling::new(poll);
         let (mut last_frame, mut idle) = (time(), false);
         loop {

@@ -258,6 +258,12 @@ pub trait Link: Send {
     /// what is left goes with the next flush, and [`readiness`](Self::readiness) asks for room.
     fn flush(&mut self) -> Result<(), LinkError>;
 
+    /// Whether what is queued is a train of long frames that more would fit in: then one system call would send them too, and
+    /// who sees more coming had better not [`flush`](Self::flush) yet.
+    fn is_gathering(&self) -> bool {
+        false
+    }
+
     /// Hands frames that have arrived to `sink`, at most `budget` of them, and says how many they were.
     ///
     /// # Errors
@@ -294,6 +300,10 @@ impl<L: Link + ?Sized> Link for Box<L> {
 
     fn flush(&mut self) -> Result<(), LinkError> {
         (**self).flush()
+    }
+
+    fn is_gathering(&self) -> bool {
+        (**self).is_gathering()
     }
 
     fn receive(

@@ -27,10 +27,12 @@ use crate::{
 };
 use header::{HEADER, LARGEST_VNI};
 use remote::{Remote, RemoteId, Sent, Socket};
-use table::{Learnt, Station, Table};
+use table::{Learnt, Mac, Station, Table};
 
 /// Bytes of a receive buffer: as much as the kernel joins together.
 const BUFFER: usize = 65_536;
+/// Where the source address is in a frame.
+const SOURCE: usize = 6;
 /// Buffers that one system call may fill.
 const BUFFERS: usize = 8;
 
@@ -257,7 +259,7 @@ impl VxlanLink {
 
     /// Notes that `station` is behind `remote`.
     fn learn(&mut self, station: Station, remote: RemoteId, now: Instant) {
-        let group = station.mac[0] & 1 != 0;
+        let group = station.mac.is_group();
         if group || self.last == Some((station, remote)) {
             return;
         }
@@ -323,13 +325,13 @@ impl VxlanLink {
         if frame.len() > self.info.mtu {
             return Err(DropReason::ReceiveTooLong);
         }
-        let [_, _, _, _, _, _, a, b, c, d, e, f, ..] = *frame else {
+        let Some(source) = frame[SOURCE..].first_chunk() else {
             return Err(DropReason::ReceiveTooShort);
         };
         self.learn(
             Station {
                 vni,
-                mac: [a, b, c, d, e, f],
+                mac: Mac::leading(*source),
             },
             remote,
             now,
@@ -340,7 +342,13 @@ impl VxlanLink {
 
 /// Checks a frame and gives its VNI and destination.
 fn check(frame: &Outgoing<'_>, mtu: usize) -> Result<Station, LinkError> {
-    let mac = frame.destination()?;
+    let too_short = LinkError::TooShort {
+        len: frame.head.len(),
+    };
+    let mac = match frame.head.first_chunk() {
+        Some(destination) if frame.head.len() >= ETHERNET_HEADER => Mac::leading(*destination),
+        _ => return Err(too_short),
+    };
     if frame.len() > mtu {
         return Err(LinkError::TooLong {
             len: frame.len(),
@@ -364,7 +372,7 @@ impl Link for VxlanLink {
     fn transmit(&mut self, frame: &Outgoing<'_>) -> Result<(), LinkError> {
         let station = check(frame, self.info.mtu)?;
         let len = HEADER + frame.len();
-        let group = station.mac[0] & 1 != 0;
+        let group = station.mac.is_group();
         let known = if group { None } else { self.find(station) };
         match known {
             Some(remote) => {
@@ -400,6 +408,16 @@ impl Link for VxlanLink {
             self.busy.pop();
         }
         Ok(())
+    }
+
+    fn is_gathering(&self) -> bool {
+        let most = self.socket.state.max_gso_segments();
+        let end = |remote: &RemoteId| &self.remotes[remote.place()];
+        !self.blocked
+            && self
+                .busy
+                .iter()
+                .all(|remote| end(remote).is_gathering(most))
     }
 
     fn receive(

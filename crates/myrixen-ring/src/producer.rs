@@ -78,7 +78,8 @@ impl<M: Memory> Producer<M> {
     /// # Errors
     ///
     /// [`ReserveError`] when the record will never fit, or the consumer broke the rules.
-    #[inline]
+    // In line: a slot that is returned by memory, word by word, is waited for.
+    #[inline(always)]
     pub fn reserve(
         &mut self,
         len: usize,

@@ -1,5 +1,7 @@
 //! Header words. `docs/ring-abi.md`, "Records".
 
+use std::num::NonZeroU64;
+
 use crate::error::PeerFault;
 use crate::layout::{Features, LINE, Ring};
 
@@ -31,36 +33,41 @@ const CONTROL: u8 = 3;
 pub struct Record {
     pub(crate) position: u32,
     pub(crate) lines: u32,
-    len: u32,
-    hint_len: u16,
-    kind: Kind,
+    /// The header word, which has been checked. It is taken apart where that is needed: what is put together of small pieces and read in
+    /// larger ones has a processor wait until all that it stored before is in its cache, which may be the frame before.
+    word: NonZeroU64,
 }
 
 impl Record {
     /// What it carries.
+    #[inline]
     #[must_use]
     pub fn kind(&self) -> Kind {
-        self.kind
+        if kind_of(self.word.get()) == CONTROL {
+            Kind::Control
+        } else {
+            Kind::Frame
+        }
     }
 
     /// Bytes of frame or message.
     #[inline]
     #[must_use]
     pub fn len(&self) -> usize {
-        self.len as usize
+        len_of(self.word.get()) as usize
     }
 
     /// Whether there is no byte of frame.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.len == 0
+        self.len() == 0
     }
 
     /// Bytes of hint; 0 when there is none.
     #[inline]
     #[must_use]
     pub fn hint_len(&self) -> usize {
-        usize::from(self.hint_len)
+        usize::from(hint_len_of(self.word.get()))
     }
 
     /// Where the frame begins, counted from the record's first line.
@@ -112,6 +119,18 @@ fn kind_of(word: u64) -> u8 {
     word.to_le_bytes()[4]
 }
 
+#[inline(always)]
+fn len_of(word: u64) -> u32 {
+    let [a, b, c, d, ..] = word.to_le_bytes();
+    u32::from_le_bytes([a, b, c, d])
+}
+
+#[inline(always)]
+fn hint_len_of(word: u64) -> u16 {
+    let [.., a, b] = word.to_le_bytes();
+    u16::from_le_bytes([a, b])
+}
+
 /// The record that a header word at `position` announces, when it obeys the rules.
 // In line, and apart from what is told of one that does not: a record that is returned by memory is waited for.
 #[inline(always)]
@@ -121,12 +140,12 @@ pub(crate) fn check(
     ring: &Ring,
     features: Features,
 ) -> Result<Record, PeerFault> {
-    let [l0, l1, l2, l3, kind, flags, h0, h1] = word.to_le_bytes();
-    let len = u32::from_le_bytes([l0, l1, l2, l3]);
-    let hint_len = u16::from_le_bytes([h0, h1]);
-    if !matches!(kind, FRAME | CONTROL) || flags != 0 {
+    let [_, _, _, _, kind, flags, _, _] = word.to_le_bytes();
+    let (len, hint_len) = (len_of(word), hint_len_of(word));
+    let checked = NonZeroU64::new(word).filter(|_| matches!(kind, FRAME | CONTROL) && flags == 0);
+    let Some(checked) = checked else {
         return Err(fault(word, position, ring, None));
-    }
+    };
     if hint_len != 0 && !features.contains(Features::HINTS) {
         return Err(fault(word, position, ring, None));
     }
@@ -134,17 +153,10 @@ pub(crate) fn check(
     if lines > ring.largest() || lines > ring.lines_to_end(position) {
         return Err(fault(word, position, ring, Some(lines)));
     }
-    let kind = if kind == CONTROL {
-        Kind::Control
-    } else {
-        Kind::Frame
-    };
     Ok(Record {
         position,
         lines,
-        len,
-        hint_len,
-        kind,
+        word: checked,
     })
 }
 

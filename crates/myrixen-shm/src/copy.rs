@@ -3,7 +3,12 @@
 use std::ptr;
 use std::sync::atomic::{Ordering, compiler_fence};
 
-/// Copies `len` bytes. Up to 64 bytes go through registers in line, which for a known `len` is a few moves; more is one call.
+/// Copies of so many bytes are done in line. Every frame's head is among them: what is called for more stores as many bytes at once as the processor
+/// can, 64 of them across two of its lines as a rule, and who reads a field of that has to wait until the line is in the cache, behind
+/// whatever was copied before.
+const MOST_IN_LINE: usize = 80;
+
+/// Copies `len` bytes. Up to [`MOST_IN_LINE`] go through registers in line, which for a known `len` is a few moves; more is one call.
 ///
 /// All bytes are loaded before any is stored (or moved by `memmove`), so the two ranges may overlap.
 ///
@@ -26,6 +31,8 @@ pub(crate) unsafe fn copy(src: *const u8, dst: *mut u8, len: usize) {
         16..=32 => unsafe { ends::<[u8; 16]>(src, dst, len) },
         // SAFETY: as above.
         33..=64 => unsafe { ends::<[[u8; 16]; 2]>(src, dst, len) },
+        // SAFETY: as above.
+        65..=MOST_IN_LINE => unsafe { ends::<[[u8; 16]; 4]>(src, dst, len) },
         // SAFETY: as above; `ptr::copy` allows the ranges to overlap.
         _ => unsafe { ptr::copy(src, dst, len) },
     }

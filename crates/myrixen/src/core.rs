@@ -472,12 +472,14 @@ impl Core {
 
     fn transmit_on(&mut self, now: Time, at: usize) -> Result<bool, ReserveError> {
         let mut sent = false;
-        if !self.engine.may_transmit(self.paths[at].id) {
+        // Read once: it is a neighbour of what `has_room` stores, and who reads it behind that may have to wait for a frame's copy.
+        let id = self.paths[at].id;
+        if !self.engine.may_transmit(id) {
             self.paths[at].has_nothing();
             return Ok(false);
         }
         while self.paths[at].has_room()? {
-            let Some(transmit) = self.engine.poll_transmit(now, self.paths[at].id) else {
+            let Some(transmit) = self.engine.poll_transmit(now, id) else {
                 break;
             };
             let mut hint = [0; MAX_HINT];

@@ -74,15 +74,17 @@ pub(super) struct Leg {
 }
 
 impl Leg {
-    /// Whether it has no turn in this round.
-    pub(super) fn rests(&self, round: u32) -> bool {
-        let takes_long = matches!(
-            self.contestant,
-            Contestant::Mpi(_) | Contestant::Cost(Cost::ProviderMatching)
-        );
-        // All on one core: a round is like the other.
-        let steady = matches!(self.contestant, Contestant::Mx(_)) && self.wait == Wait::Sleep;
-        (takes_long || steady) && round > FEW_ROUNDS
+    /// Whether it has no turn in this round; in a `sparing` run that is so sooner for those of others that no bar speaks of.
+    pub(super) fn rests(&self, round: u32, sparing: bool) -> bool {
+        let rounds = match &self.contestant {
+            Contestant::Mpi(mpi) if sparing && !mpi.has_bar() => 1,
+            Contestant::Mpi(_) | Contestant::Cost(Cost::ProviderMatching) => FEW_ROUNDS,
+            // All on one core: a round is like the other.
+            Contestant::Mx(_) if self.wait == Wait::Sleep => FEW_ROUNDS,
+            Contestant::Program(program) if sparing && !program.has_bar() => FEW_ROUNDS,
+            _ => return false,
+        };
+        round > rounds
     }
 
     /// For people, and for `--only`.
@@ -211,6 +213,28 @@ const BOTH: [Wait; 2] = [Wait::Spin, Wait::Sleep];
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_is_held_against_a_bar_has_as_many_rounds_in_a_quick_run() {
+        let rounds = |name: &str, sparing| {
+            let legs = all(4, &[format!("{name},")]).unwrap();
+            (1..=7)
+                .filter(|&round| !legs[0].rests(round, sparing))
+                .count()
+        };
+        for (name, whole, quick) in [
+            ("direct", 7, 7),
+            ("peer:iperf3", 7, 7),
+            ("peer:fi-net", 7, 3),
+            ("mpi-wire:tcp", 3, 3),
+            ("mpi:ob1", 3, 3),
+            ("mpi-wire:ob1", 3, 1),
+            ("mpi:ucx", 3, 1),
+        ] {
+            assert_eq!(rounds(name, false), whole, "{name}");
+            assert_eq!(rounds(name, true), quick, "{name}");
+        }
+    }
 
     #[test]
     fn nobody_spins_without_a_core_for_each() {

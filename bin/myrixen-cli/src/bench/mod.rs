@@ -130,7 +130,7 @@ pub(crate) fn run(args: &BenchArgs) -> anyhow::Result<()> {
     for round in 1..=rounds {
         progress.step(&format!("Round {round} of {rounds}"));
         legs.retain(|leg| {
-            if leg.rests(round) {
+            if leg.rests(round, extent.sparing) {
                 return true;
             }
             progress.detail(&leg.name());
@@ -211,7 +211,10 @@ fn about(begun: Instant, rounds: u32, missing: &[Missing]) -> html::About {
     let mut facts = vec![("myrixen".to_owned(), env!("CARGO_PKG_VERSION").to_owned())];
     facts.extend(parts::machine());
     let few = rounds.min(FEW_ROUNDS);
-    let text = format!("{rounds}; of MPI, of MX asleep, and of matching over libfabric, {few}");
+    let text = format!(
+        "{rounds}; of MPI, of MX asleep, and of matching over libfabric, {few}; with --quick, of what no bar speaks of, {few}, \
+         or 1 of MPI"
+    );
     facts.push(("rounds".to_owned(), text));
     let took = format!("{:.0} s", begun.elapsed().as_secs_f64());
     facts.push(("the run took".to_owned(), took));

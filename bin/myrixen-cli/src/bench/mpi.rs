@@ -68,6 +68,16 @@ impl Mpi {
         }
     }
 
+    /// Whether a bar speaks of it.
+    pub(super) fn has_bar(self) -> bool {
+        match self.transport {
+            Transport::Myrixen => true,
+            Transport::Fabric(name, _) => name == "tcp",
+            Transport::Ob1 => self.hosts == 1,
+            Transport::Ucx => false,
+        }
+    }
+
     /// Measures all that is wanted, in one run of the program.
     pub(super) fn measure(
         self,

@@ -155,7 +155,7 @@ impl Program {
     }
 
     /// Whether some path of ours is held against it.
-    fn has_bar(self) -> bool {
+    pub(super) fn has_bar(self) -> bool {
         matches!(self.name(), "iperf3" | "fi-shm" | "ucx-posix" | "ucx-cma")
     }
 

@@ -7,9 +7,9 @@ use super::event::{Slice, Transmit};
 use super::ids::{PathId, RegionId};
 use super::partner::Flow;
 use super::queue::{Links, Queue, Queued};
-use super::transmit::{Answer, transmit};
+use super::transmit::Answer;
 use crate::addr::{Address, PeerIndex};
-use crate::frame::{Frame, NackKind, NackMcp, Pull, PullHandle, PullMagic, PullReply, Rdma};
+use crate::frame::{Frame, Head, NackKind, NackMcp, Pull, PullHandle, PullMagic, PullReply, Rdma};
 use crate::matching::arena::Key;
 use crate::time::Time;
 
@@ -189,9 +189,17 @@ impl Endpoint {
             }
             let eth = self.partners[key].eth(self.config.address.nic);
             let dialect = self.path(id)?.dialect;
-            let mut transmit = transmit(dialect, &eth, &Frame::PullReply(reply));
-            transmit.payload = Some(slice);
-            return Some(transmit);
+            // Made where it is returned: a head that has just been written word by word is not to be moved, since that waits until it is in the cache.
+            let mut next = Some(Transmit {
+                to: eth.destination,
+                head: Head::new(),
+                payload: Some(slice),
+                offer: None,
+            });
+            if let Some(transmit) = &mut next {
+                Frame::PullReply(reply).emit(dialect, &eth, &mut transmit.head);
+            }
+            return next;
         }
     }
 

@@ -61,7 +61,8 @@ const ROUTE_BYTES: usize = size_of::<RawRoute>();
 /// # Errors
 /// [`WireError::Truncated`], [`WireError::EtherType`] or [`WireError::UnknownKind`]. That the frame can be
 /// routed does not mean that it can be parsed.
-#[inline]
+// In line: what is returned by memory in pieces is waited for.
+#[inline(always)]
 pub fn route(head: &[u8]) -> Result<Route, WireError> {
     let Ok((raw, _)) = RawRoute::ref_from_prefix(head) else {
         return route_short(head);

@@ -5,6 +5,7 @@ use mxoe::frame::{Dialect, HEAD_BYTES, Head, NackKind, Route, nack_for, rewrite_
 use myrixen_control::DropReason;
 use myrixen_link::Body;
 use myrixen_ring::{Kind, Record, ReserveError};
+use myrixen_shm::Pages;
 
 use super::table::{Destination, Place};
 use super::{Switch, Uplinks};
@@ -39,8 +40,14 @@ impl Passing<'_> {
 }
 
 impl Switch {
-    /// Moves the frame of a record from a port.
-    pub(super) fn forward(&mut self, key: usize, record: &Record, uplinks: &mut Uplinks) -> Step {
+    /// Moves the frame of a record from a port, whose ring is in these pages.
+    pub(super) fn forward(
+        &mut self,
+        key: usize,
+        record: &Record,
+        pages: &Pages,
+        uplinks: &mut Uplinks,
+    ) -> Step {
         let mut head = [0; HEAD_BYTES];
         let (head, route) = match self.admit(key, record, &mut head) {
             Ok(admitted) => admitted,
@@ -53,18 +60,11 @@ impl Switch {
         let destination = self
             .table
             .find_cached(&mut port.cache, partition, route.destination);
-        let pages;
         let rest = match record.len() - head.len() {
             0 => Body::Empty,
             len => {
                 let offset = port.consumer.place(record, head.len(), len);
-                // Another handle to the same pages, so that all ports can be reached meanwhile.
-                pages = port.consumer.memory().clone();
-                Body::Pages {
-                    pages: &pages,
-                    offset,
-                    len,
-                }
+                Body::Pages { pages, offset, len }
             }
         };
         let frame = Passing { head, rest };

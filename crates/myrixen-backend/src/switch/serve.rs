@@ -142,6 +142,9 @@ impl Switch {
         uplinks: &mut Uplinks,
     ) -> Drained {
         let mut end = Drained::Exhausted;
+        // Another handle to the ring's pages, so that all ports can be reached while a frame of it is on its way. One for all frames: to
+        // count handles waits for all that was stored before, which is the frame before.
+        let mut pages = None;
         for _ in 0..VISIT {
             let Some(port) = self.inbound.get_mut(key).filter(|p| !p.dead) else {
                 return Drained::Empty;
@@ -161,7 +164,8 @@ impl Switch {
             if !account.take(record.len()) {
                 break;
             }
-            if self.forward(key, &record, uplinks) == Step::Blocked {
+            let pages = pages.get_or_insert_with(|| port.consumer.memory().clone());
+            if self.forward(key, &record, pages, uplinks) == Step::Blocked {
                 *account = before;
                 end = Drained::Blocked;
                 break;

@@ -56,6 +56,8 @@ pub(crate) struct Uplink {
     complained: Option<Time>,
     problem: Option<String>,
     dirty: bool,
+    /// Something has been queued since a flush was last thought of.
+    fresh: bool,
 }
 
 impl Uplink {
@@ -80,6 +82,7 @@ impl Uplink {
             complained: None,
             problem: None,
             dirty: false,
+            fresh: false,
         }
     }
 
@@ -97,7 +100,7 @@ impl Uplink {
         }
         match result {
             Ok(()) => {
-                self.dirty = true;
+                (self.dirty, self.fresh) = (true, true);
                 self.meter.sent_frames.add(1);
                 self.meter.sent_bytes.add(frame.len() as u64);
                 Step::Moved
@@ -114,9 +117,11 @@ impl Uplink {
         }
     }
 
-    /// Sends what is queued: once in a burst.
-    pub(crate) fn flush_if_dirty(&mut self) {
-        if self.dirty {
+    /// Sends what is queued: once in a burst. If one `may_wait`, a train of long frames that has just grown waits until it is complete, or has not grown
+    /// any more: whoever writes them is about to write the next.
+    pub(crate) fn flush_if_dirty(&mut self, may_wait: bool) {
+        let grows = std::mem::take(&mut self.fresh) && may_wait && self.link.is_gathering();
+        if self.dirty && !grows {
             self.flush();
         }
     }

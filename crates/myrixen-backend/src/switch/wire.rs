@@ -51,10 +51,16 @@ impl Switch {
         frame: &Incoming<'_>,
     ) -> Result<(), DropReason> {
         let (stranger, recipient) = between;
-        let mut head = [0; HEAD_BYTES];
-        let head = &mut head[..frame.len.min(HEAD_BYTES)];
-        frame.bytes.read(0, head);
-        let head = &*head;
+        // In private memory it stays where it is. Elsewhere somebody might change it.
+        let mut copy = [0; HEAD_BYTES];
+        let (head, rest) = match frame.bytes {
+            Body::Bytes(bytes) => (bytes, Body::Empty),
+            other => {
+                let copy = &mut copy[..frame.len.min(HEAD_BYTES)];
+                other.read(0, copy);
+                (&*copy, skip(other, copy.len()))
+            }
+        };
         let route = route(head).map_err(|_| DropReason::Malformed)?;
         // Nobody out there has an address of ours, whatever the partition: a frame that comes back on a
         // second uplink would otherwise cross from one partition to another.
@@ -81,7 +87,8 @@ impl Switch {
         let Destination::Local(board) = destination else {
             return Err(DropReason::NotHere);
         };
-        self.arrive_at(partition, board, &route, head, frame)
+        let passing = Passing { head, rest };
+        self.arrive_at(partition, board, &route, passing, frame)
     }
 
     fn arrive_at(
@@ -89,20 +96,16 @@ impl Switch {
         partition: PartitionId,
         board: usize,
         route: &Route,
-        head: &[u8],
+        passing: Passing<'_>,
         frame: &Incoming<'_>,
     ) -> Result<(), DropReason> {
-        let passing = Passing {
-            head,
-            rest: skip(frame.bytes, head.len()),
-        };
         match self.forward_to_board(partition, board, route, passing) {
             Step::Moved => Ok(()),
             Step::Dropped(reason) => Err(reason),
             Step::Blocked => Err(DropReason::WorkerRingFull),
             Step::Closed => {
                 if self.replies.len() < MAX_REPLIES {
-                    let nack = self.nack(partition, head, frame.len);
+                    let nack = self.nack(partition, passing.head, frame.len);
                     self.replies.extend(nack.map(|nack| (frame.tag, nack)));
                 }
                 Err(DropReason::EndpointClosed)

@@ -1,5 +1,7 @@
 //! Frames as they are on an Ethernet: padded, and with a tag where they have one.
 
+use mxoe::frame::HEAD_BYTES;
+
 use crate::{DropReason, ETHERNET_HEADER, LinkError, LinkKind, Outgoing, Tag};
 
 /// The shortest frame that may be sent, without its frame check sequence.
@@ -68,6 +70,17 @@ pub(super) fn write_frame(frame: &Outgoing<'_>, vlan: Option<u16>, out: &mut [u8
     };
     behind.write_to(rest);
     rest[behind.len()..].fill(0);
+}
+
+/// Room for the head of any frame, with a tag.
+pub(super) type TaggedHead = [u8; HEAD_BYTES + TAG];
+
+/// Writes a frame's head to `out`, with its tag; gives how long that is. `None` if the head is longer than any.
+pub(super) fn write_head(head: &[u8], vlan: Option<u16>, out: &mut TaggedHead) -> Option<usize> {
+    let alone = Outgoing::bytes(head, Tag::None);
+    let len = head.len() + if vlan.is_some() { TAG } else { 0 };
+    write_frame(&alone, vlan, out.get_mut(..len)?);
+    Some(len)
 }
 
 /// The partition of a frame that arrived, or why there is none.

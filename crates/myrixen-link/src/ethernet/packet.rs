@@ -21,6 +21,7 @@ use rustix::net::{SendFlags, sockopt};
 use super::EthernetConfig;
 use super::direct::Direct;
 use super::frame::{self, SHORTEST};
+use super::xdp::is_virtual_cable;
 use crate::sys::packet::{self, Hears, Membership};
 use crate::sys::ring::{self, ReceiveRing, RingSizes, TransmitRing};
 use crate::{
@@ -91,6 +92,7 @@ impl PacketLink {
             transmit: config.transmit_ring,
         };
         prepare(fd, config.transmit_ring)?;
+        let virtual_cable = is_virtual_cable(fd, &config.interface);
         let (receive, transmit) = ring::map(fd, sizes).map_err(LinkError::io(
             "map rings (lower receive_ring and transmit_ring?)",
         ))?;
@@ -117,7 +119,7 @@ impl PacketLink {
             receive,
             transmit,
             socket,
-            direct: Direct::open(index)?,
+            direct: Direct::open(index, virtual_cable)?,
             index,
             info,
             unsent: false,
@@ -233,6 +235,19 @@ impl PacketLink {
         }
         self.direct.let_go();
         Ok(false)
+    }
+
+    /// Sends a long frame from where it is, behind those that wait. False if it has to go another way: what is wrong is found out there.
+    fn send_at_once(&mut self, frame: &Outgoing<'_>, vlan: Option<u16>) -> Result<bool, LinkError> {
+        if self.unsent || self.send_held()? {
+            return Ok(false);
+        }
+        self.counters.system_calls += 1;
+        let sent = self.direct.send_at_once(frame, vlan);
+        if sent {
+            self.note_up();
+        }
+        Ok(sent)
     }
 
     /// The kernel did not send, for a reason that waiting for room does not mend.
@@ -371,6 +386,11 @@ impl Link for PacketLink {
     fn transmit(&mut self, frame: &Outgoing<'_>) -> Result<(), LinkError> {
         let vlan = frame::check(frame, self.info.mtu)?;
         self.check_up()?;
+        if self.direct.wants(frame) && self.send_at_once(frame, vlan)? {
+            self.starved = false;
+            self.counters.transmitted.count(frame.len());
+            return Ok(());
+        }
         if !self.unsent && self.direct.hold(frame, vlan) {
             self.starved = false;
             self.counters.transmitted.count(frame.len());

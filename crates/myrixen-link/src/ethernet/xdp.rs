@@ -23,6 +23,7 @@ use crate::sys::bpf;
 use crate::sys::xsk::{self, Xsk};
 use crate::{DropReason, Incoming, Interest, LinkError, Outgoing};
 
+pub(super) use card::is_virtual_cable;
 pub(super) use open::choose;
 pub use plain::XdpSocket;
 

@@ -5,6 +5,7 @@ use std::io;
 use std::mem::{size_of, zeroed};
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
+use myrixen_shm::Pages;
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 
 /// linux/if_packet.h; not in libc.
@@ -99,6 +100,37 @@ fn bind_protocol(fd: BorrowedFd<'_>, interface: u32, protocol: u16) -> io::Resul
     let pointer: *const libc::sockaddr_ll = &raw const address;
     // SAFETY: `pointer` is good for `len` bytes during the call.
     check(unsafe { libc::bind(fd.as_raw_fd(), pointer.cast(), len) })
+}
+
+/// Sends one frame without waiting: `head`, then `len` bytes of pages that others may write meanwhile, gathered by the kernel.
+pub(crate) fn send_gathered(
+    fd: BorrowedFd<'_>,
+    head: &[u8],
+    (pages, offset, len): (&Pages, usize, usize),
+) -> io::Result<()> {
+    let (body, len) = pages.as_io_ptr(offset, len);
+    let mut pieces = [
+        libc::iovec {
+            iov_base: head.as_ptr().cast_mut().cast(),
+            iov_len: head.len(),
+        },
+        libc::iovec {
+            iov_base: body.cast_mut().cast(),
+            iov_len: len,
+        },
+    ];
+    // SAFETY: all zeroes is a valid `msghdr`: no address, no pieces, no control data.
+    let mut message: libc::msghdr = unsafe { zeroed() };
+    message.msg_iov = pieces.as_mut_ptr();
+    message.msg_iovlen = pieces.len();
+    let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
+    // SAFETY: `message` names two ranges, of a slice and of pages that are mapped, both for longer than the call; the kernel only
+    // reads them, and does not mind if somebody writes to the pages meanwhile.
+    let result = unsafe { libc::sendmsg(fd.as_raw_fd(), &raw const message, flags) };
+    if result < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
 }
 
 /// Joins or leaves a membership of the interface: an address, or promiscuous mode.

@@ -91,6 +91,12 @@ impl Remote {
             && self.filled / self.segment < most
     }
 
+    /// Whether several long datagrams wait, and one more could join them.
+    pub(super) fn is_gathering(&self, most: usize) -> bool {
+        const LONG: usize = 4096;
+        self.segment >= LONG && self.filled > self.segment && self.takes(self.segment, most)
+    }
+
     /// Adds a frame, for which there must be room ([`takes`](Self::takes)).
     pub(super) fn add(&mut self, vni: u32, frame: &Outgoing<'_>) {
         let len = HEADER + frame.len();
@@ -212,6 +218,27 @@ mod tests {
         assert!(add(&mut remote, 60));
         assert!(!add(&mut remote, 60), "behind a shorter one");
         assert_eq!(remote.datagrams(), 3);
+    }
+
+    #[test]
+    fn a_train_of_long_datagrams_gathers_until_it_is_complete() {
+        let train = |lengths: &[usize]| {
+            let mut remote = Remote::new("127.0.0.1:4789".parse().unwrap(), false);
+            for len in lengths {
+                assert!(add(&mut remote, *len));
+            }
+            remote.is_gathering(64)
+        };
+        assert!(train(&[9000, 9000]));
+        assert!(train(&[9000; 6]));
+        assert!(!train(&[]), "there is none");
+        assert!(!train(&[9000]), "it may be all there is");
+        assert!(!train(&[9000; 7]), "it is full");
+        assert!(
+            !train(&[9000, 9000, 100]),
+            "nothing may follow a shorter one"
+        );
+        assert!(!train(&[100; 8]), "calls are not what short ones cost most");
     }
 
     #[test]

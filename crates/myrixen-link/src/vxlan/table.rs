@@ -9,7 +9,24 @@ use super::remote::RemoteId;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Station {
     pub(super) vni: u32,
-    pub(super) mac: [u8; 6],
+    pub(super) mac: Mac,
+}
+
+/// An address in one word. What is put together of smaller pieces and read as a whole has to be in the cache first, behind
+/// whatever was copied before: for each frame that is as long as copying it takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Mac(u64);
+
+impl Mac {
+    /// The address that these bytes begin with, in a single load; two follow it in any frame.
+    pub(super) fn leading([a, b, c, d, e, f, _, _]: [u8; 8]) -> Self {
+        Self(u64::from_be_bytes([a, b, c, d, e, f, 0, 0]))
+    }
+
+    /// Whether it is a group's.
+    pub(super) fn is_group(self) -> bool {
+        self.0 >> 56 & 1 != 0
+    }
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -105,7 +122,7 @@ mod tests {
     fn station(vni: u32, last: u8) -> Station {
         Station {
             vni,
-            mac: [2, 0, 0, 0, 0, last],
+            mac: Mac::leading([2, 0, 0, 0, 0, last, 0, 0]),
         }
     }
 

@@ -45,6 +45,7 @@ pub(crate) fn conforms<L: Link>(mut make: impl FnMut() -> Bench<L>) {
     describes_itself(&make());
     frames_of_every_length_arrive_unchanged(&mut make());
     every_kind_of_body_is_gathered(&mut make());
+    a_burst_of_long_and_short_frames_keeps_its_order(&mut make());
     tags_are_kept_apart(&mut make());
     what_cannot_be_sent_is_refused_and_leaves_no_trace(&mut make());
     a_budget_is_kept(&mut make());
@@ -171,6 +172,35 @@ fn every_kind_of_body_is_gathered<L: Link>(bench: &mut Bench<L>) {
         for body in bodies {
             send(&mut bench.left, &Outgoing { head, body, tag });
             assert_eq!(collect(&mut bench.right, 1)[0].0, whole);
+        }
+    }
+}
+
+fn a_burst_of_long_and_short_frames_keeps_its_order<L: Link>(bench: &mut Bench<L>) {
+    let mtu = bench.mtu();
+    let pages = Pages::private(16384).unwrap();
+    for tag in bench.tags.clone() {
+        let lengths = [mtu, 60, mtu, mtu, 100, 60, mtu, mtu - 1, 60];
+        let lengths = &lengths[..lengths.len().min(bench.window)];
+        let frames: Vec<_> = (0..)
+            .zip(lengths)
+            .map(|(n, &len)| bench.frame(len, n))
+            .collect();
+        for whole in &frames {
+            let (head, rest) = whole.split_at(40);
+            pages.write(7, rest);
+            let body = Body::Pages {
+                pages: &pages,
+                offset: 7,
+                len: rest.len(),
+            };
+            bench.left.transmit(&Outgoing { head, body, tag }).unwrap();
+        }
+        bench.left.flush().unwrap();
+        let arrived = collect(&mut bench.right, frames.len());
+        for ((bytes, of), sent) in arrived.iter().zip(&frames) {
+            assert_eq!(*of, tag);
+            assert_same(bytes, sent);
         }
     }
 }

@@ -20,7 +20,7 @@ pub(super) enum Tags {
 
 /// Whether an interface is an end of a virtual cable. Its frames are the kernel's packets already: to be redirected they
 /// are copied once more, so that AF_PACKET is faster there.
-pub(super) fn is_virtual_cable(socket: BorrowedFd<'_>, name: &str) -> bool {
+pub(in crate::ethernet) fn is_virtual_cable(socket: BorrowedFd<'_>, name: &str) -> bool {
     ethtool::driver(socket, name).is_ok_and(|driver| driver == "veth")
 }
 
