@@ -239,7 +239,7 @@ impl Endpoint {
                 found += usize::from(passed == Passed::Shown);
             }
             let more = || found < limit && guarded.engine.has_posted() && guarded.has_arrived();
-            if found > 0 && !more() {
+            if found > 0 && !more() && !guarded.requests.has_ended() {
                 self.shared.took(&mut guarded);
                 self.shared.leave(guarded);
                 return found;

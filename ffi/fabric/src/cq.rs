@@ -50,6 +50,8 @@ pub(crate) struct CqCore {
     backlog: Mutex<VecDeque<Item>>,
     /// How many are in the backlog.
     waiting: AtomicUsize,
+    /// The last thing that was done with it was a read that has taken all there was.
+    drained: AtomicBool,
     /// Somebody wants the calls that wait to return.
     signalled: AtomicBool,
     /// Endpoints that complete here.
@@ -347,6 +349,35 @@ impl CqCore {
         unsafe { self.read_waiting_first(room) }
     }
 
+    /// As [`read`](Self::read), for programs that read again at once, until there is nothing, before they go on with what they have read: what comes
+    /// between a read that has taken all there was and the next one is left to the one after it.
+    ///
+    /// # Safety
+    /// As for [`read`](Self::read).
+    #[inline(always)]
+    unsafe fn read_until_nothing(
+        &self,
+        buf: *mut c_void,
+        count: usize,
+        sources: *mut u64,
+    ) -> Answer<isize> {
+        if self.drained.load(Ordering::Relaxed) {
+            self.drained.store(false, Ordering::Relaxed);
+            if count > 0 {
+                return Err(Errno::AGAIN);
+            }
+        }
+        // SAFETY: the caller's promise.
+        let read = unsafe { self.read(buf, count, sources) };
+        if let Ok(done) = read
+            && done.cast_unsigned() < count
+            && !self.has_waiting()
+        {
+            self.drained.store(true, Ordering::Relaxed);
+        }
+        read
+    }
+
     /// # Safety
     /// As for [`read`](Self::read).
     #[cold]
@@ -394,6 +425,7 @@ impl CqCore {
         let limit = u64::try_from(timeout).ok().map(Duration::from_millis);
         let until = limit.map(|limit| Instant::now() + limit);
         let mut first = true;
+        self.drained.store(false, Ordering::Relaxed);
         loop {
             // SAFETY: the caller's promise.
             match unsafe { self.read(buf, count, sources) } {
@@ -431,12 +463,15 @@ impl CqCore {
 
     /// Whether there is something to be read; works for the endpoints.
     pub(crate) fn has_something(&self) -> bool {
+        self.drained.store(false, Ordering::Relaxed);
         self.eps.with(|eps| eps.iter().for_each(|ep| ep.pump()));
         self.has_waiting()
     }
 
     /// Whether one may sleep on the descriptor, which becomes readable with the next completion.
     fn is_quiet(&self) -> bool {
+        // Who asks has not just read, and reads next what there is.
+        self.drained.store(false, Ordering::Relaxed);
         let Some(signal) = &self.signal else {
             return !self.has_waiting();
         };
@@ -485,6 +520,7 @@ pub(crate) unsafe extern "C" fn open(
                 signal,
                 backlog: Mutex::default(),
                 waiting: AtomicUsize::new(0),
+                drained: AtomicBool::new(false),
                 signalled: AtomicBool::new(false),
                 eps: Listed::default(),
             }),
@@ -566,7 +602,7 @@ unsafe extern "C" fn readfrom(
         // SAFETY: it is a queue's, whose table this is in.
         let cq = unsafe { object::<Cq, _>(cq) }?;
         // SAFETY: the caller's buffers.
-        unsafe { cq.core.read(buf, count, sources) }
+        unsafe { cq.core.read_until_nothing(buf, count, sources) }
     })
 }
 

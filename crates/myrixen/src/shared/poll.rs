@@ -66,11 +66,11 @@ impl Shared {
         }
     }
 
-    /// What a look has found was taken, and no more is to be done.
+    /// What a look has found was taken, and no more is to be done. The program knows that there is nothing else.
     #[inline]
     pub(crate) fn took(&self, guarded: &mut Guarded) {
         guarded.core.look_on();
-        guarded.found = true;
+        guarded.found = false;
         guarded.patience = guarded.patience.saturating_add(1);
     }
 
