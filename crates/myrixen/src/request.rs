@@ -1,10 +1,13 @@
 //! Requests in flight, and what became of them.
 
 mod copied;
+mod straight;
 
 use std::task::Waker;
 
 use mxoe::engine::{self, Envelope, PartnerId, RegionId, Status};
+
+pub(crate) use straight::Straight;
 
 /// Names a request of one endpoint. A number is never taken for a later request in the same slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -240,12 +243,6 @@ pub(crate) enum Ended {
     Unknown,
 }
 
-/// What the program calls a request that was over before it came to the completion queue.
-pub(crate) struct Straight {
-    pub(crate) context: u64,
-    pub(crate) label: u32,
-}
-
 /// What a new request is.
 pub(crate) struct New {
     pub(crate) kind: Kind,
@@ -429,27 +426,6 @@ impl Requests {
                 Ended::Drop
             }
         }
-    }
-
-    /// Ends a request of the completion queue's past it: to be told at once, by whoever gives its memory back. `None`: it is another's, not known, or has a label
-    /// that `takes` does not want.
-    #[inline(always)]
-    pub(crate) fn end_straight(
-        &mut self,
-        token: u64,
-        takes: impl FnOnce(u32) -> bool,
-    ) -> Option<Straight> {
-        let key = Key::from_token(token);
-        let slot = self.slot(key)?;
-        let Interest::Queue(context) = slot.interest else {
-            return None;
-        };
-        let label = slot.label;
-        if slot.early != Early::No || slot.outcome.is_some() || !takes(label) {
-            return None;
-        }
-        self.vacate(key.slot);
-        Some(Straight { context, label })
     }
 
     /// Puts a request of the completion queue's there.
