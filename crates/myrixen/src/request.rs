@@ -3,6 +3,7 @@
 mod copied;
 mod list;
 mod parked;
+mod straight;
 
 use std::task::Waker;
 
@@ -11,6 +12,7 @@ use mxoe::engine::{self, Envelope, PartnerId, RegionId, Status};
 use crate::error::UnknownRequest;
 use list::{Ends, Link, List};
 pub(crate) use parked::Parked;
+pub(crate) use straight::Straight;
 
 /// Names a request of one endpoint. A number is never taken for a later request in the same slot.
 /// One word, the place in its lower half: halves that are written apart and read together have to be in the processor's cache first.
@@ -248,12 +250,6 @@ pub(crate) enum Ended {
     Unknown,
 }
 
-/// What the program calls a request that was over before it came to the completion queue.
-pub(crate) struct Straight {
-    pub(crate) context: u64,
-    pub(crate) label: u32,
-}
-
 /// What a new request is.
 pub(crate) struct New {
     pub(crate) kind: Kind,
@@ -464,27 +460,6 @@ impl Requests {
                 Ended::Drop
             }
         }
-    }
-
-    /// Ends a request of the completion queue's past it: to be told at once, by whoever gives its memory back. `None`: it is another's, not known, or has a label
-    /// that `takes` does not want.
-    #[inline(always)]
-    pub(crate) fn end_straight(
-        &mut self,
-        token: u64,
-        takes: impl FnOnce(u32) -> bool,
-    ) -> Option<Straight> {
-        let key = Key::from_token(token);
-        let slot = self.slot(key)?;
-        let Interest::Queue(context) = slot.interest else {
-            return None;
-        };
-        let label = slot.label;
-        if slot.early != Early::No || slot.outcome.is_some() || !takes(label) {
-            return None;
-        }
-        self.vacate(key.slot());
-        Some(Straight { context, label })
     }
 
     /// Puts a request of the completion queue's there.

@@ -2,6 +2,7 @@
 //! the doorbells. Whoever waits drives the endpoint; if several do, one sleeps on the doorbells and
 //! the others on it.
 
+mod closing;
 mod poll;
 mod quest;
 
@@ -23,7 +24,7 @@ use crate::binding::Bell;
 use crate::core::{Core, FRUITLESS_TURNS};
 use crate::driver::{Bed, Rest, Watched};
 use crate::fabric::Inner;
-use crate::path::{Path, Wait};
+use crate::path::Wait;
 use crate::request::{Key, Outcome};
 use crate::unexpected::UnexpectedHandler;
 
@@ -708,68 +709,6 @@ impl Guarded {
     }
 }
 
-impl Drop for Shared {
-    /// Closes the endpoint. Sends that were reported complete are waited for, for a while.
-    fn drop(&mut self) {
-        self.linger();
-        let mut guarded = self.lock();
-        let now = self.now();
-        guarded.core.engine.close(now);
-        guarded.core.transmit(now);
-        self.turn_back_end(&mut guarded.core);
-        self.end_directs(&mut guarded.core);
-        drop(guarded);
-        self.wait_for_pages(|path| path.direct.is_some());
-        if self.fabric.forget(self.slot, self.address.endpoint.get()) {
-            self.wait_for_pages(Path::leads_to_back_end);
-        }
-    }
-}
-
-impl Shared {
-    /// Waits, for a while, for sends that were reported complete.
-    pub(crate) fn linger(&self) {
-        self.drive(Some(LINGER), |core, _| {
-            (core.requests.unfinished_sends() + core.regions.shorts.sends() == 0).then_some(())
-        });
-    }
-
-    /// Says on all direct channels that nothing more comes, and lets go of those whose pages are not lent to others, and of the loop-back.
-    fn end_directs(&self, core: &mut Core) {
-        core.paths.retain(|_, path| {
-            if path.leads_to_back_end() {
-                return true;
-            }
-            path.close();
-            let stays = path.is_lent();
-            if !stays {
-                self.bells.remove_bell(&path.waiter);
-            }
-            stays
-        });
-    }
-
-    /// Waits, for a while, until other domains have let go of what is lent to them on these paths.
-    fn wait_for_pages(&self, of: impl Fn(&Path) -> bool) {
-        let until = self.now() + LETTING_GO;
-        let mut ready = Vec::new();
-        loop {
-            let mut guarded = self.lock();
-            // Heard before the looks, so that what rings after them ends the sleep.
-            guarded.drain_bells();
-            let paths = &guarded.core.paths;
-            let lent = paths.iter().any(|(_, path)| of(path) && path.is_lent());
-            let now = self.now();
-            drop(guarded);
-            if !lent || until <= now {
-                return;
-            }
-            let _ = self.bells.wait(Some(until.since(now)), &mut ready);
-            self.lock().core.rung(&ready);
-        }
-    }
-}
-
 /// Looks at the rings between two turns of whoever waits by looking: some hundred nanoseconds in which others wait for the lock.
 const LOOKS: u32 = 32;
 /// Whoever looks on without end asks after so many turns in vain, of a microsecond each, whether others want the processor.
@@ -778,10 +717,6 @@ const VAIN_TURNS: u32 = 64;
 const CROWDED_TURNS: u32 = 3;
 /// Whoever can go on without what it waits for, at some cost, does so after [`FRUITLESS_TURNS`], and after this many, however busy they are.
 const MANY_TURNS: u32 = 64;
-/// How long closing an endpoint waits for the last acknowledgements.
-const LINGER: Duration = Duration::from_secs(2);
-/// How long it waits for another domain to let go of its pages: one that hangs does not hold us up for ever.
-const LETTING_GO: Duration = Duration::from_secs(1);
 
 /// Time since the fabric was joined.
 pub(crate) struct Clock(pub(crate) myrixen_platform::Clock);

@@ -3,6 +3,8 @@
 //! What ends at an endpoint is read from the engine's own queue of ended requests, straight into the application's buffer. What cannot be (errors, ends of
 //! receives while somebody reads the queue of sends, operations on memory) waits in the queue's *backlog*, which is read first and has no limit.
 
+mod reading;
+
 use std::collections::VecDeque;
 use std::ffi::{c_char, c_int, c_void};
 use std::mem::offset_of;
@@ -11,15 +13,16 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use myrixen::{Address, Ended, Reaper};
+use myrixen::Address;
+use reading::Reading;
 
 use crate::abi::{
     ADDR_UNSPEC, CqAttr, CqEntry, CqErrEntry, Fid, FidCq, FidDomain, OpsCq, OpsFid, class, control,
-    flag, wait,
+    wait,
 };
 use crate::domain::Domain;
 use crate::edge::{self, Answer, Object, call, hand_out, hold, needed, object, put, size};
-use crate::ep::{EpCore, Label, Later};
+use crate::ep::EpCore;
 use crate::errno::{Errno, reason};
 use crate::listed::Listed;
 use crate::signal::Signal;
@@ -132,70 +135,6 @@ impl Room {
         }
         self.done += 1;
         self.left -= 1;
-    }
-}
-
-/// A read of a queue, at one of its endpoints.
-struct Reading<'a> {
-    cq: &'a CqCore,
-    ep: &'a EpCore,
-    /// For which [`Room::write`] has its promise.
-    room: &'a mut Room,
-    /// Something was put into the backlog.
-    behind: bool,
-    later: Vec<Later>,
-}
-
-impl Reading<'_> {
-    #[inline(always)]
-    fn write(&mut self, entry: CqEntry, from: Option<Address>) {
-        let ep = self.ep;
-        let place = || from.and_then(|from| ep.av.get()?.place_of(from));
-        let place = || place().unwrap_or(ADDR_UNSPEC);
-        // SAFETY: see `room`.
-        unsafe { self.room.write(self.cq.entry_bytes, entry, place) };
-    }
-}
-
-impl Reaper for Reading<'_> {
-    fn end(&mut self, ended: &Ended) {
-        let (ep, mut later) = (self.ep, std::mem::take(&mut self.later));
-        let mut each = |cq: &Arc<CqCore>, item: Item| {
-            if !std::ptr::eq(Arc::as_ptr(cq), self.cq) {
-                return cq.push(item);
-            }
-            self.behind |= item.fault.is_some();
-            if self.behind || self.room.left == 0 {
-                return cq.push(item);
-            }
-            self.write(item.entry, item.from);
-        };
-        ep.deliver(ended, &mut each, &mut later);
-        self.later = later;
-    }
-
-    // What is read where it matters how long that takes, so it does not go through what is for all.
-    #[inline(always)]
-    fn takes_short(&self, label: u32) -> bool {
-        Label::of(label).is_plain_receive() && self.ep.receives_at(self.cq)
-    }
-
-    #[inline(always)]
-    fn short(&mut self, ended: Ended) {
-        let beside = if ended.data.is_some() {
-            flag::REMOTE_CQ_DATA
-        } else {
-            0
-        };
-        let entry = CqEntry {
-            op_context: ended.context as *mut c_void,
-            flags: Label::of(ended.label).receive_flags() | beside,
-            len: ended.len as usize,
-            buf: std::ptr::null_mut(),
-            data: ended.data.unwrap_or(0),
-            tag: ended.bits,
-        };
-        self.write(entry, ended.source);
     }
 }
 
