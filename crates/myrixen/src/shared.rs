@@ -599,6 +599,8 @@ impl Shared {
     /// The leader is awake again: hands its place on.
     pub(crate) fn end_sleep(&self, guarded: &mut Guarded) {
         guarded.leader = false;
+        // There may be none, now that nobody sleeps.
+        guarded.core.errand = guarded.has_errand();
         guarded.core.end_sleep();
         if std::mem::take(&mut guarded.tell_progress) {
             self.fabric.look_at(self.slot);
@@ -687,9 +689,12 @@ impl Guarded {
         announced || !self.core.requested.is_empty()
     }
 
-    /// Whoever goes out next may have somebody to tell, where nothing new happens.
+    /// Whether whoever goes out next has something to hand on, or may have somebody to tell.
     fn has_errand(&self) -> bool {
-        self.leader || self.core.waiters > 0 || self.armed || self.shows_later()
+        let core = &self.core;
+        let others = self.leader || core.waiters > 0 || self.armed;
+        let told = core.wakers.is_empty() && core.notes.is_empty();
+        others || core.sent || !told || self.shows_later()
     }
 
     /// What to call now that requests have ended, if it is armed.
