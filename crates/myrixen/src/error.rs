@@ -10,7 +10,7 @@ use myrixen_platform::process::{AttachError, RequestError};
 use thiserror::Error;
 
 /// A request's name that names none: it is over and its end was taken, or it was taken back or forgotten. The only thing that can be wrong with calls that are
-/// made for each message, which are spared all that [`Error`] has room for.
+/// made for each message, which are spared all that [`enum@Error`] has room for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UnknownRequest;
 

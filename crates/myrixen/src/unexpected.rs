@@ -174,7 +174,7 @@ impl Endpoint {
     /// Receives this very message.
     ///
     /// # Errors
-    /// [`Error::Failed`] if another receive has taken it.
+    /// [`Error::Failed`](crate::Error::Failed) if another receive has taken it.
     pub fn receive<B: RecvBuffer>(
         &self,
         message: &Unexpected,
