@@ -120,19 +120,6 @@ impl<'a> Outgoing<'a> {
         self.head.len() + self.body.len()
     }
 
-    /// The destination address.
-    ///
-    /// # Errors
-    /// [`LinkError::TooShort`] when the head does not hold an Ethernet header.
-    pub fn destination(&self) -> Result<[u8; 6], LinkError> {
-        match self.head {
-            [a, b, c, d, e, f, ..] if self.head.len() >= ETHERNET_HEADER => {
-                Ok([*a, *b, *c, *d, *e, *f])
-            }
-            head => Err(LinkError::TooShort { len: head.len() }),
-        }
-    }
-
     /// Copies head and body to the beginning of `out`.
     ///
     /// # Panics

@@ -700,6 +700,11 @@ impl Core {
         }
     }
 
+    /// There are tasks to be woken, or the fabric's thread has something to see to.
+    pub(crate) fn has_word(&self) -> bool {
+        !(self.wakers.is_empty() && self.notes.is_empty())
+    }
+
     /// Says on every path that we are about to sleep. False if there is something to do.
     pub(crate) fn prepare_sleep(&mut self, now: Time) -> bool {
         self.stop_waiting_for_offered(now);

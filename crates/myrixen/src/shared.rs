@@ -691,10 +691,8 @@ impl Guarded {
 
     /// Whether whoever goes out next has something to hand on, or may have somebody to tell.
     fn has_errand(&self) -> bool {
-        let core = &self.core;
-        let others = self.leader || core.waiters > 0 || self.armed;
-        let told = core.wakers.is_empty() && core.notes.is_empty();
-        others || core.sent || !told || self.shows_later()
+        let others = self.leader || self.core.waiters > 0 || self.armed;
+        others || self.core.sent || self.core.has_word() || self.shows_later()
     }
 
     /// What to call now that requests have ended, if it is armed.
@@ -709,8 +707,8 @@ impl Guarded {
     /// Nobody has to be told anything.
     #[inline]
     fn is_quiet(&self) -> bool {
-        let told = self.core.wakers.is_empty() && self.core.notes.is_empty();
-        !self.core.ended && (!self.core.errand || (told && !self.has_to_show()))
+        let word = self.core.errand && (self.core.has_word() || self.has_to_show());
+        !self.core.ended && !word
     }
 }
 

@@ -167,34 +167,28 @@ pub unsafe extern "C" fn mx_irecv(
     with_endpoint("mx_irecv", ep, |ep| {
         let request = needed(request)?;
         // SAFETY: the caller's promise.
-        let one = unsafe { Segments::one(segments, count) };
-        let matching = || matching_of(ep, match_info, match_mask);
-        let posted = match one {
-            Some(piece) => ep.endpoint.post_recv(matching()?, piece, context as u64),
+        let segments = match unsafe { Segments::one(segments, count) } {
+            Some(piece) => Segments::One(piece),
             // SAFETY: the caller's promise.
-            None => match unsafe { Segments::read(segments, count) }? {
-                Segments::One(piece) => ep.endpoint.post_recv(matching()?, piece, context as u64),
-                Segments::Many(many) => {
-                    let many: Box<dyn Foreign> = Box::new(many);
-                    ep.endpoint.post_recv(matching()?, many, context as u64)
-                }
-            },
+            None => unsafe { Segments::read(segments, count) }?,
+        };
+        let matching = matching(match_info, match_mask)?;
+        if ep.context_mask & !match_mask != 0 {
+            return Err(ReturnCode::BadMatchingForContextIdMask.into());
+        }
+        let context = context as u64;
+        let posted = match segments {
+            Segments::One(piece) => ep.endpoint.post_recv(matching, piece, context),
+            Segments::Many(many) => {
+                let many: Box<dyn Foreign> = Box::new(many);
+                ep.endpoint.post_recv(matching, many, context)
+            }
         };
         let id = posted.map_err(|error| not_posted(&error))?;
         // SAFETY: the program points to a place for a handle.
         unsafe { request.write(ep.request_handle(id)) };
         Ok(())
     })
-}
-
-/// As [`matching`], for a receive: the mask has to be whole where the endpoint's contexts are named.
-#[inline(always)]
-fn matching_of(ep: &Ep, match_info: u64, match_mask: u64) -> Result<Match, Fault> {
-    let matching = matching(match_info, match_mask)?;
-    if ep.context_mask & !match_mask != 0 {
-        return Err(ReturnCode::BadMatchingForContextIdMask.into());
-    }
-    Ok(matching)
 }
 
 /// What match information and mask say, if they fit.

@@ -7,7 +7,7 @@ use super::{Key, Requests};
 pub(super) struct Link(pub(super) u32);
 
 impl Link {
-    /// More than [`MOST`].
+    /// More than [`super::MOST`].
     pub(super) const NONE: Self = Self(u32::MAX);
 
     #[inline]
@@ -21,7 +21,7 @@ impl Link {
 pub(super) enum List {
     /// The completion queue: what has ended, oldest first.
     Ended,
-    /// Sends that the completion queue may have before they end ([`Early::Offered`]), oldest first.
+    /// Sends that the completion queue may have before they end ([`super::Early::Offered`]), oldest first.
     Offered,
 }
 

@@ -24,10 +24,11 @@ impl Requests {
     /// Parks a send that is over, and names it. There is none at that time.
     #[inline]
     pub(crate) fn park(&mut self, send: Parked) -> Key {
-        if self.berth.is_none() {
-            self.berth = Some(self.take_place());
-        }
-        let at = self.berth.unwrap_or_default();
+        let at = match self.berth {
+            Some(at) => at,
+            None => self.take_place(),
+        };
+        self.berth = Some(at);
         let key = Key::new(at, self.name_next());
         self.parked = Some((key, send));
         key
@@ -55,9 +56,11 @@ impl Requests {
 
     #[cold]
     fn settle_parked(&mut self) {
-        let (Some((key, send)), Some(_)) = (self.parked.take(), self.berth.take()) else {
+        let Some((key, send)) = self.parked.take() else {
             return;
         };
+        // It is this request's from now on.
+        self.berth = None;
         let new = New {
             kind: Kind::Send,
             bits: send.bits,
