@@ -15,6 +15,12 @@ use crate::shared::Shared;
 /// The ring of a loop-back. Whoever fills it also empties it, so that it need hold no more than stays in a processor's own caches.
 const LOOP_BYTES: u32 = 256 * 1024;
 
+/// Says in the rings of a channel that is not used that nothing comes from us.
+pub(crate) fn close(channel: &mut DirectHandles) {
+    channel.pair.producer.close();
+    channel.ringer.ring();
+}
+
 impl Shared {
     /// Installs the path to the back end: the first time, or when the back end is back. Then everything
     /// that was in flight on it is sent again.
@@ -66,18 +72,25 @@ impl Shared {
     }
 
     /// Uses a direct channel for its peer from now on.
-    pub(crate) fn add_direct(&self, channel: DirectHandles, max_frame: u32) -> Result<()> {
+    ///
+    /// # Errors
+    /// When there are too many, or no descriptors to hear its bell by. Its rings say then that nothing more comes from us.
+    pub(crate) fn add_direct(&self, mut channel: DirectHandles, max_frame: u32) -> Result<()> {
         let mut guarded = self.visit();
         let now = self.now();
         let core = &mut guarded.core;
         let entry = core.paths.vacant_entry();
         let at = entry.key();
-        let id = u16::try_from(at)
-            .map(PathId::new)
-            .map_err(|_| Error::Invalid(format!("{at} direct channels are too many")))?;
+        let Ok(id) = u16::try_from(at).map(PathId::new) else {
+            close(&mut channel);
+            let text = format!("{at} direct channels are too many");
+            return Err(Error::Invalid(text));
+        };
         let mut path = Path::direct(id, channel, max_frame);
-        path.listen(&self.bells)
-            .map_err(Error::system("could not watch a doorbell"))?;
+        if let Err(error) = path.listen(&self.bells) {
+            path.close();
+            return Err(Error::system("could not watch a doorbell")(error));
+        }
         let profile = path.profile(core.dialect);
         let peer = path.direct.as_ref().map(|direct| direct.peer);
         if core.looking {

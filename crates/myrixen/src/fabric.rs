@@ -571,9 +571,12 @@ impl Endpoint {
             handler: options.handler.clone(),
             taken_over: options.taken_over,
         });
+        // Before the fabric's thread can find it: a direct channel that somebody asks for at once would take the place of the path to the back end.
+        let switch = Path::switch(PathParts::from_port(port, board.max_frame));
+        let installed = shared.set_switch_path(switch);
         entry.insert(Arc::downgrade(&shared));
         drop(endpoints);
-        shared.set_switch_path(Path::switch(PathParts::from_port(port, board.max_frame)))?;
+        installed?;
         inner.look_at(shared.slot);
         Ok(Self { shared })
     }

@@ -12,11 +12,12 @@ use mxoe::time::Time;
 use myrixen_platform::message::{
     ChannelId, FailReason, Notice, PortAddress, Reply, Request, Serial,
 };
-use myrixen_platform::process::{Answer, Attachment, Handshake, News, RequestError};
+use myrixen_platform::process::{Answer, Attachment, DirectHandles, Handshake, News, RequestError};
 use myrixen_platform::{Interest, Ready, WaitSet};
 
 use crate::address::{from_port, to_port};
 use crate::adopt::{Look, Wards};
+use crate::channels;
 use crate::core::Note;
 use crate::error::{Error, Result};
 use crate::fabric::{Inner, OwnBoard, ports_stay};
@@ -230,17 +231,17 @@ impl Progress {
             }
             Note::PathLost(id, _) => {
                 if let Some((peer, channel)) = shared.drop_direct(id) {
-                    self.tell_closed(&shared, to_port(peer), channel);
+                    self.tell_closed(shared.address.endpoint.get(), to_port(peer), channel);
                     self.reopen(inner, slot, &shared, peer);
                 }
             }
         }
     }
 
-    fn tell_closed(&mut self, shared: &Shared, to: PortAddress, channel: ChannelId) {
+    fn tell_closed(&self, endpoint: u8, to: PortAddress, channel: ChannelId) {
         if let Link::Attached(attachment) = &self.link {
             let close = Request::CloseDirect {
-                endpoint: shared.address.endpoint.get(),
+                endpoint,
                 to,
                 channel,
             };
@@ -284,6 +285,23 @@ impl Progress {
                     return;
                 }
             }
+        }
+    }
+
+    /// Has an endpoint use a channel. Where it cannot, or is not there (it is being opened, or closed), the other end is told, which would use it for ever:
+    /// between domains nobody notices by himself that a channel was let go of.
+    fn use_direct(&self, inner: &Inner, shared: Option<&Shared>, mut channel: DirectHandles) {
+        let endpoint = channel.endpoint;
+        let (peer, id) = (channel.peer.address, channel.channel);
+        let used = match shared {
+            Some(shared) => shared.add_direct(channel, inner.board().max_frame).is_ok(),
+            None => {
+                channels::close(&mut channel);
+                false
+            }
+        };
+        if !used {
+            self.tell_closed(endpoint, peer, id);
         }
     }
 
@@ -486,27 +504,24 @@ impl Progress {
         answer: Answer,
     ) {
         match *asked {
-            Asked::Direct(wanted) => {
-                let Some(shared) = inner.endpoint(wanted.slot) else {
-                    return;
-                };
-                match answer.into_direct() {
-                    // A channel that cannot be used is dropped: its other end sees the hang-up.
-                    Ok(channel) => drop(shared.add_direct(channel, inner.board().max_frame)),
-                    Err(RequestError::Failed(failure)) if failure.reason == FailReason::Limit => {
-                        self.direct_limit = true;
-                    }
-                    Err(RequestError::Failed(failure))
-                        if failure.reason == FailReason::NoDirectPath => {}
-                    Err(_) => {
-                        if let Some(pause) = wanted.again {
-                            let again = Some((pause * 2).min(REOPEN.1));
-                            let at = inner.clock.now() + pause;
-                            self.lost.put(at, Wanted { again, ..wanted });
-                        }
+            Asked::Direct(wanted) => match answer.into_direct() {
+                Ok(channel) => {
+                    let shared = inner.endpoint(wanted.slot);
+                    self.use_direct(inner, shared.as_deref(), channel);
+                }
+                Err(RequestError::Failed(failure)) if failure.reason == FailReason::Limit => {
+                    self.direct_limit = true;
+                }
+                Err(RequestError::Failed(failure))
+                    if failure.reason == FailReason::NoDirectPath => {}
+                Err(_) => {
+                    if let Some(pause) = wanted.again {
+                        let again = Some((pause * 2).min(REOPEN.1));
+                        let at = inner.clock.now() + pause;
+                        self.lost.put(at, Wanted { again, ..wanted });
                     }
                 }
-            }
+            },
             Asked::Adopted { slot } => {
                 // Whoever has forgotten it gives us another one.
                 if let (Some(shared), Reply::Failed(_)) = (inner.endpoint(slot), &answer.reply) {
@@ -538,18 +553,15 @@ impl Progress {
                     .open_endpoints()
                     .into_iter()
                     .find(|(_, shared)| shared.address.endpoint.get() == channel.endpoint);
-                if let Some((_, shared)) = taker {
-                    let (peer, id) = (channel.peer.address, channel.channel);
+                let peer = from_port(channel.peer.address);
+                let taker = taker.map(|(_, shared)| shared).filter(|shared| {
                     // What there is to that end is older, and its end has not shown yet.
-                    if let Some((path, _)) = shared.direct_to(from_port(peer)) {
+                    if let Some((path, _)) = shared.direct_to(peer) {
                         shared.drop_direct(path);
                     }
-                    let taken = shared.wants_direct(from_port(peer))
-                        && shared.add_direct(*channel, inner.board().max_frame).is_ok();
-                    if !taken {
-                        self.tell_closed(&shared, peer, id);
-                    }
-                }
+                    shared.wants_direct(peer)
+                });
+                self.use_direct(inner, taker.as_deref(), *channel);
             }
             News::PoolLent {
                 endpoint,

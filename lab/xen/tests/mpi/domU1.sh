@@ -40,7 +40,7 @@ grep -q "PML cm cannot be selected" /tmp/said || {
 for way in direct switched; do
     direct=$([ "$way" = direct ] && echo 1 || echo 0)
     signal "$way-begins"
-    run "$way" "$direct" pingpong 100 latency:8 latency:65536
+    run "$way" "$direct" pingpong 1000 latency:8 latency:65536
     signal "$way-ended"
     while read -r what size p50 _; do
         [ "$what" != half_rtt ] || result "{\"test\": \"half_rtt\", \"way\": \"$way\", \"size\": $size, \"p50_ns\": $p50}"
