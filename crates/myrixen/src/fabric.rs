@@ -30,6 +30,7 @@ use crate::offer::{Audience, Guards};
 use crate::options::EndpointOptions;
 use crate::path::{Parts as PathParts, Path};
 use crate::progress::Progress;
+use crate::rounds::Rounds;
 use crate::shared::{self, Clock, Shared};
 
 /// How long a question to the back end may take, its restart included.
@@ -204,6 +205,7 @@ impl Builder {
             pool,
             driver,
             thread: Mutex::default(),
+            rounds: Rounds::default(),
         });
         let ports_stay = ports_stay(&welcome);
         let thread = Progress::start(&inner, door, attachment, bells, ports_stay)?;
@@ -231,6 +233,7 @@ pub(crate) struct Inner {
     pub(crate) driver: Option<Arc<dyn Driver>>,
     /// The fabric's own thread, for who waits for its end.
     pub(crate) thread: Mutex<Option<JoinHandle<()>>>,
+    pub(crate) rounds: Rounds,
 }
 
 impl Inner {
@@ -282,6 +285,29 @@ impl Inner {
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         endpoints.get(slot)?.upgrade()
+    }
+
+    /// A handle of the endpoint is dropped. Where it is the last, nobody is given the endpoint from now on, and those to whom it was given have let go of it.
+    fn let_go_of(&self, shared: &Arc<Shared>) {
+        /// Each round may find the endpoint again. What is still held then is held by requests.
+        const ROUNDS: usize = 3;
+        for _ in 0..ROUNDS {
+            let round = self.rounds.now();
+            let mut endpoints = self
+                .endpoints
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            if Arc::strong_count(shared) == 1 {
+                if let Some(shown) = endpoints.get_mut(shared.slot) {
+                    *shown = Weak::new();
+                }
+                return;
+            }
+            drop(endpoints);
+            if !self.rounds.wait_past(round) {
+                return;
+            }
+        }
     }
 
     /// The endpoint is closed: its number is free, and the back end forgets its port. False when the back end is away.
@@ -579,6 +605,14 @@ impl Endpoint {
         installed?;
         inner.look_at(shared.slot);
         Ok(Self { shared })
+    }
+}
+
+impl Drop for Endpoint {
+    /// Whoever drops the last handle closes the endpoint, and finds it closed. The fabric's thread, which may have it in hand just now, would close it later, and
+    /// look after no other meanwhile.
+    fn drop(&mut self) {
+        self.shared.fabric.let_go_of(&self.shared);
     }
 }
 

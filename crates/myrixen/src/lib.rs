@@ -61,6 +61,7 @@ mod queue;
 mod reactor;
 mod region;
 mod request;
+mod rounds;
 mod shared;
 mod short;
 mod shorts;

@@ -138,7 +138,7 @@ impl Progress {
             let Some(inner) = self.inner.upgrade() else {
                 return;
             };
-            let timeout = self.round(&inner, &ready);
+            let timeout = inner.rounds.within(|| self.round(&inner, &ready));
             drop(inner);
             if self.bells.wait(timeout, &mut ready).is_err() {
                 // Cannot happen for a set that exists; going on without sleeping would burn a core.

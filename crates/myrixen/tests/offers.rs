@@ -5,7 +5,7 @@ mod common;
 
 use std::time::{Duration, Instant};
 
-use myrixen::{Endpoint, EndpointOptions, Error, Fabric};
+use myrixen::{EndpointOptions, Fabric};
 use myrixen_backend::secret::Secret;
 use myrixen_platform::message::{FailReason, Mac, PortAddress};
 use myrixen_platform::process::{Attachment, DirectHandles, HelloOptions, Listener, RequestError};
@@ -25,20 +25,6 @@ fn insist(asker: &Attachment, to: PortAddress) -> DirectHandles {
             // It is not there yet, or still there: the one of the round before.
             Err(RequestError::Failed(failure))
                 if matches!(failure.reason, FailReason::NotFound | FailReason::InUse) => {}
-            Err(error) => panic!("{error}"),
-        }
-    }
-}
-
-/// Opens the endpoint, once the fabric's thread has let go of the one of the round before.
-fn open(fabric: &Fabric) -> Endpoint {
-    loop {
-        match fabric.open(EndpointOptions::default().id(THEIRS)) {
-            Ok(endpoint) => return endpoint,
-            Err(Error::Refused {
-                kind: FailReason::InUse,
-                ..
-            }) => std::thread::yield_now(),
             Err(error) => panic!("{error}"),
         }
     }
@@ -70,7 +56,9 @@ fn whoever_asks_for_a_channel_hears_of_its_end() {
     for round in 0..ROUNDS {
         let channel = std::thread::scope(|scope| {
             let asking = scope.spawn(|| insist(&asker, to));
-            let endpoint = open(&fabric);
+            // It was closed when the last handle of the one before was dropped.
+            let options = EndpointOptions::default().id(THEIRS);
+            let endpoint = fabric.open(options).expect("an endpoint");
             let channel = asking.join().expect("a channel");
             drop(endpoint);
             channel
