@@ -114,15 +114,21 @@ static inline double now(void)
 /* Far longer than anything takes. */
 static const double PATIENCE = 60;
 
-/* Begins an operation, however often it has to be asked for. */
-#define POST(fab, call) \
+/* Asks for an operation until there is an answer, which is put into `said`. */
+#define ASK(fab, said, call) \
     do { \
         double until = now() + PATIENCE; \
-        long said; \
         while ((said = (long)(call)) == -FI_EAGAIN) { \
             CHECK(now() < until); \
             (void)fi_cq_read((fab)->cq, NULL, 0); \
         } \
+    } while (0)
+
+/* Begins an operation, however often it has to be asked for. */
+#define POST(fab, call) \
+    do { \
+        long said; \
+        ASK(fab, said, call); \
         if (said != 0) { \
             fprintf(stderr, "%s:%d: %s: %ld (%s)\n", __FILE__, __LINE__, #call, said, \
                     fi_strerror((int)-said)); \
