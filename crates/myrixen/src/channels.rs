@@ -15,12 +15,6 @@ use crate::shared::Shared;
 /// The ring of a loop-back. Whoever fills it also empties it, so that it need hold no more than stays in a processor's own caches.
 const LOOP_BYTES: u32 = 256 * 1024;
 
-/// Says in the rings of a channel that is not used that nothing comes from us.
-pub(crate) fn close(channel: &mut DirectHandles) {
-    channel.pair.producer.close();
-    channel.ringer.ring();
-}
-
 impl Shared {
     /// Installs the path to the back end: the first time, or when the back end is back. Then everything
     /// that was in flight on it is sent again.
@@ -75,14 +69,14 @@ impl Shared {
     ///
     /// # Errors
     /// When there are too many, or no descriptors to hear its bell by. Its rings say then that nothing more comes from us.
-    pub(crate) fn add_direct(&self, mut channel: DirectHandles, max_frame: u32) -> Result<()> {
+    pub(crate) fn add_direct(&self, channel: DirectHandles, max_frame: u32) -> Result<()> {
         let mut guarded = self.visit();
         let now = self.now();
         let core = &mut guarded.core;
         let entry = core.paths.vacant_entry();
         let at = entry.key();
         let Ok(id) = u16::try_from(at).map(PathId::new) else {
-            close(&mut channel);
+            channel.refuse();
             let text = format!("{at} direct channels are too many");
             return Err(Error::Invalid(text));
         };

@@ -2,6 +2,7 @@
 
 use std::marker::PhantomData;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use mxoe::addr::{Address, SessionId};
@@ -48,12 +49,32 @@ impl Cover {
 /// An MX endpoint. Cheap to clone; all clones are the same endpoint. Threads may share it.
 ///
 /// Closed when the last clone and the last request are gone.
-#[derive(Clone)]
 pub struct Endpoint {
     pub(crate) shared: Arc<Shared>,
 }
 
+impl Clone for Endpoint {
+    fn clone(&self) -> Self {
+        Self::of(Arc::clone(&self.shared))
+    }
+}
+
+impl Drop for Endpoint {
+    /// Whoever drops the last handle closes the endpoint, and finds it closed. The fabric's thread, which may have it in hand just now, would close it later, and
+    /// look after no other meanwhile.
+    fn drop(&mut self) {
+        if self.shared.handles.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.shared.fabric.let_go_of(&self.shared);
+        }
+    }
+}
+
 impl Endpoint {
+    pub(crate) fn of(shared: Arc<Shared>) -> Self {
+        shared.handles.fetch_add(1, Ordering::Relaxed);
+        Self { shared }
+    }
+
     /// Where this endpoint is.
     pub fn address(&self) -> Address {
         self.shared.address

@@ -1,7 +1,7 @@
 //! A program's connection to the fabric.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -225,7 +225,7 @@ fn default_socket() -> PathBuf {
 pub(crate) struct Inner {
     pub(crate) clock: Clock,
     pub(crate) mailbox: Mailbox,
-    pub(crate) endpoints: Mutex<Slab<Weak<Shared>>>,
+    endpoints: Mutex<Slab<Weak<Shared>>>,
     pub(crate) board: Mutex<OwnBoard>,
     pub(crate) home: Home,
     pub(crate) pool: Pool,
@@ -267,12 +267,22 @@ impl Inner {
             .clone()
     }
 
+    fn endpoints(&self) -> MutexGuard<'_, Slab<Weak<Shared>>> {
+        self.endpoints
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The open endpoint with this number on the board.
+    pub(crate) fn numbered(&self, endpoint: u8) -> Option<Arc<Shared>> {
+        let open = self.open_endpoints().into_iter();
+        let mut open = open.map(|(_, shared)| shared);
+        open.find(|shared| shared.address.endpoint.get() == endpoint)
+    }
+
     /// Every open endpoint, with its number.
     pub(crate) fn open_endpoints(&self) -> Vec<(usize, Arc<Shared>)> {
-        let endpoints = self
-            .endpoints
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let endpoints = self.endpoints();
         endpoints
             .iter()
             .filter_map(|(slot, shared)| Some((slot, shared.upgrade()?)))
@@ -280,23 +290,17 @@ impl Inner {
     }
 
     pub(crate) fn endpoint(&self, slot: usize) -> Option<Arc<Shared>> {
-        let endpoints = self
-            .endpoints
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let endpoints = self.endpoints();
         endpoints.get(slot)?.upgrade()
     }
 
-    /// A handle of the endpoint is dropped. Where it is the last, nobody is given the endpoint from now on, and those to whom it was given have let go of it.
-    fn let_go_of(&self, shared: &Arc<Shared>) {
+    /// The last handle of an endpoint is being dropped: unless requests hold it, nobody is given it from now on, and the fabric's thread has let go of it.
+    pub(crate) fn let_go_of(&self, shared: &Arc<Shared>) {
         /// Each round may find the endpoint again. What is still held then is held by requests.
         const ROUNDS: usize = 3;
         for _ in 0..ROUNDS {
             let round = self.rounds.now();
-            let mut endpoints = self
-                .endpoints
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner);
+            let mut endpoints = self.endpoints();
             if Arc::strong_count(shared) == 1 {
                 if let Some(shown) = endpoints.get_mut(shared.slot) {
                     *shown = Weak::new();
@@ -314,10 +318,7 @@ impl Inner {
     pub(crate) fn forget(&self, slot: usize, endpoint: u8) -> bool {
         // First, so that it is not taken for what is said of the next one with this number.
         self.mailbox.put(|mail| mail.closed.push(slot));
-        let mut endpoints = self
-            .endpoints
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut endpoints = self.endpoints();
         endpoints.try_remove(slot);
         drop(endpoints);
         self.home.get().is_some_and(|attachment| {
@@ -571,10 +572,7 @@ impl Endpoint {
                 .then(|| Guards::new(&inner.pool, Audience::Partners))
                 .flatten(),
         });
-        let mut endpoints = inner
-            .endpoints
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut endpoints = inner.endpoints();
         let entry = endpoints.vacant_entry();
         let bed = inner
             .driver
@@ -604,15 +602,7 @@ impl Endpoint {
         drop(endpoints);
         installed?;
         inner.look_at(shared.slot);
-        Ok(Self { shared })
-    }
-}
-
-impl Drop for Endpoint {
-    /// Whoever drops the last handle closes the endpoint, and finds it closed. The fabric's thread, which may have it in hand just now, would close it later, and
-    /// look after no other meanwhile.
-    fn drop(&mut self) {
-        self.shared.fabric.let_go_of(&self.shared);
+        Ok(Self::of(shared))
     }
 }
 

@@ -17,7 +17,6 @@ use myrixen_platform::{Interest, Ready, WaitSet};
 
 use crate::address::{from_port, to_port};
 use crate::adopt::{Look, Wards};
-use crate::channels;
 use crate::core::Note;
 use crate::error::{Error, Result};
 use crate::fabric::{Inner, OwnBoard, ports_stay};
@@ -290,13 +289,13 @@ impl Progress {
 
     /// Has an endpoint use a channel. Where it cannot, or is not there (it is being opened, or closed), the other end is told, which would use it for ever:
     /// between domains nobody notices by himself that a channel was let go of.
-    fn use_direct(&self, inner: &Inner, shared: Option<&Shared>, mut channel: DirectHandles) {
+    fn use_direct(&self, inner: &Inner, shared: Option<&Shared>, channel: DirectHandles) {
         let endpoint = channel.endpoint;
         let (peer, id) = (channel.peer.address, channel.channel);
         let used = match shared {
             Some(shared) => shared.add_direct(channel, inner.board().max_frame).is_ok(),
             None => {
-                channels::close(&mut channel);
+                channel.refuse();
                 false
             }
         };
@@ -549,18 +548,15 @@ impl Progress {
     fn hear(&mut self, inner: &Arc<Inner>, news: News) {
         match news {
             News::Direct(channel) => {
-                let taker = inner
-                    .open_endpoints()
-                    .into_iter()
-                    .find(|(_, shared)| shared.address.endpoint.get() == channel.endpoint);
                 let peer = from_port(channel.peer.address);
-                let taker = taker.map(|(_, shared)| shared).filter(|shared| {
-                    // What there is to that end is older, and its end has not shown yet.
-                    if let Some((path, _)) = shared.direct_to(peer) {
-                        shared.drop_direct(path);
-                    }
-                    shared.wants_direct(peer)
-                });
+                let taker = inner.numbered(channel.endpoint);
+                // What there is to that end is older, and its end has not shown yet.
+                if let Some(shared) = &taker
+                    && let Some((path, _)) = shared.direct_to(peer)
+                {
+                    shared.drop_direct(path);
+                }
+                let taker = taker.filter(|shared| shared.wants_direct(peer));
                 self.use_direct(inner, taker.as_deref(), *channel);
             }
             News::PoolLent {
@@ -569,10 +565,8 @@ impl Progress {
                 channel,
                 pool,
             } => {
-                for (_, shared) in inner.open_endpoints() {
-                    if shared.address.endpoint.get() == endpoint {
-                        shared.borrow_pool(from_port(peer), channel, pool.as_ref());
-                    }
+                if let Some(shared) = inner.numbered(endpoint) {
+                    shared.borrow_pool(from_port(peer), channel, pool.as_ref());
                 }
             }
             News::Notice(Notice::DirectGone {
@@ -580,14 +574,12 @@ impl Progress {
                 peer,
                 channel,
             }) => {
-                for (slot, shared) in inner.open_endpoints() {
-                    if shared.address.endpoint.get() == endpoint
-                        && let Some((id, held)) = shared.direct_to(from_port(peer))
-                        && held.may_be(channel)
-                    {
-                        shared.drop_direct(id);
-                        self.reopen(inner, slot, &shared, from_port(peer));
-                    }
+                if let Some(shared) = inner.numbered(endpoint)
+                    && let Some((id, held)) = shared.direct_to(from_port(peer))
+                    && held.may_be(channel)
+                {
+                    shared.drop_direct(id);
+                    self.reopen(inner, shared.slot, &shared, from_port(peer));
                 }
             }
             News::Notice(Notice::EndpointGone(who)) => {

@@ -107,6 +107,8 @@ pub(crate) struct Shared {
     pub(crate) lending: Mutex<()>,
     /// How many times the program has come in: the progress thread sees by it who is awake.
     pub(crate) visits: AtomicUsize,
+    /// How many [`Endpoint`](crate::Endpoint)s there are of it.
+    pub(crate) handles: AtomicUsize,
     guarded: Lock<Guarded>,
     wakeup: BellWaker,
 }
@@ -147,6 +149,7 @@ impl Shared {
             lent_bytes: parts.lent_bytes,
             lending: Mutex::new(()),
             visits: AtomicUsize::new(0),
+            handles: AtomicUsize::new(0),
             guarded: Lock::new(Guarded {
                 core: parts.core,
                 leader: false,

@@ -54,7 +54,7 @@ impl Shared {
         let Some(shared) = self.me.upgrade() else {
             return;
         };
-        let endpoint = Endpoint { shared };
+        let endpoint = Endpoint::of(shared);
         let mut guarded = self.lock();
         while let Some((UnexpectedHandler(handler), announced)) = guarded.next_to_show() {
             let unexpected = Unexpected::from(announced);

@@ -142,6 +142,12 @@ impl PortHandles {
 }
 
 impl DirectHandles {
+    /// Lets go of a channel that is not used. Its ring says that nothing comes from us, since not every bell hangs up (`docs/control-plane.md`).
+    pub fn refuse(mut self) {
+        self.pair.producer.close();
+        self.ringer.ring();
+    }
+
     pub(super) fn new(
         endpoint: u8,
         peer: &DirectPeer,
