@@ -18,6 +18,8 @@ pub(crate) struct Selection {
     skip: Vec<String>,
     fail_fast: bool,
     fuzz_seconds: Option<u64>,
+    /// How long all of it is to take, in seconds. What may be shortened is, as far as that helps.
+    within: Option<u64>,
 }
 
 /// How a step ended.
@@ -50,6 +52,10 @@ impl Selection {
                 "--fuzz-seconds" => {
                     let seconds = value()?.parse().context("--fuzz-seconds takes a number")?;
                     selection.fuzz_seconds = Some(seconds);
+                }
+                "--within" => {
+                    let seconds = value()?.parse().context("--within takes seconds")?;
+                    selection.within = Some(seconds);
                 }
                 _ => bail!("check knows no `{argument}`"),
             }
@@ -107,7 +113,7 @@ pub(crate) fn run(selection: &Selection) -> anyhow::Result<ExitCode> {
     for step in wanted {
         println!("\n=== {}: {}", step.name, step.what);
         let start = Instant::now();
-        let outcome = run_step(step, selection);
+        let outcome = run_step(step, selection, began);
         let took = start.elapsed();
         match &outcome {
             Outcome::Passed => println!("=== {}: passed in {}", step.name, seconds(took)),
@@ -130,7 +136,7 @@ fn in_ci() -> bool {
     std::env::var_os("CI").is_some_and(|value| !value.is_empty() && value != "false")
 }
 
-fn run_step(step: &Step, selection: &Selection) -> Outcome {
+fn run_step(step: &Step, selection: &Selection, began: Instant) -> Outcome {
     if let Some(tool) = step.needs.filter(|tool| !tool.present()) {
         let why = format!("`{}` is missing: {}", tool.probe.join(" "), tool.install);
         return if in_ci() {
@@ -144,7 +150,14 @@ fn run_step(step: &Step, selection: &Selection) -> Outcome {
             .iter()
             .try_for_each(|run| command(run.words, run.env, step.limit)),
         Work::Own(arguments) => own(arguments, step.limit),
-        Work::Fuzz => fuzz::run(selection.fuzz_seconds.unwrap_or(fuzz::SECONDS), step.limit),
+        Work::Fuzz => {
+            let within = selection.within.map(Duration::from_secs);
+            let time = fuzz::Time {
+                most: selection.fuzz_seconds.unwrap_or(fuzz::SECONDS),
+                until: within.map(|within| began + within),
+            };
+            fuzz::run(&time, step.limit)
+        }
     };
     match result {
         Ok(()) => Outcome::Passed,
@@ -240,6 +253,8 @@ mod tests {
         assert!(parse("--only nothing").is_err());
         assert!(parse("--only").is_err());
         assert!(parse("--fast").is_err());
+        assert!(parse("--within soon").is_err());
+        assert!(parse("--within 3000").is_ok_and(|selection| selection.within == Some(3000)));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! `cargo xtask instructions`: how many instructions the hot paths take, beside the committed figures.
 //!
-//! What is counted are the benches called `instructions` of some crates, by gungraun and valgrind. Counts do not depend on how
+//! What is counted are the benches of `benches/`, by gungraun and valgrind. Counts do not depend on how
 //! fast or how busy the machine is, but they do on the compiler.
 
 use std::collections::BTreeSet;
@@ -17,8 +17,8 @@ mod figures;
 /// Where the committed figures are.
 const FILE: &str = "benches/instructions.toml";
 
-/// The crates that have such benches.
-const CRATES: [&str; 2] = ["mxoe", "myrixen-ring"];
+/// Where the benches are.
+const PACKAGE: &str = "myrixen-instructions";
 
 /// Operations that each bench does: `OPERATIONS` of the benches.
 const OPERATIONS: f64 = 100.0;

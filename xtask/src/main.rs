@@ -31,6 +31,8 @@ usage: cargo xtask COMMAND
       --only A,B        only these steps
       --skip A,B        all but these steps
       --fail-fast       stop at the first step that fails
+      --fuzz-seconds N  for how long each fuzz target runs
+      --within N        end within so many seconds, as far as a shorter time for fuzzing has it
   instructions      count what the hot paths take, and compare with benches/instructions.toml: growth beyond
                     5 % fails
       --accept          write what was counted there instead

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Mutex;
+use std::time::Instant;
 
 use anyhow::{Context, bail, ensure};
 
@@ -11,6 +12,8 @@ use super::command;
 
 /// How long each target runs.
 pub(super) const SECONDS: u64 = 60;
+/// How long each target runs at least, however little time is left.
+const LEAST: u64 = 10;
 /// Seconds for compiling all targets with the sanitizer.
 const BUILD_LIMIT: u64 = 900;
 /// Where the output of each target goes.
@@ -18,25 +21,48 @@ const LOGS: &str = "target/check";
 /// Lines of a failed target's log that are shown.
 const SHOWN: usize = 60;
 
-/// Runs all targets for `seconds` each; one that needs `slack` seconds more is taken to hang.
+/// How long the targets run.
+#[derive(Debug)]
+pub(super) struct Time {
+    /// Each, at most, in seconds.
+    pub(super) most: u64,
+    /// By when all are to have run, as far as that can be had.
+    pub(super) until: Option<Instant>,
+}
+
+impl Time {
+    /// What each of the targets has, in seconds, if so many run side by side from now on.
+    fn each(&self, targets: usize, side_by_side: usize) -> u64 {
+        let Some(until) = self.until else {
+            return self.most;
+        };
+        let left = until.saturating_duration_since(Instant::now()).as_secs();
+        let rounds = targets.div_ceil(side_by_side.max(1)).max(1);
+        let share = left / u64::try_from(rounds).unwrap_or(u64::MAX);
+        share.clamp(LEAST.min(self.most), self.most)
+    }
+}
+
+/// Runs all targets; one that needs `slack` seconds more than its time is taken to hang.
 ///
 /// # Errors
 ///
 /// When a target cannot be built, finds something, or hangs; or when there is no target at all.
-pub(super) fn run(seconds: u64, slack: u64) -> anyhow::Result<()> {
+pub(super) fn run(time: &Time, slack: u64) -> anyhow::Result<()> {
     // cargo-fuzz asks for unstable flags (coverage, sanitizers); this lets a stable compiler take them.
     let env = [("RUSTC_BOOTSTRAP", "1")];
     let targets = list()?;
     ensure!(!targets.is_empty(), "there are no fuzz targets");
     command(&["cargo", "fuzz", "build"], &env, BUILD_LIMIT)?;
     std::fs::create_dir_all(LOGS).with_context(|| format!("cannot make {LOGS}"))?;
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let seconds = time.each(targets.len(), cores);
     println!(
         "{} targets, {seconds} s each: {}",
         targets.len(),
         targets.join(", ")
     );
 
-    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let queue = Mutex::new(targets.into_iter());
     let failed = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
@@ -137,4 +163,28 @@ fn tail(log: &Path) -> anyhow::Result<String> {
 fn read(log: &Path) -> anyhow::Result<String> {
     let bytes = std::fs::read(log).with_context(|| format!("cannot read {}", log.display()))?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn targets_share_what_time_is_left() {
+        let after = |seconds| Time {
+            most: 60,
+            until: Some(Instant::now() + Duration::from_secs(seconds)),
+        };
+        let always = Time {
+            most: 60,
+            until: None,
+        };
+        assert_eq!(always.each(6, 2), 60);
+        assert_eq!(after(1000).each(6, 2), 60);
+        assert!((29..=30).contains(&after(90).each(6, 2)));
+        assert_eq!(after(0).each(6, 2), LEAST);
+        assert_eq!(after(0).each(0, 0), LEAST);
+    }
 }

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, bail, ensure};
 use serde_json::Value;
 
-use super::{CRATES, OPERATIONS};
+use super::{OPERATIONS, PACKAGE};
 use crate::workspace::Workspace;
 
 /// Runs the benches; gives the instructions per operation of each.
@@ -23,8 +23,7 @@ pub(super) fn count(workspace: &Workspace) -> anyhow::Result<Vec<(String, f64)>>
         "valgrind is missing; on Debian: apt-get install --no-install-recommends valgrind"
     );
     let output = Command::new(cargo())
-        .args(["bench", "--locked", "--bench", "instructions"])
-        .args(CRATES.iter().flat_map(|name| ["--package", name]))
+        .args(["bench", "--locked", "--package", PACKAGE])
         // What caches would do is of no interest, and takes its time.
         .args([
             "--",

@@ -1,5 +1,6 @@
 //! What one host of one test boots: the test's files, our programs and the lab's scripts, added to the images.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs::File;
 use std::io::BufWriter;
@@ -33,6 +34,8 @@ pub(crate) struct Host<'a> {
     pub(crate) scripts: &'a Path,
     /// Our programs that the test needs.
     pub(crate) programs: &'a [(String, PathBuf)],
+    /// The libraries that they need: what each is called in a domain, and where it is.
+    pub(crate) libraries: &'a BTreeMap<String, PathBuf>,
 }
 
 impl Host<'_> {
@@ -85,6 +88,9 @@ impl Host<'_> {
         tree.folder("lab/bin");
         for (name, path) in self.programs {
             tree.file(&format!("lab/bin/{name}"), 0o755, path);
+        }
+        for (name, path) in self.libraries {
+            tree.file(name, 0o755, path);
         }
         // Both hosts have all of the test's files; those of the second one's folder take precedence there.
         tree.copy("lab/test", &self.test.folder)?;

@@ -1,15 +1,13 @@
-//! Our programs for the domains: linked statically, so that they run whatever libraries are there, and stripped, since
-//! a domain keeps its whole file system in memory.
+//! Our programs for the domains: as a user builds them, so that other steps of CI find the same, and with the C library of
+//! this machine; stripped, since a domain keeps its whole file system in memory.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, ensure};
 
 use super::tools::output;
-
-const TARGET: &str = "x86_64-unknown-linux-gnu";
 
 /// A program that tests can ask for.
 #[derive(Debug)]
@@ -193,22 +191,21 @@ pub(crate) fn program(name: &str) -> anyhow::Result<&'static Program> {
 }
 
 impl Program {
-    /// Where it is once it is built.
+    /// Where it is once it is built and stripped.
     fn path(&self, root: &Path) -> PathBuf {
-        let release = folder(root).join(TARGET).join("release");
+        root.join("target/lab/programs").join(self.name)
+    }
+
+    /// Where cargo puts it; `None` for one that cargo does not build.
+    fn built(&self, root: &Path) -> Option<PathBuf> {
+        let target = root.join("target");
         match self.kind {
-            Kind::Bin => release.join(self.name),
-            Kind::Example => release.join("examples").join(self.name),
-            Kind::C { .. } | Kind::Mx { .. } | Kind::Mpi { .. } | Kind::Provider => {
-                folder(root).join("c").join(self.name)
-            }
+            Kind::Bin => Some(target.join("release").join(self.name)),
+            Kind::Example => Some(target.join("release/examples").join(self.name)),
+            Kind::Provider => Some(target.join("ffi/libmyrixen_fi.so")),
+            Kind::C { .. } | Kind::Mx { .. } | Kind::Mpi { .. } => None,
         }
     }
-}
-
-/// A folder of its own: other flags would have everything else compiled anew.
-fn folder(root: &Path) -> PathBuf {
-    root.join("target/lab/build")
 }
 
 /// Where the programs called `names` are, once [`build`] has built them.
@@ -244,7 +241,7 @@ pub(crate) fn build(root: &Path, names: &BTreeSet<String>, sdk: &Path) -> anyhow
         .iter()
         .any(|program| matches!(program.kind, Kind::Mx { .. }))
     {
-        make_mx(root)?;
+        ffi(root, "myriexpress")?;
     }
     if programs.iter().any(|program| program.name == "NPmx") {
         fetch_netpipe(root)?;
@@ -258,13 +255,46 @@ pub(crate) fn build(root: &Path, names: &BTreeSet<String>, sdk: &Path) -> anyhow
         .try_for_each(|program| compile(root, program, sdk))
 }
 
-/// Builds the static library of MX.
-fn make_mx(root: &Path) -> anyhow::Result<()> {
-    let package = ["--package", "myriexpress", "--lib"];
-    let mut arguments = vec!["rustc", "--locked", "--release", "--target", TARGET];
-    arguments.extend(package);
-    arguments.extend(["--crate-type", "staticlib"]);
-    cargo(root, &arguments)
+/// The libraries of this machine that the programs called `names` need, the C library's loader among them: what each is called in a domain, and where it is
+/// here. Not those of Open MPI's programs, which a domain has its own of.
+///
+/// # Errors
+///
+/// When there is no program of a name, or one of the libraries is missing.
+pub(crate) fn libraries(
+    root: &Path,
+    names: &[String],
+) -> anyhow::Result<BTreeMap<String, PathBuf>> {
+    let mut all = BTreeMap::new();
+    for name in names {
+        let program = program(name)?;
+        if !matches!(program.kind, Kind::Bin | Kind::Example | Kind::Mx { .. }) {
+            continue;
+        }
+        let said = output(Command::new("ldd").arg(program.path(root)))?;
+        for line in String::from_utf8_lossy(&said).lines() {
+            let (called, library) = needed(line).with_context(|| format!("{name}: {line}"))?;
+            all.extend(library.map(|library| (called, library)));
+        }
+    }
+    Ok(all)
+}
+
+/// What a line of `ldd` names: a library's path in a domain, and where it is here; nothing for what the kernel provides.
+fn needed(line: &str) -> anyhow::Result<(String, Option<PathBuf>)> {
+    let words: Vec<&str> = line.split_whitespace().collect();
+    match words[..] {
+        [loader, _] if loader.starts_with('/') => {
+            let inside = loader.trim_start_matches('/').to_owned();
+            Ok((inside, Some(PathBuf::from(loader))))
+        }
+        [library, "=>", path, _] if path.starts_with('/') => {
+            let inside = format!("lib/x86_64-linux-gnu/{library}");
+            Ok((inside, Some(PathBuf::from(path))))
+        }
+        [from_kernel, _] => Ok((from_kernel.to_owned(), None)),
+        _ => anyhow::bail!("this machine has no such library"),
+    }
 }
 
 /// Fetches what is compiled on that library and is not ours.
@@ -278,43 +308,34 @@ fn fetch_netpipe(root: &Path) -> anyhow::Result<()> {
         .context("cannot fetch NetPIPE's source package")
 }
 
-fn run_cargo(root: &Path, programs: &[&Program]) -> anyhow::Result<()> {
-    cargo(root, &arguments(programs))
+fn cargo() -> Command {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(cargo);
+    // What is built is looked for in its usual place.
+    command.env_remove("CARGO_TARGET_DIR");
+    command
 }
 
-fn cargo(root: &Path, arguments: &[&str]) -> anyhow::Result<()> {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let status = Command::new(cargo)
-        .current_dir(root)
-        .args(arguments)
-        .env("CARGO_TARGET_DIR", folder(root))
-        .env("RUSTFLAGS", "-Ctarget-feature=+crt-static")
-        // It would go before the other.
-        .env_remove("CARGO_ENCODED_RUSTFLAGS")
-        .env("CARGO_PROFILE_RELEASE_STRIP", "symbols")
-        .env("CARGO_PROFILE_RELEASE_DEBUG", "false")
-        .status()
-        .context("cannot run cargo build")?;
-    ensure!(
-        status.success(),
-        "cargo build failed: {status}; the programs are linked statically, with the C library of libc6-dev \
-         for the target {TARGET}"
-    );
+fn run_cargo(root: &Path, programs: &[&Program]) -> anyhow::Result<()> {
+    let mut build = cargo();
+    let status = build.current_dir(root).args(arguments(programs)).status();
+    let status = status.context("cannot run cargo build")?;
+    ensure!(status.success(), "cargo build failed: {status}");
     Ok(())
 }
 
-/// Builds the library `package` as a user does, and leaves it without symbols at `out`.
-fn provider(root: &Path, package: &str, out: &Path) -> anyhow::Result<()> {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut build = Command::new(cargo);
-    // Where other steps of CI find it as well.
-    build.current_dir(root).env_remove("CARGO_TARGET_DIR");
-    build.args(["ffi", "--locked", "--package"]);
-    output(build.arg(package))?;
+/// Builds the C library of a package.
+fn ffi(root: &Path, package: &str) -> anyhow::Result<()> {
+    let mut build = cargo();
+    build.current_dir(root);
+    build.args(["ffi", "--locked", "--package", package]);
+    output(&mut build).map(drop)
+}
+
+/// Copies what cargo has built, without symbols.
+fn strip(built: &Path, out: &Path) -> anyhow::Result<()> {
     let mut strip = Command::new("strip");
-    strip.arg("-o").arg(out);
-    strip.arg(root.join("target/ffi/libmyrixen_fi.so"));
-    output(&mut strip).map(drop)
+    output(strip.arg("-o").arg(out).arg(built)).map(drop)
 }
 
 /// Compiles a program in C, or what C programs load; does nothing for others.
@@ -323,12 +344,19 @@ fn compile(root: &Path, program: &Program, sdk: &Path) -> anyhow::Result<()> {
     let parent = out.parent().context("it lies in a folder")?;
     std::fs::create_dir_all(parent)
         .with_context(|| format!("cannot create {}", parent.display()))?;
+    let built = |out: &Path| match program.built(root) {
+        Some(built) => strip(&built, out),
+        None => Ok(()),
+    };
     let compiler = std::env::var_os("CC").unwrap_or_else(|| "cc".into());
     let mut command = Command::new(compiler);
     command.current_dir(root).args(["-O2", "-s"]);
     match program.kind {
-        Kind::Bin | Kind::Example => return Ok(()),
-        Kind::Provider => return provider(root, program.package, &out),
+        Kind::Bin | Kind::Example => return built(&out),
+        Kind::Provider => {
+            ffi(root, program.package)?;
+            return built(&out);
+        }
         Kind::C { source, libraries } => command
             .args(["-static", "-std=c99", "-D_POSIX_C_SOURCE=200809L"])
             .args(["-Wall", "-Wextra", "-Werror", "-isystem"])
@@ -338,11 +366,10 @@ fn compile(root: &Path, program: &Program, sdk: &Path) -> anyhow::Result<()> {
             .arg(sdk.join("lib"))
             .args(libraries.iter().map(|library| format!("-l{library}"))),
         Kind::Mx { sources, flags } => command
-            .arg("-static")
             .args(flags)
             .args(["-I", "ffi/myriexpress/include"])
             .args(sources)
-            .arg(folder(root).join(TARGET).join("release/libmyriexpress.a"))
+            .arg(root.join("target/ffi/libmyriexpress.a"))
             .args(["-lpthread", "-ldl", "-lm"]),
         Kind::Mpi { source } => command
             .args(OURS)
@@ -361,7 +388,7 @@ fn compile(root: &Path, program: &Program, sdk: &Path) -> anyhow::Result<()> {
 }
 
 fn arguments(programs: &[&Program]) -> Vec<&'static str> {
-    let mut arguments = vec!["build", "--locked", "--release", "--target", TARGET];
+    let mut arguments = vec!["build", "--locked", "--release"];
     for program in programs {
         let kind = match program.kind {
             Kind::Bin => "--bin",
@@ -393,11 +420,22 @@ mod tests {
         assert!(line.ends_with(
             "--package myrixen-cli --bin myrixen --package p --example e --features p/f"
         ));
-        assert!(
-            example
-                .path(Path::new("/w"))
-                .ends_with("release/examples/e")
-        );
+        let built = example.built(Path::new("/w"));
+        assert_eq!(built, Some("/w/target/release/examples/e".into()));
         assert!(program("nope").is_err());
+    }
+
+    #[test]
+    fn libraries_are_found_and_missing_ones_named() {
+        let found = |line| needed(line).ok().and_then(|(_, path)| path);
+        let (inside, path) = needed("\tlibc.so.6 => /lib/a/libc.so.6 (0x7f)").expect("there");
+        assert_eq!(inside, "lib/x86_64-linux-gnu/libc.so.6");
+        assert_eq!(path, Some("/lib/a/libc.so.6".into()));
+        let (inside, path) = needed("\t/lib64/ld-linux-x86-64.so.2 (0x7f)").expect("there");
+        assert_eq!(inside, "lib64/ld-linux-x86-64.so.2");
+        assert_eq!(path, Some("/lib64/ld-linux-x86-64.so.2".into()));
+        assert_eq!(found("\tlinux-vdso.so.1 (0x7ffc)"), None);
+        assert!(needed("\tlinux-vdso.so.1 (0x7ffc)").is_ok());
+        assert!(needed("\tlibz.so.1 => not found").is_err());
     }
 }

@@ -114,6 +114,7 @@ impl Lab {
     fn archives(&self, test: &Test, names: &[char], work: &Path) -> anyhow::Result<Vec<PathBuf>> {
         let scripts = self.root.join("lab/xen");
         let programs = payload::paths(&self.root, &test.spec.programs)?;
+        let libraries = payload::libraries(&self.root, &test.spec.programs)?;
         names
             .iter()
             .map(|name| {
@@ -122,6 +123,7 @@ impl Lab {
                     name: *name,
                     scripts: &scripts,
                     programs: &programs,
+                    libraries: &libraries,
                 };
                 host.write(&self.images, work)
             })
