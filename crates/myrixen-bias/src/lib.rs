@@ -7,13 +7,16 @@
 //! the kernel's fence stands between: so one of them sees the other. Taking the bias back costs microseconds; a lock that several threads use by turns
 //! finds that out, and stays an ordinary one.
 //!
-//! [`Presence`] counts the users of what can be taken away in the same manner.
+//! [`Presence`] counts the users of what can be taken away in the same manner. A [`Room`] is a lock that whoever has once been told of it may try for ever,
+//! by a [`Door`]: what it guards may be gone, the lock is not.
 //!
 //! Where the kernel has no such call, no bias is given.
 
 mod fence;
 mod lock;
 mod presence;
+#[cfg(not(loom))]
+mod room;
 mod sync;
 #[cfg(test)]
 mod tests;
@@ -21,3 +24,5 @@ mod thread;
 
 pub use lock::{Guard, Lock};
 pub use presence::{Presence, Present};
+#[cfg(not(loom))]
+pub use room::{Door, Guest, Inside, Room, Rooms};

@@ -25,11 +25,11 @@ const PAYS: u32 = 1000;
 const LOOKS: u32 = if cfg!(loom) { 0 } else { 100 };
 
 /// How many living threads can have had the bias of one lock.
-const OWNERS: usize = 4;
+const OWNERS: usize = 1 + thread::FREE as usize;
 
 /// See the crate.
 pub struct Lock<T> {
-    /// Who has the bias, as [`Owner::word`]; 0: nobody. Written by whoever holds `queue`.
+    /// Who has the bias, as [`Owner::word`], or [`thread::NOBODY`]. Written by whoever holds `queue`.
     owner: AtomicU64,
     /// Odd while that owner is inside, or about to find out that it is the owner no more. Each thread has one of its own, so that whoever finds that out
     /// late spoils nothing. Counts how often it came and went.
@@ -50,17 +50,22 @@ struct Owner {
 }
 
 impl Owner {
-    #[inline]
+    /// The number of its thread, with the passage in the bits that all numbers leave free.
     fn word(self) -> u64 {
-        self.thread * OWNERS as u64 + self.at as u64
+        self.thread | self.at as u64
     }
 
+    /// Which passage is this thread's, if it is the owner by that word.
     #[inline]
-    fn of(word: u64) -> Self {
-        Self {
-            thread: word / OWNERS as u64,
-            at: usize::try_from(word % OWNERS as u64).unwrap_or(0),
-        }
+    fn passage_of(word: u64, thread: u64) -> Option<usize> {
+        let at = word ^ thread;
+        (at < OWNERS as u64).then_some((at % OWNERS as u64) as usize)
+    }
+
+    /// The passage of an owner; `None` for nobody.
+    fn passage_in(word: u64) -> Option<usize> {
+        let at = word & thread::FREE;
+        (word != thread::NOBODY).then_some((at % OWNERS as u64) as usize)
     }
 }
 
@@ -101,7 +106,7 @@ impl<T> Lock<T> {
     /// Guards a value.
     pub fn new(value: T) -> Self {
         Self {
-            owner: AtomicU64::new(0),
+            owner: AtomicU64::new(thread::NOBODY),
             passages: std::array::from_fn(|_| AtomicU32::new(0)),
             queue: Mutex::new(History {
                 last: thread::NONE,
@@ -138,10 +143,25 @@ impl<T> Lock<T> {
             Err(TryLockError::WouldBlock) => return None,
         };
         let owner = self.owner.load(Ordering::Relaxed);
-        if owner != 0 && is_inside(self.passage(Owner::of(owner).at).load(Ordering::Relaxed)) {
+        if let Some(at) = Owner::passage_in(owner)
+            && is_inside(self.passage(at).load(Ordering::Relaxed))
+        {
             return None;
         }
         Some(self.enter(queue, false))
+    }
+
+    /// Whether a thread that comes often gets the bias.
+    pub fn set_biased(&self, biased: bool) {
+        let mut queue = whole(self.queue.lock());
+        self.take_back(&mut queue);
+        queue.needed = (biased && available()).then_some(RUN.0);
+    }
+
+    /// A number that is another one each time that a thread has come in, or gone out, by its bias. It wraps around.
+    pub fn passages(&self) -> u32 {
+        let all = self.passages.iter();
+        all.fold(0, |sum, own| sum.wrapping_add(own.load(Ordering::Relaxed)))
     }
 
     /// Ends every [`Guard::wait`].
@@ -157,29 +177,33 @@ impl<T> Lock<T> {
     /// Comes in, if this thread has the bias, and is not inside. `None` says nothing of others; [`lock`](Self::lock) tells.
     #[inline]
     pub fn lock_biased(&self) -> Option<Guard<'_, T>> {
+        self.pass()?;
+        Some(self.guard())
+    }
+
+    /// The same; gives the passage.
+    #[inline]
+    pub(crate) fn pass(&self) -> Option<usize> {
         let word = self.owner.load(Ordering::Relaxed);
-        let owner = Owner::of(word);
-        if word == 0 || owner.thread != thread::number() {
-            return None;
-        }
-        let passage = self.passage(owner.at).load(Ordering::Relaxed);
+        let at = Owner::passage_of(word, thread::number())?;
+        let passage = self.passage(at).load(Ordering::Relaxed);
         if is_inside(passage) {
             return None;
         }
-        self.passage(owner.at)
+        self.passage(at)
             .store(passage.wrapping_add(1), Ordering::Relaxed);
         // pairs with: `take_back`
         light();
         if self.owner.load(Ordering::Relaxed) != word {
-            self.go_out(owner.at);
+            self.go_out(at);
             return None;
         }
-        Some(self.guard())
+        Some(at)
     }
 
     /// An owner is not inside any more.
     #[inline]
-    fn go_out(&self, at: usize) {
+    pub(crate) fn go_out(&self, at: usize) {
         let passage = self.passage(at).load(Ordering::Relaxed);
         self.passage(at)
             .store(passage.wrapping_add(1), Ordering::Release);
@@ -219,15 +243,15 @@ impl<T> Lock<T> {
     /// Has the bias be nobody's, and its owner outside.
     fn take_back(&self, history: &mut History) {
         let word = self.owner.load(Ordering::Relaxed);
-        if word == 0 {
+        let Some(at) = Owner::passage_in(word) else {
             return;
-        }
-        self.owner.store(0, Ordering::Relaxed);
+        };
+        self.owner.store(thread::NOBODY, Ordering::Relaxed);
         // pairs with: `lock_biased`
         heavy();
         let mut looks = 0;
         let passage = loop {
-            let passage = self.passage(Owner::of(word).at).load(Ordering::Acquire);
+            let passage = self.passage(at).load(Ordering::Acquire);
             if !is_inside(passage) {
                 break passage;
             }
@@ -241,8 +265,9 @@ impl<T> Lock<T> {
         history.taken_back(passage);
     }
 
+    /// Of whoever is inside.
     #[inline]
-    fn guard(&self) -> Guard<'_, T> {
+    pub(crate) fn guard(&self) -> Guard<'_, T> {
         Guard {
             lock: self,
             stays: PhantomData,
@@ -334,6 +359,18 @@ impl<T> Lock<T> {
                 Some(queue)
             }
         }
+    }
+}
+
+impl<T> Lock<T> {
+    /// What it guards.
+    ///
+    /// # Safety
+    /// The caller is inside, and lends it to nobody else meanwhile.
+    #[cfg(not(loom))]
+    #[inline]
+    pub(crate) unsafe fn value(&self) -> *mut T {
+        self.value.get()
     }
 }
 

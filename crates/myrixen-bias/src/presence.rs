@@ -8,9 +8,9 @@ use crate::thread;
 
 /// Counts the users of something that can be taken away: each says so, and then looks whether it is still there. Whoever takes it away first sees to it
 /// that nobody finds it any more, and then waits for the last user. One thread, the first that comes, is counted without an atomic read-modify-write.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Presence {
-    /// That thread.
+    /// That thread, or [`thread::NOBODY`].
     owner: AtomicU64,
     /// How many times it is present: a user may use the thing once more in between.
     own: AtomicU32,
@@ -29,12 +29,22 @@ pub struct Present<'a> {
 
 impl Presence {
     /// Of nobody.
-    // Loom's atomics are made at run time.
     #[cfg(not(loom))]
     #[must_use]
     pub const fn new() -> Self {
         Self {
-            owner: AtomicU64::new(thread::NONE),
+            owner: AtomicU64::new(thread::NOBODY),
+            own: AtomicU32::new(0),
+            others: AtomicU32::new(0),
+        }
+    }
+
+    /// The same: loom's atomics are made at run time.
+    #[cfg(loom)]
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            owner: AtomicU64::new(thread::NOBODY),
             own: AtomicU32::new(0),
             others: AtomicU32::new(0),
         }
@@ -43,8 +53,7 @@ impl Presence {
     /// From now on the calling thread is present. What it loads after this with [`Ordering::SeqCst`], it sees taken away, or it is waited for.
     #[inline]
     pub fn enter(&self) -> Present<'_> {
-        let me = thread::number();
-        let own = me != thread::NONE && self.owner.load(Ordering::Relaxed) == me;
+        let own = self.owner.load(Ordering::Relaxed) == thread::number();
         if own {
             self.count_own();
         }
@@ -67,11 +76,11 @@ impl Presence {
     /// Counts somebody who is not the owner yet. True if it is now.
     #[cold]
     fn count(&self) -> bool {
-        if self.owner.load(Ordering::Relaxed) == thread::NONE && available() {
+        if self.owner.load(Ordering::Relaxed) == thread::NOBODY && available() {
             let me = thread::numbered();
-            let (none, order) = (thread::NONE, Ordering::SeqCst);
-            let claimed = self.owner.compare_exchange(none, me, order, order);
-            if me != none && claimed.is_ok() {
+            let (nobody, order) = (thread::NOBODY, Ordering::SeqCst);
+            let claims = || self.owner.compare_exchange(nobody, me, order, order);
+            if me != thread::NONE && claims().is_ok() {
                 self.count_own();
                 return true;
             }
@@ -84,8 +93,8 @@ impl Presence {
     pub fn renew(&self) {
         let owner = self.owner.load(Ordering::Relaxed);
         if !thread::is_alive(owner) {
-            let (none, order) = (thread::NONE, Ordering::SeqCst);
-            let _ = self.owner.compare_exchange(owner, none, order, order);
+            let (nobody, order) = (thread::NOBODY, Ordering::SeqCst);
+            let _ = self.owner.compare_exchange(owner, nobody, order, order);
         }
     }
 
@@ -96,6 +105,12 @@ impl Presence {
         while self.own.load(Ordering::Acquire) > 0 || self.others.load(Ordering::SeqCst) > 0 {
             meanwhile();
         }
+    }
+}
+
+impl Default for Presence {
+    fn default() -> Self {
+        Self::new()
     }
 }
 

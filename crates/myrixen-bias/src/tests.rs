@@ -3,4 +3,6 @@
 #[cfg(loom)]
 mod model;
 #[cfg(not(loom))]
+mod rooms;
+#[cfg(not(loom))]
 mod threads;

@@ -9,6 +9,12 @@ use crate::sync::whole;
 /// Of a thread that has none, or has none any more.
 pub(crate) const NONE: u64 = 0;
 
+/// Of no thread, not even of one that has none.
+pub(crate) const NOBODY: u64 = u64::MAX;
+
+/// These bits are 0 in all numbers of threads.
+pub(crate) const FREE: u64 = 3;
+
 /// The numbers of threads that have not ended.
 static ALIVE: Mutex<BTreeSet<u64>> = Mutex::new(BTreeSet::new());
 
@@ -155,9 +161,9 @@ pub(crate) use own::number;
 
 /// The same; gives it one if it can have one.
 pub(crate) fn numbered() -> u64 {
-    static NEXT: AtomicU64 = AtomicU64::new(NONE + 1);
+    static NEXT: AtomicU64 = AtomicU64::new(1 + FREE);
     if number() == NONE {
-        let new = NEXT.fetch_add(1, Ordering::Relaxed);
+        let new = NEXT.fetch_add(1 + FREE, Ordering::Relaxed);
         whole(ALIVE.lock()).insert(new);
         own::begin(Life(new));
     }

@@ -6,7 +6,6 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use mxoe::time::Time;
@@ -29,7 +28,8 @@ pub(crate) struct Wards {
 /// What it knows of one.
 #[derive(Default)]
 struct Ward {
-    visits: usize,
+    /// What [`Shared::comings`] was.
+    comings: u32,
     /// Its doorbells are watched by the fabric's thread.
     watched: bool,
     /// When to look at it again, unless a doorbell rings or its program says that it came in or went.
@@ -103,10 +103,10 @@ impl Ward {
         if !shared.taken_over {
             return;
         }
-        let visits = shared.visits.load(Ordering::Relaxed);
-        if look == Look::Tick && !self.watched && self.visits != visits {
+        let comings = shared.comings();
+        if look == Look::Tick && !self.watched && self.comings != comings {
             // Its program comes in: a look inside would only disturb it.
-            self.visits = visits;
+            self.comings = comings;
             self.due = Some(now + TICK);
             return;
         }
@@ -115,7 +115,7 @@ impl Ward {
             Look::Tick => {
                 let Some(guarded) = shared.try_visit() else {
                     // Somebody is in there and at work. Waiting would have each of his turns wake us, to find the next one begun.
-                    self.visits = visits;
+                    self.comings = comings;
                     self.due = Some(now + TICK);
                     return;
                 };
@@ -126,7 +126,7 @@ impl Ward {
             self.due = Some(now + TICK);
             return;
         }
-        let came_in = std::mem::replace(&mut self.visits, visits) != visits;
+        let came_in = std::mem::replace(&mut self.comings, comings) != comings;
         if guarded.leader {
             // It sleeps in a wait, with its doorbells armed. Who comes and goes is looked at again; who sleeps long tells us when he
             // is awake.

@@ -174,7 +174,8 @@ impl Endpoint {
         label: u32,
     ) -> Result<()> {
         let mut core = self.shared.enter();
-        let key = self.begin_recv(&mut core, matching, buffer, Some(context))?;
+        let clock = || self.shared.recent();
+        let key = core.begin_recv(clock, matching, buffer, Some(context))?;
         core.requests.set_beside(key, label, matching.source);
         self.shared.leave(core);
         Ok(())
@@ -367,6 +368,7 @@ impl Launch {
     fn cover(&self) -> Cover {
         Cover {
             to: PartnerId::from_u64(self.to),
+            address: None,
             space: self.space,
             bits: self.bits,
             data: self.data,

@@ -424,13 +424,14 @@ impl Core {
     }
 
     /// Posts a receive, and sees to a message that is there already: it may be large where it comes from, and to be asked for. What time it is is asked
-    /// then only.
+    /// then only. `begun` takes note of the engine's request before anything comes of it.
     #[inline]
     pub(crate) fn begin_receive(
         &mut self,
         clock: impl FnOnce() -> Time,
         matching: &Match,
         into: ClaimedReceive,
+        begun: impl FnOnce(&mut Self, engine::RequestId),
     ) -> Result<engine::RequestId, Status> {
         let mut there = None;
         let receive = Receive {
@@ -443,6 +444,7 @@ impl Core {
             token: into.token,
         };
         let request = self.engine.receive(|| *there.insert(clock()), receive)?;
+        begun(self, request);
         if let Some(now) = there {
             self.events();
             self.transmit(now);

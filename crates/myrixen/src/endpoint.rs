@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use mxoe::addr::{Address, SessionId};
 use mxoe::engine::{self, ClaimedReceive, Connect, PartnerId, Send as SendArgs, SendMode, Space};
+use mxoe::time::Time;
 use myrixen_shm::{PoolBuf, lend, lend_ref};
 
 use crate::buffer::{Buffer, Memory, RecvBuffer, SendBuffer};
@@ -26,6 +27,8 @@ const DATA: u32 = 8;
 /// What is on a message's cover.
 pub(crate) struct Cover {
     pub(crate) to: PartnerId,
+    /// Where that has to be, if it may be a partner of another endpoint.
+    pub(crate) address: Option<Address>,
     pub(crate) space: Space,
     pub(crate) bits: u64,
     pub(crate) data: Option<u64>,
@@ -38,6 +41,7 @@ impl Cover {
     pub(crate) fn tagged(to: &Peer, bits: u64) -> Self {
         Self {
             to: to.partner,
+            address: Some(to.address),
             space: Space::Tagged,
             bits,
             data: None,
@@ -389,46 +393,9 @@ impl Endpoint {
 
     fn start_recv(&self, matching: Match, buffer: impl Buffer) -> Result<Raw> {
         let mut core = self.shared.enter();
-        let key = self.begin_recv(&mut core, matching, buffer, None)?;
+        let key = core.begin_recv(|| self.shared.recent(), matching, buffer, None)?;
         self.shared.leave(core);
         Ok(Raw::new(&self.shared, key, Kind::Receive))
-    }
-
-    /// Hands a receive to the engine, with its buffer. `queue` as in [`New`].
-    #[inline(always)]
-    pub(crate) fn begin_recv(
-        &self,
-        core: &mut Core,
-        matching: Match,
-        buffer: impl Buffer,
-        queue: Option<u64>,
-    ) -> Result<Key> {
-        let len = message_len(buffer.room())?;
-        let key = core.requests.add(New {
-            kind: Kind::Receive,
-            bits: matching.bits,
-            partner: None,
-            len: 0,
-            may_end_early: false,
-            queue,
-        });
-        core.regions.put(key.region(), buffer);
-        let into = ClaimedReceive {
-            region: key.region(),
-            len,
-            token: key.token(),
-        };
-        match core.begin_receive(|| self.shared.recent(), &matching, into) {
-            Ok(id) => {
-                core.requests.started(key, id);
-                Ok(key)
-            }
-            Err(status) => {
-                core.requests.withdraw(key);
-                core.let_go(key.region());
-                Err(not_received(status))
-            }
-        }
     }
 
     /// The oldest message that fits and that no receive has taken, if there is one.
@@ -466,6 +433,46 @@ impl Endpoint {
     /// What the endpoint's engine has counted.
     pub fn counters(&self) -> engine::Counters {
         self.shared.enter().engine.counters().clone()
+    }
+}
+
+impl Core {
+    /// Hands a receive to the engine, with its buffer. `queue` as in [`New`].
+    #[inline(always)]
+    pub(crate) fn begin_recv(
+        &mut self,
+        clock: impl FnOnce() -> Time,
+        matching: Match,
+        buffer: impl Buffer,
+        queue: Option<u64>,
+    ) -> Result<Key> {
+        let len = message_len(buffer.room())?;
+        let key = self.requests.reserve();
+        self.regions.put(key.region(), buffer);
+        let into = ClaimedReceive {
+            region: key.region(),
+            len,
+            token: key.token(),
+        };
+        let begun = self.begin_receive(clock, &matching, into, |core, engine| {
+            let new = New {
+                kind: Kind::Receive,
+                bits: matching.bits,
+                partner: None,
+                len: 0,
+                may_end_early: false,
+                queue,
+            };
+            core.requests.fill(key, new, Some(engine));
+        });
+        match begun {
+            Ok(_) => Ok(key),
+            Err(status) => {
+                self.let_go(key.region());
+                self.requests.vacate(key.slot());
+                Err(not_received(status))
+            }
+        }
     }
 }
 

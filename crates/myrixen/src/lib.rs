@@ -34,6 +34,7 @@ mod binding;
 mod buffer;
 mod channels;
 mod core;
+mod door;
 mod driver;
 #[cfg(feature = "embedded")]
 mod embedded;
@@ -71,6 +72,7 @@ mod waiting;
 
 pub use binding::{Ended, Launch, Reaper, Space};
 pub use buffer::{Foreign, RecvBuffer, SendBuffer};
+pub use door::{Door, Guest};
 #[cfg(feature = "embedded")]
 pub use embedded::{Embedded, Inside};
 pub use endpoint::Endpoint;

@@ -119,24 +119,14 @@ impl Endpoint {
             return Err(too_long(payload.len()));
         }
         let mut core = self.shared.enter();
-        if outgoing.completes == Completes::WhenBuffered
-            && core.engine.address_of(to.partner) == Some(to.address)
-        {
-            let cover = Cover::tagged(to, outgoing.bits);
-            let clock = || self.shared.recent();
-            if core.send_short_ahead(clock, &cover, payload) {
-                let key = core.park(Parked {
-                    peer: *to,
-                    bits: outgoing.bits,
-                    context: outgoing.context,
-                    // Not longer than INLINE.
-                    len: u32::try_from(payload.len()).unwrap_or(u32::MAX),
-                });
+        let clock = || self.shared.recent();
+        match core.post_short_ahead(clock, to, payload, outgoing) {
+            Some(id) => {
                 self.shared.leave(core);
-                return Ok(RequestId::new(key));
+                Ok(id)
             }
+            None => Ok(self.post_copied(core, to, payload, outgoing)),
         }
-        Ok(self.post_copied(core, to, payload, outgoing))
     }
 
     #[cold]
@@ -195,7 +185,8 @@ impl Endpoint {
         context: u64,
     ) -> Result<RequestId> {
         let mut core = self.shared.enter();
-        let key = self.begin_recv(&mut core, matching, buffer, Some(context))?;
+        let clock = || self.shared.recent();
+        let key = core.begin_recv(clock, matching, buffer, Some(context))?;
         self.shared.leave(core);
         Ok(RequestId::new(key))
     }
@@ -239,11 +230,30 @@ impl Endpoint {
     fn test_into<T>(
         &self,
         id: RequestId,
-        memory: Option<&mut Memory>,
+        mut memory: Option<&mut Memory>,
         look: impl Fn(&End) -> T,
     ) -> Result<Option<T>, UnknownRequest> {
-        let work = |core, _: Option<&mut Memory>| Some((self.work_for(core, id), None));
-        self.take_when_over(id, memory, &look, work)
+        let mut core = self.shared.enter_to_ask();
+        let ended = core.end_now(id, memory.as_deref_mut(), &look);
+        if matches!(ended, Ok(None)) {
+            return self.test_for_end(core, id, memory, &look);
+        }
+        self.shared.leave(core);
+        ended
+    }
+
+    /// As [`test`](Self::test), for a request that is not over.
+    pub(crate) fn test_for_end<T>(
+        &self,
+        core: Inside<'_>,
+        id: RequestId,
+        memory: Option<&mut Memory>,
+        look: &impl Fn(&End) -> T,
+    ) -> Result<Option<T>, UnknownRequest> {
+        let mut core = self.work_for(core, id);
+        let ended = core.take_end(id.key(), memory, look);
+        self.shared.leave(core);
+        ended
     }
 
     /// Works for the endpoint once; as far as that helps, for this request.
@@ -253,40 +263,6 @@ impl Endpoint {
             core.hurry(id.key());
         }
         core
-    }
-
-    /// Takes the end of a request, if it is over, or else if it is after `work`, which may have taken it already, or go out instead.
-    #[inline(always)]
-    fn take_when_over<'a, T>(
-        &'a self,
-        id: RequestId,
-        mut memory: Option<&mut Memory>,
-        look: &impl Fn(&End) -> T,
-        work: impl Fn(Inside<'a>, Option<&mut Memory>) -> Option<(Inside<'a>, Option<T>)>,
-    ) -> Result<Option<T>, UnknownRequest> {
-        let mut core = self.shared.enter_to_ask();
-        if let Some(send) = core.requests.take_parked(id.key()) {
-            self.shared.leave(core);
-            return Ok(Some(look(&End::of_parked(&send))));
-        }
-        core.requests.settle();
-        let mut worked = false;
-        loop {
-            let ended = core.take_end(id.key(), memory.as_deref_mut(), look);
-            if worked || !matches!(ended, Ok(None)) {
-                self.shared.leave(core);
-                return ended;
-            }
-            match work(core, memory.as_deref_mut()) {
-                Some((inside, None)) => core = inside,
-                Some((inside, seen)) => {
-                    self.shared.leave(inside);
-                    return Ok(seen);
-                }
-                None => return Ok(None),
-            }
-            worked = true;
-        }
     }
 
     /// Waits for the end of a request. `None` when the time is over, or at a [`wakeup`](Self::wakeup).
@@ -314,40 +290,49 @@ impl Endpoint {
     }
 
     #[inline(always)]
-    fn wait_into<'a, T>(
-        &'a self,
+    fn wait_into<T>(
+        &self,
         id: RequestId,
         timeout: Option<Duration>,
-        memory: Option<&mut Memory>,
+        mut memory: Option<&mut Memory>,
         look: impl Fn(&End) -> T,
     ) -> Result<Option<T>, UnknownRequest> {
-        let work = |core: Inside<'a>, memory: Option<&mut Memory>| {
-            let wakeups = core.wakeups;
-            self.work_until_over(
-                core,
-                timeout,
-                AwaitedEnd {
-                    key: id.key(),
-                    wakeups,
-                    memory,
-                    look: &look,
-                    seen: None,
-                },
-            )
-        };
-        self.take_when_over(id, memory, &look, work)
+        let mut core = self.shared.enter_to_ask();
+        let ended = core.end_now(id, memory.as_deref_mut(), &look);
+        if matches!(ended, Ok(None)) {
+            return self.wait_for_end(core, (id, timeout), memory, &look);
+        }
+        self.shared.leave(core);
+        ended
     }
 
-    /// Works until a request is over, or a wakeup. `None` when the time is over. Not where it is called: most of what is waited for is over already, and is
-    /// taken in a few registers.
+    /// As [`wait`](Self::wait), for a request that is not over. Not where it is called: most of what is waited for is over already, and is taken in a few
+    /// registers.
     #[inline(never)]
-    fn work_until_over<'a, T, L: Fn(&End) -> T>(
-        &'a self,
-        core: Inside<'a>,
-        timeout: Option<Duration>,
-        awaited: AwaitedEnd<'_, L, T>,
-    ) -> Option<(Inside<'a>, Option<T>)> {
-        self.shared.drive_on(core, timeout, awaited)
+    pub(crate) fn wait_for_end<T>(
+        &self,
+        core: Inside<'_>,
+        (id, timeout): (RequestId, Option<Duration>),
+        mut memory: Option<&mut Memory>,
+        look: &impl Fn(&End) -> T,
+    ) -> Result<Option<T>, UnknownRequest> {
+        let awaited = AwaitedEnd {
+            key: id.key(),
+            wakeups: core.wakeups,
+            memory: memory.as_deref_mut(),
+            look,
+            seen: None,
+        };
+        let Some((mut core, seen)) = self.shared.drive_on(core, timeout, awaited) else {
+            return Ok(None);
+        };
+        let ended = match seen {
+            Some(seen) => Ok(Some(seen)),
+            // It is where it always is, or there was a wakeup.
+            None => core.take_end(id.key(), memory, look),
+        };
+        self.shared.leave(core);
+        ended
     }
 
     /// Waits until the memory of a send is the program's again, though the send may not be over: whatever is sent eagerly, or would be if it were not
@@ -512,6 +497,47 @@ fn too_long(len: usize) -> Error {
 const PARTING: Duration = Duration::from_secs(1);
 
 impl Core {
+    /// Sends up to [`INLINE`] bytes that are over for the program at once, if they can go out now and not too many are under way. `None`: nothing was done.
+    #[inline(always)]
+    pub(crate) fn post_short_ahead(
+        &mut self,
+        clock: impl FnOnce() -> Time,
+        to: &Peer,
+        payload: &[u8],
+        outgoing: Outgoing,
+    ) -> Option<RequestId> {
+        if outgoing.completes != Completes::WhenBuffered {
+            return None;
+        }
+        let cover = Cover::tagged(to, outgoing.bits);
+        if !self.send_short_ahead(clock, &cover, payload) {
+            return None;
+        }
+        let key = self.park(Parked {
+            peer: *to,
+            bits: outgoing.bits,
+            context: outgoing.context,
+            // Not longer than INLINE.
+            len: u32::try_from(payload.len()).unwrap_or(u32::MAX),
+        });
+        Some(RequestId::new(key))
+    }
+
+    /// The end of a request, if it is over, for whoever comes in to ask for it.
+    #[inline(always)]
+    pub(crate) fn end_now<T>(
+        &mut self,
+        id: RequestId,
+        memory: Option<&mut Memory>,
+        look: impl Fn(&End) -> T,
+    ) -> Result<Option<T>, UnknownRequest> {
+        if let Some(send) = self.requests.take_parked(id.key()) {
+            return Ok(Some(look(&End::of_parked(&send))));
+        }
+        self.requests.settle();
+        self.take_end(id.key(), memory, look)
+    }
+
     /// A send that is over for the program, with so much transferred.
     #[inline]
     fn add_ended_send(

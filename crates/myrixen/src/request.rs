@@ -26,7 +26,7 @@ impl Key {
     }
 
     #[inline]
-    fn slot(self) -> u32 {
+    pub(crate) fn slot(self) -> u32 {
         (self.0 & 0xffff_ffff) as u32
     }
 
@@ -297,10 +297,16 @@ impl Default for Requests {
 impl Requests {
     #[inline(always)]
     pub(crate) fn add(&mut self, new: New) -> Key {
-        let generation = self.name_next();
-        let key = Key::new(self.take_place(), generation);
-        self.fill(key, new);
+        let key = self.reserve();
+        self.fill(key, new, None);
         key
+    }
+
+    /// A name for a request that is about to begin: to be filled or vacated before anything else is done.
+    #[inline(always)]
+    pub(crate) fn reserve(&mut self) -> Key {
+        let generation = self.name_next();
+        Key::new(self.take_place(), generation)
     }
 
     /// What tells the next request from those before it in its place. Not 0, so that no request's number is 0.
@@ -321,13 +327,13 @@ impl Requests {
         at
     }
 
-    /// Has a place be this request's.
-    #[inline]
-    fn fill(&mut self, key: Key, new: New) {
+    /// Has a place be this request's, which the engine may have begun already.
+    #[inline(always)]
+    pub(crate) fn fill(&mut self, key: Key, new: New, engine: Option<engine::RequestId>) {
         let slot = &mut self.slots[key.slot() as usize];
         slot.kind = new.kind;
         slot.generation = key.generation();
-        slot.engine = None;
+        slot.engine = engine;
         slot.bits = new.bits;
         slot.partner = new.partner;
         slot.len = new.len;
@@ -354,7 +360,7 @@ impl Requests {
 
     /// Frees a slot, which is in no list.
     #[inline]
-    fn vacate(&mut self, at: u32) {
+    pub(crate) fn vacate(&mut self, at: u32) {
         self.slots[at as usize].vacate(std::mem::replace(&mut self.free, Link(at)));
     }
 

@@ -10,14 +10,14 @@ pub(crate) use poll::Seen;
 pub(crate) use quest::Quest;
 
 use std::os::fd::{AsFd, BorrowedFd};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use std::thread::ThreadId;
 use std::time::Duration;
 
 use mxoe::addr::Address;
 use mxoe::time::Time;
-use myrixen_bias::{Guard, Lock};
+use myrixen_bias::{Room, Rooms};
 use myrixen_platform::{Crowding, Polling, Ready, WaitSet, Waker as BellWaker};
 
 use crate::binding::Bell;
@@ -56,6 +56,8 @@ pub(crate) struct Guarded {
     spins: bool,
     /// Something had come then.
     found: bool,
+    /// The fabric's.
+    pub(crate) clock: Clock,
     wait: Wait,
     /// How long to poll before a sleep, where it is for us to find out.
     polling: Polling,
@@ -81,7 +83,10 @@ impl std::ops::DerefMut for Guarded {
 }
 
 /// Somebody is inside.
-pub(crate) type Inside<'a> = Guard<'a, Guarded>;
+pub(crate) type Inside<'a> = myrixen_bias::Inside<'a, Guarded>;
+
+/// Where endpoints' works are.
+static ROOMS: Rooms<Guarded> = Rooms::new();
 
 /// See the module.
 pub(crate) struct Shared {
@@ -105,11 +110,11 @@ pub(crate) struct Shared {
     pub(crate) lent_bytes: u32,
     /// Held by the thread that asks for some.
     pub(crate) lending: Mutex<()>,
-    /// How many times the program has come in: the progress thread sees by it who is awake.
-    pub(crate) visits: AtomicUsize,
+    /// How many times the program has come in otherwise than by the bias.
+    visits: AtomicU32,
     /// How many [`Endpoint`](crate::Endpoint)s there are of it.
     pub(crate) handles: AtomicUsize,
-    guarded: Lock<Guarded>,
+    pub(crate) guarded: Room<Guarded>,
     wakeup: BellWaker,
 }
 
@@ -137,6 +142,28 @@ impl Shared {
     fn build(parts: Parts, me: Weak<Self>) -> Self {
         let wakeup = parts.bells.waker();
         let drives = parts.fabric.driver.is_some();
+        let guarded = Guarded {
+            core: parts.core,
+            leader: false,
+            leader_due: None,
+            adopted: false,
+            tell_progress: false,
+            handler: parts.handler,
+            server: None,
+            bell: None,
+            armed: false,
+            handling: None,
+            paused: false,
+            looked: None,
+            spins: false,
+            found: false,
+            clock: parts.fabric.clock.clone(),
+            wait: parts.wait,
+            polling: Polling::new(Duration::ZERO),
+            crowding: Crowding::new(),
+            ready: Vec::new(),
+            uplinks: Vec::new(),
+        };
         let shared = Self {
             address: parts.address,
             fabric: parts.fabric,
@@ -148,29 +175,10 @@ impl Shared {
             ring_bytes: parts.ring_bytes,
             lent_bytes: parts.lent_bytes,
             lending: Mutex::new(()),
-            visits: AtomicUsize::new(0),
+            visits: AtomicU32::new(0),
             handles: AtomicUsize::new(0),
-            guarded: Lock::new(Guarded {
-                core: parts.core,
-                leader: false,
-                leader_due: None,
-                adopted: false,
-                tell_progress: false,
-                handler: parts.handler,
-                server: None,
-                bell: None,
-                armed: false,
-                handling: None,
-                paused: false,
-                looked: None,
-                spins: false,
-                found: false,
-                wait: parts.wait,
-                polling: Polling::new(Duration::ZERO),
-                crowding: Crowding::new(),
-                ready: Vec::new(),
-                uplinks: Vec::new(),
-            }),
+            // Whoever comes in has to tell a back end that he drives.
+            guarded: ROOMS.take(guarded, !drives),
             taken_over: parts.taken_over,
             drives,
             wakeup,
@@ -239,20 +247,20 @@ impl Shared {
     /// As [`enter`](Self::enter), for whoever asks for the end of a request, which may be the one that is parked.
     #[inline(always)]
     pub(crate) fn enter_to_ask(&self) -> Inside<'_> {
-        let visits = self.visits.load(Ordering::Relaxed);
-        self.visits.store(visits.wrapping_add(1), Ordering::Relaxed);
-        if !self.drives
-            && let Some(guarded) = self.guarded.lock_biased()
-            && !guarded.adopted
-        {
-            return guarded;
+        match self.guarded.lock_biased() {
+            Some(guarded) if !guarded.adopted => guarded,
+            // Who is inside already would wait for himself.
+            other => {
+                drop(other);
+                self.enter_otherwise()
+            }
         }
-        self.enter_otherwise()
     }
 
     /// The same where others have to be told, or may be inside.
     #[cold]
     fn enter_otherwise(&self) -> Inside<'_> {
+        self.visits.fetch_add(1, Ordering::Relaxed);
         if let Some(driver) = &self.fabric.driver {
             driver.enter();
         }
@@ -263,6 +271,12 @@ impl Shared {
             self.fabric.look_at(self.slot);
         }
         guarded
+    }
+
+    /// A number that is another one each time that the program has come in: the fabric's thread sees by it who is awake.
+    pub(crate) fn comings(&self) -> u32 {
+        let visits = self.visits.load(Ordering::Relaxed);
+        visits.wrapping_add(self.guarded.passages())
     }
 
     /// Does what short messages have left for later, since others may wait for what it brings, and wakes a leader that would sleep past a timer that we have
@@ -289,7 +303,7 @@ impl Shared {
     }
 
     /// Goes out, where others may wait for what has been done.
-    fn leave_word(&self, mut guarded: Inside<'_>) {
+    pub(crate) fn leave_word(&self, mut guarded: Inside<'_>) {
         self.mind_timers(&mut guarded);
         if std::mem::take(&mut guarded.core.sent) {
             self.turn_back_end(&mut guarded.core);
@@ -725,6 +739,7 @@ const CROWDED_TURNS: u32 = 3;
 const MANY_TURNS: u32 = 64;
 
 /// Time since the fabric was joined.
+#[derive(Clone)]
 pub(crate) struct Clock(pub(crate) myrixen_platform::Clock);
 
 impl Clock {

@@ -142,6 +142,9 @@ impl Core {
         let Some(ready) = self.engine.ready_now(&send, has_room, &mut self.frame.head) else {
             return false;
         };
+        if cover.address.is_some_and(|there| there != ready.address()) {
+            return false;
+        }
         let at = usize::from(ready.path().get());
         let published = self.paths[at].send_short(&self.frame.head, payload);
         send.region = self.regions.shorts.keep(cover.to, payload, len);
@@ -221,7 +224,7 @@ impl Core {
             len: u32::try_from(room).unwrap_or(u32::MAX),
             token: shorts::token(slot),
         };
-        let begun = self.begin_receive(clock, matching, into);
+        let begun = self.begin_receive(clock, matching, into, |_, _| ());
         if begun.is_err() {
             self.regions.shorts.leave(slot);
         }

@@ -50,8 +50,15 @@ impl mx_endpoint_addr_t {
         Address::new(nic, EndpointId::new(endpoint))
     }
 
-    /// The peer that this endpoint knows by it.
+    /// The peer that this endpoint knows by it, if it is another endpoint.
     #[inline(always)]
+    pub(crate) fn known_peer(self, ep: &Ep) -> Option<Peer> {
+        let [.., place] = self.stuff[0].to_be_bytes();
+        let known = place == ep.place && self.stuff[1] != OURSELVES;
+        known.then(|| Peer::from_parts(self.address(), self.stuff[1]))
+    }
+
+    /// The peer that this endpoint knows by it.
     pub(crate) fn peer(self, ep: &Ep) -> Result<Peer, Fault> {
         if self.place()? != ep.place {
             let why = "the address was obtained from another endpoint";

@@ -7,7 +7,7 @@ use std::time::Duration;
 use myrixen::{Completes, Error, Foreign, INLINE, Match, Outgoing, Peer, RequestId};
 
 use crate::codes::ReturnCode;
-use crate::edge::{Answer, Fault, needed, with_endpoint};
+use crate::edge::{Answer, Fault, needed, shortcut, with_endpoint};
 use crate::endpoint::Ep;
 use crate::segments::Segments;
 use crate::types::{mx_endpoint_addr_t, mx_endpoint_t, mx_request_t, mx_return_t, mx_segment_t};
@@ -27,6 +27,28 @@ pub unsafe extern "C" fn mx_isend(
     context: *mut c_void,
     request: *mut mx_request_t,
 ) -> mx_return_t {
+    // SAFETY: the caller's promise.
+    let short = unsafe { Segments::one(segments, count) }.filter(|one| one.len() <= INLINE);
+    if let Some(short) = short.filter(|_| !request.is_null())
+        && shortcut(ep, |mut call| {
+            let (ep, guest) = call.parts();
+            if !ep.sends_end_early() {
+                return None;
+            }
+            let outgoing = Outgoing {
+                bits: match_info,
+                completes: Completes::WhenBuffered,
+                context: context as u64,
+            };
+            let id = guest.post_short(&dest.known_peer(ep)?, short.bytes(), outgoing)?;
+            // SAFETY: the program points to a place for a handle.
+            unsafe { request.write(ep.request_handle(id)) };
+            call.leave();
+            Some(())
+        })
+    {
+        return ReturnCode::Success as mx_return_t;
+    }
     with_endpoint("mx_isend", ep, |ep| {
         let completes = match ep.library.settings.zombie_send {
             true => Completes::WhenBuffered,
@@ -37,12 +59,6 @@ pub unsafe extern "C" fn mx_isend(
             completes,
             context: context as u64,
         };
-        // SAFETY: the caller's promise.
-        let one = unsafe { Segments::one(segments, count) };
-        if let Some(short) = one.filter(|one| one.len() <= INLINE) {
-            let request = needed(request)?;
-            return send_short(ep, short.bytes(), &dest.peer(ep)?, outgoing, request);
-        }
         // SAFETY: the caller's promise.
         let segments = unsafe { Segments::read(segments, count) }?;
         send(ep, segments, dest, outgoing, request)
@@ -164,14 +180,29 @@ pub unsafe extern "C" fn mx_irecv(
     context: *mut c_void,
     request: *mut mx_request_t,
 ) -> mx_return_t {
+    // SAFETY: the caller's promise.
+    if let Some(piece) = unsafe { Segments::one(segments, count) }
+        && !request.is_null()
+        && match_info & !match_mask == 0
+        && shortcut(ep, |mut call| {
+            let (ep, guest) = call.parts();
+            if ep.context_mask & !match_mask != 0 {
+                return None;
+            }
+            let matching = Match::masked(match_info, match_mask);
+            let id = guest.post_recv(matching, piece, context as u64).ok()?;
+            // SAFETY: the program points to a place for a handle.
+            unsafe { request.write(ep.request_handle(id)) };
+            call.leave();
+            Some(())
+        })
+    {
+        return ReturnCode::Success as mx_return_t;
+    }
     with_endpoint("mx_irecv", ep, |ep| {
         let request = needed(request)?;
         // SAFETY: the caller's promise.
-        let segments = match unsafe { Segments::one(segments, count) } {
-            Some(piece) => Segments::One(piece),
-            // SAFETY: the caller's promise.
-            None => unsafe { Segments::read(segments, count) }?,
-        };
+        let segments = unsafe { Segments::read(segments, count) }?;
         let matching = matching(match_info, match_mask)?;
         if ep.context_mask & !match_mask != 0 {
             return Err(ReturnCode::BadMatchingForContextIdMask.into());

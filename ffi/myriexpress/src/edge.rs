@@ -7,7 +7,7 @@ use crate::codes::ReturnCode;
 use crate::endpoint::{self, Ep};
 use crate::errors::report;
 use crate::library::Library;
-use crate::table::{self, InUse};
+use crate::table::{self, Call, InUse};
 use crate::types::{mx_endpoint_addr_t, mx_endpoint_t, mx_return_t};
 
 /// An error on its way to the handler. In a box, so that all that is handed about where there is none fits into a register.
@@ -68,6 +68,15 @@ pub(crate) fn with_endpoint(
     body: impl FnOnce(&Ep) -> Answer,
 ) -> mx_return_t {
     with_found(name, endpoint::find(handle), body)
+}
+
+/// Runs the body of a short call, if this thread uses the endpoint as a rule. False: nothing has come of it, and the call goes the usual way, which finds out
+/// why.
+#[inline(always)]
+pub(crate) fn shortcut(handle: mx_endpoint_t, body: impl FnOnce(Call) -> Option<()>) -> bool {
+    let body = || body(Call::of(handle)?);
+    // After a panic as well: it has been reported, and the usual way may do.
+    matches!(catch_unwind(AssertUnwindSafe(body)), Ok(Some(())))
 }
 
 /// The same, by an address that was obtained from the endpoint.

@@ -62,8 +62,7 @@ pub(crate) struct New {
 /// Finds an endpoint by its handle. What is given keeps it from being closed.
 #[inline]
 pub(crate) fn find(handle: mx_endpoint_t) -> Option<InUse> {
-    let place = (handle >> 4) & 0xff;
-    table::at(place).filter(|ep| ep.handle == handle)
+    table::at(table::place_of(handle)).filter(|ep| ep.handle == handle)
 }
 
 pub(crate) fn any_open() -> bool {
@@ -130,7 +129,19 @@ impl Ep {
         if handle == 0 {
             return Err(ReturnCode::BadRequest.into());
         }
-        Ok(RequestId::from_u64(handle as u64 ^ self.salt))
+        Ok(self.known_request(handle))
+    }
+
+    /// The same where 0 need not be told from others that are none of ours.
+    #[inline]
+    pub(crate) fn known_request(&self, handle: mx_request_t) -> RequestId {
+        RequestId::from_u64(handle as u64 ^ self.salt)
+    }
+
+    /// Whether short sends are over at once, and need no timeout.
+    #[inline]
+    pub(crate) fn sends_end_early(&self) -> bool {
+        self.library.settings.zombie_send && self.timeout_ms.load(Ordering::Relaxed) == 0
     }
 
     pub(crate) fn is_closing(&self) -> bool {

@@ -1,15 +1,19 @@
 //! Where open endpoints are found: a call holds what it has found without a lock, and a close waits until the last call has let go.
 //!
-//! For the first thread that uses a place that costs no atomic read-modify-write, for others two a call.
+//! For the first thread that uses a place that costs no atomic read-modify-write, for others two a call. Short calls of the thread that uses an endpoint as a
+//! rule are counted by nobody: they come in by the endpoint's lock ([`Call`]), for which a close waits as well.
 
+use std::num::NonZeroU64;
 use std::ops::Deref;
 use std::ptr::{NonNull, null_mut};
 use std::sync::atomic::{AtomicPtr, Ordering};
 use std::sync::{Mutex, PoisonError};
 
+use myrixen::{Door, Guest};
 use myrixen_bias::{Presence, Present};
 
 use crate::endpoint::Ep;
+use crate::types::mx_endpoint_t;
 
 /// Endpoints of one process at a time: an address names its endpoint in one byte.
 pub(crate) const MOST: usize = 255;
@@ -21,12 +25,15 @@ struct Place {
     open: AtomicPtr<Ep>,
     /// Calls that may be using it.
     calls: Presence,
+    /// The way past them into the endpoint, whose name is its handle.
+    door: Door,
 }
 
 static TABLE: [Place; MOST] = [const {
     Place {
         open: AtomicPtr::new(null_mut()),
         calls: Presence::new(),
+        door: Door::new(),
     }
 }; MOST];
 
@@ -64,6 +71,65 @@ pub(crate) fn at(place: usize) -> Option<InUse> {
     })
 }
 
+/// A short call of the thread that uses an endpoint as a rule. It is inside the endpoint's lock, and so the endpoint stays.
+pub(crate) struct Call {
+    place: &'static Place,
+    ep: NonNull<Ep>,
+    pub(crate) guest: Guest,
+}
+
+impl Call {
+    /// Finds an endpoint by its handle. `None` says nothing of the endpoint.
+    #[inline(always)]
+    pub(crate) fn of(handle: mx_endpoint_t) -> Option<Self> {
+        let place = TABLE.get(place_of(handle).wrapping_sub(1))?;
+        let guest = place.door.enter(NonZeroU64::new(handle as u64)?)?;
+        let ep = NonNull::new(place.open.load(Ordering::Relaxed))?;
+        Some(Self { place, ep, guest })
+    }
+
+    /// The endpoint, and what is inside.
+    #[inline(always)]
+    pub(crate) fn parts(&mut self) -> (&Ep, &mut Guest) {
+        // SAFETY: whoever closes the endpoint shuts its door first, for which he waits until we have gone out; it was put into its place before the door led
+        // there by this name.
+        (unsafe { self.ep.as_ref() }, &mut self.guest)
+    }
+
+    /// Goes out.
+    #[inline(always)]
+    pub(crate) fn leave(self) {
+        if let Some(guest) = self.guest.leave() {
+            see_off(self.place, guest, self.ep);
+        }
+    }
+
+    /// Is counted from now on, so that the endpoint stays when it is not inside any more.
+    #[inline(always)]
+    pub(crate) fn stay(self) -> (InUse, Guest) {
+        let in_use = InUse {
+            slot: self.place,
+            ep: self.ep,
+            // Inside, before the door can be shut: so it is waited for.
+            _call: self.place.calls.enter(),
+        };
+        (in_use, self.guest)
+    }
+}
+
+/// Goes out where others wait for what was done.
+#[cold]
+fn see_off(place: &'static Place, guest: Guest, ep: NonNull<Ep>) {
+    let (in_use, guest) = Call { place, ep, guest }.stay();
+    in_use.endpoint.see_off(guest);
+}
+
+/// The place of an endpoint, from 1 on, as its handle says; 0 where it is none.
+#[inline]
+pub(crate) fn place_of(handle: mx_endpoint_t) -> usize {
+    (handle >> 4) & 0xff
+}
+
 /// Every open endpoint.
 pub(crate) fn all() -> impl Iterator<Item = InUse> {
     (1..=MOST).filter_map(at)
@@ -89,10 +155,14 @@ impl Reserved {
 
     /// Opens the endpoint there.
     pub(crate) fn open(self, ep: Ep) {
-        let ep = Box::into_raw(Box::new(ep));
         let place = &TABLE[usize::from(self.0) - 1];
         place.calls.renew();
+        let name = NonZeroU64::new(ep.handle as u64);
+        let ep = Box::leak(Box::new(ep));
         place.open.store(ep, Ordering::SeqCst);
+        if let Some(name) = name {
+            place.door.lead_to(&ep.endpoint, name);
+        }
         std::mem::forget(self);
     }
 }
@@ -109,6 +179,8 @@ impl Drop for Reserved {
 pub(crate) fn close(in_use: InUse, mut meanwhile: impl FnMut(&Ep)) -> bool {
     let (place, ep) = (in_use.slot, in_use.ep);
     let number = in_use.place;
+    // First, so that whoever is inside finds the endpoint in its place.
+    in_use.endpoint.shut_doors();
     let taken =
         place
             .open

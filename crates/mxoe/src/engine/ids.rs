@@ -110,13 +110,19 @@ impl RequestId {
     const KIND_SHIFT: u32 = 30;
 
     pub(crate) fn new<T>(kind: RequestKind, arena: &Arena<T>, key: Key) -> Self {
+        Self::with_kind(kind, key, arena.generation(key))
+    }
+
+    /// The same for an entry of this generation.
+    #[inline]
+    pub(crate) fn with_kind(kind: RequestKind, key: Key, generation: u32) -> Self {
         let kind = match kind {
             RequestKind::Send => 0,
             RequestKind::Receive => 1,
             RequestKind::Connect => 2,
         };
         let number = key.number() | (kind << Self::KIND_SHIFT);
-        Self::with(number, arena.generation(key))
+        Self::with(number, generation)
     }
 
     /// The kind; `None` for a number that no request has.

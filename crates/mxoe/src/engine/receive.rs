@@ -62,13 +62,14 @@ impl Endpoint {
         if let Some(incoming) = self.matcher.take_arrived(receive.space, &pattern) {
             return Ok(self.receive_incoming(now(), incoming, into));
         }
-        let receiver = self.insert_receiver(into, Wait::Message(Key::NIL));
+        // Where the next receiver will be: its place is named before it is made.
+        let receiver = self.receivers.next();
         let posted = self.matcher.post(receive.space, pattern, receiver);
-        self.receivers[receiver].wait = Wait::Match(posted);
-        Ok(RequestId::new(
+        let (receiver, generation) = self.insert_receiver(into, Wait::Match(posted));
+        Ok(RequestId::with_kind(
             RequestKind::Receive,
-            &self.receivers,
             receiver,
+            generation,
         ))
     }
 
@@ -79,8 +80,9 @@ impl Endpoint {
         self.matcher.has_posted()
     }
 
-    fn insert_receiver(&mut self, into: ClaimedReceive, wait: Wait) -> Key {
-        self.receivers.insert(Receiver {
+    #[inline(always)]
+    fn insert_receiver(&mut self, into: ClaimedReceive, wait: Wait) -> (Key, u32) {
+        self.receivers.insert_named(Receiver {
             wait,
             region: into.region,
             len: into.len,
@@ -90,9 +92,10 @@ impl Endpoint {
     }
 
     /// Receives a message that is there, at least in part. It is out of the matcher already.
+    #[inline(never)]
     fn receive_incoming(&mut self, now: Time, incoming: Key, into: ClaimedReceive) -> RequestId {
-        let receiver = self.insert_receiver(into, Wait::Message(incoming));
-        let request = RequestId::new(RequestKind::Receive, &self.receivers, receiver);
+        let (receiver, generation) = self.insert_receiver(into, Wait::Message(incoming));
+        let request = RequestId::with_kind(RequestKind::Receive, receiver, generation);
         self.bind(now, incoming, receiver);
         request
     }

@@ -34,6 +34,7 @@ pub struct SentNow {
 #[must_use = "whoever sends it has to say so"]
 pub struct ReadyNow {
     partner: Key,
+    address: Address,
     path: PathId,
     seq: SeqNo,
 }
@@ -44,6 +45,13 @@ impl ReadyNow {
     #[must_use]
     pub fn path(&self) -> PathId {
         self.path
+    }
+
+    /// Where the partner is.
+    #[inline]
+    #[must_use]
+    pub fn address(&self) -> Address {
+        self.address
     }
 }
 
@@ -151,6 +159,7 @@ impl Endpoint {
 
     /// The first half of [`send_now`](Self::send_now): writes the beginning of the frame to `head`, behind which the payload comes. The frame can go out before
     /// the engine takes note of it, which takes as long again: [`sent_now`](Self::sent_now) does, and nothing else is to be asked of the engine in between.
+    /// Nothing has been done if it does not go out.
     #[inline(always)]
     pub fn ready_now(
         &self,
@@ -206,6 +215,7 @@ impl Endpoint {
         }
         Some(ReadyNow {
             partner: key,
+            address: partner.address,
             path,
             seq,
         })
@@ -218,6 +228,7 @@ impl Endpoint {
             partner: key,
             path,
             seq,
+            ..
         } = ready;
         // Before this one is among those under way.
         self.heed();

@@ -78,6 +78,18 @@ impl<T> Arena<T> {
         self.len == 0
     }
 
+    /// The key of the entry that is put in next.
+    ///
+    /// # Panics
+    /// As [`insert`](Self::insert).
+    #[inline(always)]
+    pub(crate) fn next(&mut self) -> Key {
+        if self.free == Key::NIL {
+            self.grow();
+        }
+        self.free
+    }
+
     /// Puts an entry in.
     ///
     /// # Panics
@@ -86,15 +98,18 @@ impl<T> Arena<T> {
     // pieces than it was stored in has a processor wait.
     #[inline(always)]
     pub(crate) fn insert(&mut self, value: T) -> Key {
-        if self.free == Key::NIL {
-            self.grow();
-        }
-        let key = self.free;
+        self.insert_named(value).0
+    }
+
+    /// The same; gives the generation too.
+    #[inline(always)]
+    pub(crate) fn insert_named(&mut self, value: T) -> (Key, u32) {
+        let key = self.next();
         let slot = &mut self.slots[key.place()];
         self.free = slot.next_free;
         self.len += 1;
         slot.value = Some(value);
-        key
+        (key, slot.generation)
     }
 
     /// Makes a place.
@@ -194,8 +209,10 @@ mod tests {
         let generation = arena.generation(first);
         assert_eq!(arena.remove(first), Some('a'));
         assert_eq!(arena.remove(first), None);
-        let second = arena.insert('b');
+        assert_eq!(arena.next(), first);
+        let (second, named) = arena.insert_named('b');
         assert_eq!(first, second);
+        assert_eq!(named, arena.generation(second));
         assert_eq!(arena.find(first.number(), generation), None);
         assert_eq!(
             arena.find(second.number(), arena.generation(second)),

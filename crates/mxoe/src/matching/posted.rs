@@ -154,31 +154,40 @@ impl<R: Copy, S: Copy + Eq + Hash> PostedQueue<R, S> {
 
     #[inline(always)]
     pub(super) fn push(&mut self, pattern: Pattern<S>, receive: R) -> (u32, u32) {
-        let class = if self.sorted {
-            self.enter_class(pattern.class())
-        } else {
-            0
-        };
-        let key = self.nodes.0.insert(Node {
+        if self.sorted {
+            return self.push_sorted(pattern, receive);
+        }
+        let (key, generation) = self.add(pattern, receive, 0);
+        match &mut self.all {
+            Some(all) => all.push(&mut self.nodes, key),
+            None => self.all = Some(Ends::of(key)),
+        }
+        if self.nodes.0.len() > SHORT {
+            self.sort();
+        }
+        (key.number(), generation)
+    }
+
+    #[cold]
+    fn push_sorted(&mut self, pattern: Pattern<S>, receive: R) -> (u32, u32) {
+        let class = self.enter_class(pattern.class());
+        let (key, generation) = self.add(pattern, receive, class);
+        self.enter(class, pattern.value(), key);
+        (key.number(), generation)
+    }
+
+    /// Makes a node that is in no list.
+    #[inline(always)]
+    fn add(&mut self, pattern: Pattern<S>, receive: R, class: usize) -> (Key, u32) {
+        let stamp = self.next_stamp;
+        self.next_stamp += 1;
+        self.nodes.0.insert_named(Node {
             receive,
             pattern,
             class,
-            stamp: self.next_stamp,
+            stamp,
             links: Links::NONE,
-        });
-        self.next_stamp += 1;
-        if self.sorted {
-            self.enter(class, pattern.value(), key);
-        } else {
-            match &mut self.all {
-                Some(all) => all.push(&mut self.nodes, key),
-                None => self.all = Some(Ends::of(key)),
-            }
-            if self.nodes.0.len() > SHORT {
-                self.sort();
-            }
-        }
-        (key.number(), self.nodes.0.generation(key))
+        })
     }
 
     /// From now on receives are found by hashing.

@@ -69,7 +69,7 @@ impl Requests {
             may_end_early: false,
             queue: Some(send.context),
         };
-        self.fill(key, new);
+        self.fill(key, new, None);
         let (status, length) = (Status::Success, send.len);
         self.finish_queued(key.slot(), Outcome::Sent { status, length });
     }
