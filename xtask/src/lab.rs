@@ -35,6 +35,7 @@ pub(crate) struct Request {
     list: bool,
     prepare: bool,
     keep: bool,
+    quick: bool,
     verbose: bool,
     only: Vec<String>,
 }
@@ -57,6 +58,7 @@ impl Request {
                 "--list" => request.list = true,
                 "--prepare" => request.prepare = true,
                 "--keep" => request.keep = true,
+                "--quick" => request.quick = true,
                 "--verbose" => request.verbose = true,
                 "--only" => {
                     let names = rest.next().context("--only needs names of tests")?;
@@ -123,6 +125,7 @@ pub(crate) fn run(request: &Request) -> anyhow::Result<ExitCode> {
             Boot::Quiet
         },
         keep: request.keep,
+        quick: request.quick,
     };
     let mut outcomes = Vec::new();
     for test in &tests {
@@ -180,9 +183,9 @@ mod tests {
 
     #[test]
     fn options_are_read_and_unknown_ones_refused() {
-        let request = parse("xen --only a,b --verbose").expect("known");
+        let request = parse("xen --only a,b --verbose --quick").expect("known");
         assert_eq!(request.only, ["a", "b"]);
-        assert!(request.verbose && !request.keep);
+        assert!(request.verbose && request.quick && !request.keep);
         for line in ["", "kvm", "xen --fast", "xen --only"] {
             assert!(parse(line).is_err(), "{line}");
         }

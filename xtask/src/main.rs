@@ -40,6 +40,7 @@ usage: cargo xtask COMMAND
       --list            name the tests
       --only A,B        only these tests
       --keep            leave the folder of the machines behind
+      --quick           measure a few times only: for whoever wants to know that it works
       --verbose         show all consoles as they go, boot messages too
       --prepare         only make the images
 ";

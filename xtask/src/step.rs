@@ -369,7 +369,7 @@ pub(crate) const STEPS: &[Step] = &[
             probe: &["qemu-system-x86_64", "--version"],
             install: "apt-get install --no-install-recommends qemu-system-x86 xz-utils lz4",
         }),
-        work: Work::Own(&["lab", "xen"]),
+        work: Work::Own(&["lab", "xen", "--quick"]),
         limit: 3600,
     },
     Step {

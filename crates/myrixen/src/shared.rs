@@ -110,7 +110,7 @@ pub(crate) struct Shared {
     pub(crate) lent_bytes: u32,
     /// Held by the thread that asks for some.
     pub(crate) lending: Mutex<()>,
-    /// How many times the program has come in otherwise than by the bias.
+    /// How many times the program has come in otherwise than by the bias. Counted inside.
     visits: AtomicU32,
     /// How many [`Endpoint`](crate::Endpoint)s there are of it.
     pub(crate) handles: AtomicUsize,
@@ -260,11 +260,13 @@ impl Shared {
     /// The same where others have to be told, or may be inside.
     #[cold]
     fn enter_otherwise(&self) -> Inside<'_> {
-        self.visits.fetch_add(1, Ordering::Relaxed);
         if let Some(driver) = &self.fabric.driver {
             driver.enter();
         }
         let mut guarded = self.guarded.lock();
+        // Nobody else changes it.
+        let visits = self.visits.load(Ordering::Relaxed);
+        self.visits.store(visits.wrapping_add(1), Ordering::Relaxed);
         if guarded.adopted {
             guarded.adopted = false;
             guarded.core.end_sleep();

@@ -32,6 +32,8 @@ pub(crate) struct Host<'a> {
     pub(crate) name: char,
     /// The folder of the lab's scripts.
     pub(crate) scripts: &'a Path,
+    /// As [`Lab::quick`](super::run::Lab::quick).
+    pub(crate) quick: bool,
     /// Our programs that the test needs.
     pub(crate) programs: &'a [(String, PathBuf)],
     /// The libraries that they need: what each is called in a domain, and where it is.
@@ -82,7 +84,7 @@ impl Host<'_> {
         tree.text(
             "lab/config",
             0o644,
-            shell_config(&self.test.spec, self.name),
+            shell_config(&self.test.spec, self.name, self.quick),
         );
         tree.file("lab/lib.sh", 0o644, self.scripts.join("lib.sh"));
         tree.folder("lab/bin");
@@ -121,13 +123,14 @@ fn append(bases: &[PathBuf], tree: &Tree, to: &Path) -> anyhow::Result<()> {
 }
 
 /// Variables for the scripts in the domains.
-fn shell_config(spec: &Spec, host: char) -> String {
+fn shell_config(spec: &Spec, host: char, quick: bool) -> String {
     let mut text = format!(
-        "LAB_HOST={host}\nLAB_HOSTS={}\nLAB_GUESTS={}\nLAB_NET={}\nLAB_MAY_DIE={}\n",
+        "LAB_HOST={host}\nLAB_HOSTS={}\nLAB_GUESTS={}\nLAB_NET={}\nLAB_MAY_DIE={}\nLAB_QUICK={}\n",
         spec.hosts,
         spec.guests,
         u8::from(spec.net),
         u8::from(spec.may_die),
+        u8::from(quick),
     );
     for (module, parameters) in &spec.modules {
         let name = module.replace('-', "_");
@@ -179,8 +182,9 @@ mod tests {
              guest_config = [\"max_grant_frames=256\"]\n[modules]\nxen-gntalloc = \"limit=5\"",
         )
         .expect("good");
-        let shell = shell_config(&spec, 'b');
+        let shell = shell_config(&spec, 'b', true);
         assert!(shell.contains("LAB_HOST=b\n") && shell.contains("LAB_NET=1\n"));
+        assert!(shell.contains("LAB_QUICK=1\n") && shell.contains("LAB_MAY_DIE=0\n"));
         assert!(shell.contains("LAB_MODULE_xen_gntalloc='limit=5'\n"));
         let xl = guest_config(&spec, 'b', 2);
         assert!(xl.contains("name=\"domU2\"\n") && xl.contains("memory=128\n"));

@@ -30,6 +30,8 @@ pub(crate) struct Lab {
     pub(crate) boot: Boot,
     /// Whether the folder of what the machines boot is left where it is.
     pub(crate) keep: bool,
+    /// Whether tests that measure do so less often than figures take that are to be compared.
+    pub(crate) quick: bool,
 }
 
 /// How a test ended.
@@ -122,6 +124,7 @@ impl Lab {
                     test,
                     name: *name,
                     scripts: &scripts,
+                    quick: self.quick,
                     programs: &programs,
                     libraries: &libraries,
                 };
