@@ -25,7 +25,8 @@ const PAYS: u32 = 1000;
 const LOOKS: u32 = if cfg!(loom) { 0 } else { 100 };
 
 /// How many living threads can have had the bias of one lock.
-const OWNERS: usize = 1 + thread::FREE as usize;
+const OWNERS: usize = 4;
+const _: () = assert!(thread::FREE + 1 == OWNERS as u64, "see `Owner::word`");
 
 /// See the crate.
 pub struct Lock<T> {
@@ -59,13 +60,15 @@ impl Owner {
     #[inline]
     fn passage_of(word: u64, thread: u64) -> Option<usize> {
         let at = word ^ thread;
-        (at < OWNERS as u64).then_some((at % OWNERS as u64) as usize)
+        let at = usize::try_from(at).ok()?;
+        (at < OWNERS).then_some(at)
     }
 
     /// The passage of an owner; `None` for nobody.
     fn passage_in(word: u64) -> Option<usize> {
         let at = word & thread::FREE;
-        (word != thread::NOBODY).then_some((at % OWNERS as u64) as usize)
+        let at = usize::try_from(at).ok()?;
+        (word != thread::NOBODY).then_some(at)
     }
 }
 
@@ -363,13 +366,10 @@ impl<T> Lock<T> {
 }
 
 impl<T> Lock<T> {
-    /// What it guards.
-    ///
-    /// # Safety
-    /// The caller is inside, and lends it to nobody else meanwhile.
+    /// What it guards, for whoever is inside.
     #[cfg(not(loom))]
     #[inline]
-    pub(crate) unsafe fn value(&self) -> *mut T {
+    pub(crate) fn value(&self) -> *mut T {
         self.value.get()
     }
 }
