@@ -292,6 +292,9 @@ impl Endpoint {
         (memory, mode): (Memory, SendMode),
         queue: Option<u64>,
     ) -> Result<Key, Status> {
+        if cover.address.is_some() && core.engine.address_of(cover.to) != cover.address {
+            return Err(Status::NotConnected);
+        }
         let len = u32::try_from(memory.len()).unwrap_or(u32::MAX);
         let now = self.shared.recent();
         let beside = if cover.data.is_some() { DATA } else { 0 };

@@ -148,15 +148,10 @@ impl Endpoint {
         memory: Memory,
         outgoing: Outgoing,
     ) -> RequestId {
-        let known = core.engine.address_of(to.partner) == Some(to.address);
         let cover = Cover::tagged(to, outgoing.bits);
         let len = u32::try_from(memory.len()).unwrap_or(u32::MAX);
-        let posted = if known {
-            let with = (memory, outgoing.completes.mode());
-            self.post(&mut core, &cover, with, Some(outgoing.context))
-        } else {
-            Err(Status::NotConnected)
-        };
+        let with = (memory, outgoing.completes.mode());
+        let posted = self.post(&mut core, &cover, with, Some(outgoing.context));
         let key = match posted {
             Ok(key) => {
                 if outgoing.completes == Completes::WhenBuffered {

@@ -251,17 +251,32 @@ fn requests_are_taken_back_forgotten_and_end_in_time() {
         .expect("sent");
     assert!(pair.b.wait_any(Match::any(), SOON).is_none());
     assert_eq!(pair.b.pending_requests(), 0);
-    let delivered = outgoing(2, Completes::WhenDelivered, 0);
-    let foreign = pair
-        .b
-        .post_send(&pair.to_b, Vec::<u8>::new(), delivered)
-        .expect("a request");
-    let done = pair.b.test(foreign).expect("known").expect("over at once");
-    assert_eq!(
-        done.status,
-        Status::NotConnected,
-        "a peer of the other endpoint"
-    );
+}
+
+#[test]
+fn a_peer_of_another_endpoint_gets_nothing() {
+    let pair = pair();
+    // What b calls a has the number by which a calls b.
+    let (b, foreign) = (&pair.b, &pair.to_b);
+    for completes in [Completes::WhenDelivered, Completes::WhenBuffered] {
+        let id = b.post_send(foreign, Vec::<u8>::new(), outgoing(2, completes, 0));
+        let done = b.test(id.expect("a request")).expect("known");
+        let done = done.expect("over at once");
+        assert_eq!(done.status, Status::NotConnected);
+        let id = b.post_short(foreign, b"short", outgoing(2, completes, 0));
+        let done = b.test(id.expect("a request")).expect("known");
+        let done = done.expect("over at once");
+        assert_eq!(done.status, Status::NotConnected);
+    }
+    let refused = |error| {
+        let status = Status::NotConnected;
+        matches!(error, Error::Failed { status: was, .. } if was == status)
+    };
+    assert!(b.send(foreign, 2, b"short").is_err_and(refused));
+    assert!(b.send(foreign, 2, &[0; 1000]).is_err_and(refused));
+    assert!(b.isend(foreign, 2, vec![0; 1000]).is_err_and(refused));
+    assert_eq!(b.pending_requests(), 0);
+    assert!(pair.a.iprobe(Match::any()).is_none());
 }
 
 #[test]
