@@ -7,6 +7,8 @@
 //!   program of the domain can write there.
 //! - `xen_probe grant PEER` in one domain and `xen_probe map PEER` in another, each with the other's number: pages and
 //!   events both ways, files that are handed to other processes, the notifications when a side goes, and the limits.
+//! - `xen_probe unwritable PEER`: grants PEER what looks like a control ring, for reading only; prints what the keys `ring-ref` and `event-channel` are to be, and
+//!   waits for its standard input to end.
 //!
 //! Each line says what was seen; the status is 0 when everything was as it should be.
 
@@ -39,6 +41,8 @@ const MAPPER_LIVES: usize = 64;
 const GRANTER_STEP: usize = 128;
 const MAPPER_STEP: usize = 192;
 const CHILD_MAY_GO: usize = 256;
+/// Where a queue pair has the references of its pages: docs/xen.md.
+const LIST: usize = 2048;
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
@@ -48,13 +52,23 @@ fn main() -> ExitCode {
         ["quotas"] => quotas(),
         ["grant", peer] => domain(peer).and_then(grant),
         ["map", peer] => domain(peer).and_then(map),
+        ["unwritable", peer] => return finished(domain(peer).and_then(unwritable)),
         // Our own children: the file is their standard input.
         ["hold", offset, len] => child(offset, len).and_then(|pages| hold(&pages)),
         ["touch", offset, len] => child(offset, len).and_then(|pages| touch(&pages)),
-        _ => Err("usage: xen_probe store | quotas | grant PEER | map PEER".into()),
+        _ => {
+            Err("usage: xen_probe store | quotas | grant PEER | map PEER | unwritable PEER".into())
+        }
     };
-    let Err(error) = outcome else {
+    if outcome.is_ok() {
         println!("all as it should be");
+    }
+    finished(outcome)
+}
+
+/// Says what was wrong.
+fn finished(outcome: Outcome) -> ExitCode {
+    let Err(error) = outcome else {
         return ExitCode::SUCCESS;
     };
     let mut next: Option<&dyn Error> = Some(&*error);
@@ -261,6 +275,21 @@ fn grant(peer: DomId) -> Outcome {
     let ended = held.wait()?;
     check(ended.success(), "the child ended after the peer let it go")?;
     store.rm(&key(me, "offer"))?;
+    Ok(())
+}
+
+/// Who takes this for a queue pair can read its list, and cannot map a page of it for writing.
+fn unwritable(peer: DomId) -> Outcome {
+    let granted = GrantAlloc::open()?.alloc(peer, PAGES, Access::ReadOnly)?;
+    let list: Vec<u8> = granted
+        .refs()
+        .iter()
+        .flat_map(|reference| reference.get().to_le_bytes())
+        .collect();
+    granted.pages().write(LIST, &list);
+    let channel = EventChannel::open_unbound(peer)?;
+    println!("{} {}", granted.refs()[0], channel.local_port());
+    std::io::copy(&mut stdin(), &mut std::io::sink())?;
     Ok(())
 }
 

@@ -236,7 +236,6 @@ pub(crate) fn build(root: &Path, names: &BTreeSet<String>, sdk: &Path) -> anyhow
             names.iter().cloned().collect::<Vec<_>>().join(", ")
         );
     }
-    let is_rust = |program: &&&Program| matches!(program.kind, Kind::Bin | Kind::Example);
     if programs
         .iter()
         .any(|program| matches!(program.kind, Kind::Mx { .. }))
@@ -246,9 +245,20 @@ pub(crate) fn build(root: &Path, names: &BTreeSet<String>, sdk: &Path) -> anyhow
     if programs.iter().any(|program| program.name == "NPmx") {
         fetch_netpipe(root)?;
     }
-    let rust: Vec<&Program> = programs.iter().filter(is_rust).copied().collect();
-    if !rust.is_empty() {
-        run_cargo(root, &rust)?;
+    // Each program by itself: together they would be compiled anew, with the features that only one of them asks for.
+    let (bins, examples) = (Kind::Bin, Kind::Example);
+    let of = |kind| {
+        programs
+            .iter()
+            .copied()
+            .filter(move |program| program.kind == kind)
+    };
+    for bin in of(bins) {
+        run_cargo(root, &[bin])?;
+    }
+    let examples: Vec<&Program> = of(examples).collect();
+    if !examples.is_empty() {
+        run_cargo(root, &examples)?;
     }
     programs
         .iter()

@@ -1,5 +1,7 @@
 //! What a guest is handed, ready to use.
 
+use std::os::fd::AsFd as _;
+
 use myrixen_ring::{QueuePair, Side, Terms};
 use myrixen_shm::{Access, Pages};
 
@@ -83,6 +85,11 @@ fn parts(handover: Handover, terms: &Terms, side: Side) -> Result<Parts, Handove
         }
         (Some(Item::DevicePages { fd, offset, len }), Some(Item::Event(channel))) => {
             let pages = handover::map_device(&fd, offset, len, Access::ReadWrite)?;
+            let mapped = (fd.as_fd(), offset, pages.len());
+            pair::say_when_gone(mapped, &channel, side).map_err(|err| HandoverError::Unusable {
+                what: "event channel",
+                source: std::io::Error::other(err),
+            })?;
             let (ringer, waiter) = pair::bell_of(channel, &pages, side);
             (pages, ringer, waiter)
         }

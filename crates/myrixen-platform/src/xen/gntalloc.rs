@@ -10,6 +10,7 @@ use rustix::fs::OFlags;
 use super::device::Device;
 use super::domain::{DomId, GrantRef, Port};
 use super::error::XenError;
+use super::sys::AtUnmap;
 use super::{bytes, sys};
 
 /// The device that grants pages, `/dev/xen/gntalloc` (kernel module `xen-gntalloc`).
@@ -206,7 +207,8 @@ impl Granted {
     /// # Panics
     /// When the byte is not within the pages.
     pub fn set_unmap_notify(&self, byte_offset: u64, port: Port) -> Result<(), XenError> {
-        set_unmap_notify(self.fd(), self.offset, self.len(), byte_offset, port)
+        let pages = (self.fd(), self.offset, self.len());
+        set_unmap_notify(pages, byte_offset, AtUnmap::ClearAndSend, port)
     }
 
     /// Unmaps the pages here and gives the file away, with [`offset`](Self::offset) and [`len`](Self::len): whoever maps it now
@@ -238,17 +240,16 @@ impl Granted {
     }
 }
 
-/// Arranges for an event at the end, in a file of gntalloc or gntdev.
+/// Arranges for what happens at the end of pages: of so many bytes, from where on in a file of gntalloc or gntdev.
 pub(super) fn set_unmap_notify(
-    fd: BorrowedFd<'_>,
-    start: u64,
-    len: usize,
+    (fd, start, len): (BorrowedFd<'_>, u64, usize),
     byte_offset: u64,
+    what: AtUnmap,
     port: Port,
 ) -> Result<(), XenError> {
     let inside = usize::try_from(byte_offset).is_ok_and(|offset| offset < len);
     assert!(inside, "byte {byte_offset} of {len}");
-    sys::set_unmap_notify(fd, start + byte_offset, port.get()).map_err(|source| {
+    sys::set_unmap_notify(fd, start + byte_offset, what, port.get()).map_err(|source| {
         match source.raw_os_error() {
             // The byte is in the pages, so the port is not: evtchn_get() in drivers/xen/events/events_base.c.
             Some(libc::EINVAL) => XenError::NotBound(port),

@@ -10,6 +10,7 @@ use super::device::Device;
 use super::domain::{DomId, GrantRef, Port};
 use super::error::XenError;
 use super::gntalloc::{read_limit, set_unmap_notify};
+use super::sys::AtUnmap;
 use super::{bytes, sys};
 
 /// The device that maps other domains' pages, `/dev/xen/gntdev` (kernel module `xen-gntdev`).
@@ -162,15 +163,15 @@ impl Prepared {
         (self.file, self.offset, len)
     }
 
-    /// As [`Mapped::set_unmap_notify`], before it is known who maps the pages.
+    /// As [`Mapped::set_unmap_notify`], before it is known who maps the pages: an event is sent, and no byte becomes 0. Not before they are mapped: a kernel
+    /// that is to clear a byte of a page that could not be mapped, since it is not granted any more or not for writing, writes where no page is
+    /// (Linux 6.1, `__unmap_grant_pages` in drivers/xen/gntdev.c), and is stopped by that.
     ///
     /// # Errors
     /// [`XenError::NotBound`] when `port` is not open in this domain.
-    ///
-    /// # Panics
-    /// When the byte is not within the pages.
-    pub fn set_unmap_notify(&self, byte_offset: u64, port: Port) -> Result<(), XenError> {
-        set_unmap_notify(self.fd(), self.offset, self.len(), byte_offset, port)
+    pub fn send_at_unmap(&self, port: Port) -> Result<(), XenError> {
+        let pages = (self.fd(), self.offset, self.len());
+        set_unmap_notify(pages, 0, AtUnmap::Send, port)
     }
 }
 
@@ -243,12 +244,7 @@ impl Mapped {
     /// When the byte is not within the pages.
     pub fn set_unmap_notify(&self, byte_offset: u64, port: Port) -> Result<(), XenError> {
         let device = &self.device;
-        set_unmap_notify(
-            device.file.as_fd(),
-            device.offset,
-            self.len(),
-            byte_offset,
-            port,
-        )
+        let pages = (device.file.as_fd(), device.offset, self.len());
+        set_unmap_notify(pages, byte_offset, AtUnmap::ClearAndSend, port)
     }
 }

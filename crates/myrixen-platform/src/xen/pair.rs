@@ -4,11 +4,13 @@
 //! ([`Taken`]). Either may use it itself, or hand it to a program of its domain and forget it.
 
 use std::error::Error;
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 
 use myrixen_ring::{QueuePair, Side, Terms};
 use myrixen_shm::{Access, Pages};
 
+use super::gntalloc::set_unmap_notify;
+use super::sys::AtUnmap;
 use super::{
     DomId, EventChannel, GrantAlloc, GrantMap, GrantRef, Granted, PAGE, Port, Prepared, XenError,
 };
@@ -30,6 +32,29 @@ fn alive(side: Side) -> usize {
     match side {
         Side::Front => ALIVE[0],
         Side::Back => ALIVE[1],
+    }
+}
+
+/// Where that is, for the kernel.
+fn alive_byte(side: Side) -> u64 {
+    u64::try_from(alive(side)).unwrap_or(0)
+}
+
+/// Has the kernel say that we are gone, as `side` of a queue pair that is mapped from a file of `gntdev`: who handed it to us could not ask for that
+/// ([`Prepared::send_at_unmap`]). What was granted here says so from the start.
+pub(crate) fn say_when_gone(
+    mapped: (BorrowedFd<'_>, u64, usize),
+    channel: &EventChannel,
+    side: Side,
+) -> Result<(), XenError> {
+    match side {
+        Side::Front => Ok(()),
+        Side::Back => set_unmap_notify(
+            mapped,
+            alive_byte(side),
+            AtUnmap::ClearAndSend,
+            channel.local_port(),
+        ),
     }
 }
 
@@ -127,9 +152,8 @@ impl Offered {
         // The other side counts as there until its kernel says otherwise: it may be slow to come.
         memory.write(alive(Side::Front), &[1]);
         memory.write(alive(Side::Back), &[1]);
-        let ours = u64::try_from(alive(Side::Front)).unwrap_or(0);
         granted
-            .set_unmap_notify(ours, channel.local_port())
+            .set_unmap_notify(alive_byte(Side::Front), channel.local_port())
             .map_err(grants)?;
         Ok(Self {
             granted,
@@ -191,9 +215,9 @@ impl Taken {
         let map = GrantMap::open().map_err(grants)?;
         let prepared = map.prepare(from, &refs).map_err(grants)?;
         let channel = EventChannel::bind(from, Port::new(brought.event)).map_err(grants)?;
-        let ours = u64::try_from(alive(Side::Back)).unwrap_or(0);
+        // Whoever maps them arranges for the byte, see `say_when_gone`.
         prepared
-            .set_unmap_notify(ours, channel.local_port())
+            .send_at_unmap(channel.local_port())
             .map_err(grants)?;
         Ok(Self {
             prepared,
@@ -219,6 +243,9 @@ impl Taken {
     /// When a page is not granted, or they are no queue pair of these terms.
     pub fn into_end(self) -> Result<PortEnd, SetupError> {
         let mapped = self.prepared.map(Access::ReadWrite).map_err(grants)?;
+        mapped
+            .set_unmap_notify(alive_byte(Side::Back), self.channel.local_port())
+            .map_err(grants)?;
         // The rings and the bell keep the pages mapped.
         end(&mapped.pages(), self.channel, &self.terms, Side::Back)
     }

@@ -38,8 +38,10 @@ struct UnmapNotify {
     port: u32,
 }
 
-/// `UNMAP_NOTIFY_CLEAR_BYTE` and `UNMAP_NOTIFY_SEND_EVENT`.
-const CLEAR_AND_SEND: u32 = 1 | 2;
+/// `UNMAP_NOTIFY_CLEAR_BYTE`.
+const CLEAR: u32 = 1;
+/// `UNMAP_NOTIFY_SEND_EVENT`.
+const SEND: u32 = 2;
 
 /// The head of `ioctl_gntdev_map_grant_ref`; what to map follows it, eight bytes each.
 #[derive(FromBytes, IntoBytes, Immutable, KnownLayout)]
@@ -169,12 +171,28 @@ pub(super) fn gntalloc_dealloc(fd: BorrowedFd<'_>, index: u64, count: u32) -> io
     checked(done).map(drop)
 }
 
-/// What happens when the page of the byte at `index` is no longer in use here: the byte becomes 0, and an event is
-/// sent. For files of gntalloc and gntdev.
-pub(super) fn set_unmap_notify(fd: BorrowedFd<'_>, index: u64, port: u32) -> io::Result<()> {
+/// What happens when the page of the byte at `index` is no longer in use here. For files of gntalloc and gntdev.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum AtUnmap {
+    /// The byte becomes 0, and an event is sent.
+    ClearAndSend,
+    /// An event is sent.
+    Send,
+}
+
+/// Arranges for that, in place of what was arranged before.
+pub(super) fn set_unmap_notify(
+    fd: BorrowedFd<'_>,
+    index: u64,
+    what: AtUnmap,
+    port: u32,
+) -> io::Result<()> {
     let mut argument = UnmapNotify {
         index,
-        action: CLEAR_AND_SEND,
+        action: match what {
+            AtUnmap::ClearAndSend => CLEAR | SEND,
+            AtUnmap::Send => SEND,
+        },
         port,
     };
     // SAFETY: either driver reads the struct, which lives across the call; the descriptor is open.
@@ -266,7 +284,7 @@ mod tests {
         };
         refused(gntalloc_alloc(fd, 1, 1000, Access::ReadWrite).map(drop));
         refused(gntalloc_dealloc(fd, 0, 1));
-        refused(set_unmap_notify(fd, 0, 1));
+        refused(set_unmap_notify(fd, 0, AtUnmap::Send, 1));
         refused(gntdev_map(fd, 1, &[8; 1000]).map(drop));
         refused(gntdev_unmap(fd, 0, 1));
         refused(evtchn_unbound(fd, 1).map(drop));

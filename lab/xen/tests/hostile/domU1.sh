@@ -20,6 +20,22 @@ wait_key "$(xenstore-read $key/backend)/state" 6 >/dev/null
 ok "the back end has closed it"
 signal hostile-done
 wait_signal forgiven
+# Pages that look like a control ring and cannot be mapped for writing: the kernel that tries must not mind.
+mkfifo /tmp/hold
+xen_probe unwritable 0 </tmp/hold >/tmp/unwritable &
+exec 3>/tmp/hold
+wait_for test -s /tmp/unwritable
+read -r page channel </tmp/unwritable
+wait_key $key/state 1 >/dev/null
+xenstore-write $key/ring-ref "$page"
+xenstore-write $key/event-channel "$channel"
+xenstore-write $key/version 1
+xenstore-write $key/state 3
+wait_key "$(xenstore-read $key/backend)/state" 6 >/dev/null
+ok "the back end has closed it again"
+exec 3>&-
+signal unwritable
+wait_signal forgiven-again
 start_agent
 check "it is attached" as_lab "myrixen info | grep -q a-domU1"
 signal domU1-done
