@@ -31,11 +31,9 @@ xenstore-write $key/ring-ref "$page"
 xenstore-write $key/event-channel "$channel"
 xenstore-write $key/version 1
 xenstore-write $key/state 3
-wait_key "$(xenstore-read $key/backend)/state" 6 >/dev/null
-ok "the back end has closed it again"
+why=$(wait_key "$(xenstore-read $key/backend)/error")
+ok "the back end says: $why"
 exec 3>&-
-signal unwritable
-wait_signal forgiven-again
 start_agent
 check "it is attached" as_lab "myrixen info | grep -q a-domU1"
 signal domU1-done
