@@ -278,17 +278,20 @@ fn grant(peer: DomId) -> Outcome {
     Ok(())
 }
 
-/// Who takes this for a queue pair can read its list, and cannot map a page of it for writing.
+/// Who takes this for a queue pair can read its list, and cannot map its first page for writing, but all others.
 fn unwritable(peer: DomId) -> Outcome {
-    let granted = GrantAlloc::open()?.alloc(peer, PAGES, Access::ReadOnly)?;
-    let list: Vec<u8> = granted
+    let alloc = GrantAlloc::open()?;
+    let first = alloc.alloc(peer, 1, Access::ReadOnly)?;
+    let rest = alloc.alloc(peer, PAGES, Access::ReadWrite)?;
+    let list: Vec<u8> = first
         .refs()
         .iter()
+        .chain(rest.refs())
         .flat_map(|reference| reference.get().to_le_bytes())
         .collect();
-    granted.pages().write(LIST, &list);
+    first.pages().write(LIST, &list);
     let channel = EventChannel::open_unbound(peer)?;
-    println!("{} {}", granted.refs()[0], channel.local_port());
+    println!("{} {}", first.refs()[0], channel.local_port());
     std::io::copy(&mut stdin(), &mut std::io::sink())?;
     Ok(())
 }
@@ -353,6 +356,7 @@ fn map(peer: DomId) -> Outcome {
         "to bind the port again",
         |error| matches!(error, XenError::PortRefused { .. }),
     )?;
+    map_in_vain(&device, peer, [readable, refs[0]], channel.local_port())?;
     fill(&first.pages(), 3);
     first.pages().write(MAPPER_LIVES, &[1]);
     first.set_unmap_notify(MAPPER_LIVES as u64, channel.local_port())?;
@@ -398,6 +402,18 @@ fn map_read_only(device: &GrantMap, peer: DomId, readable: GrantRef) -> Outcome 
     check(
         byte(&mapped.pages(), 0) == 77,
         "what is for reading can be read",
+    )
+}
+
+/// Pages of which the first cannot be mapped, with something to be done when they are unmapped: a byte of that page to be cleared as well would stop the
+/// kernel.
+fn map_in_vain(device: &GrantMap, peer: DomId, refs: [GrantRef; 2], port: Port) -> Outcome {
+    let prepared = device.prepare(peer, &refs)?;
+    prepared.send_at_unmap(port)?;
+    refused(
+        prepared.map(Access::ReadWrite),
+        "to write it, with an event at the end",
+        |error| matches!(error, XenError::NotMapped { .. }),
     )
 }
 

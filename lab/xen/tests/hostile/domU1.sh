@@ -20,7 +20,7 @@ wait_key "$(xenstore-read $key/backend)/state" 6 >/dev/null
 ok "the back end has closed it"
 signal hostile-done
 wait_signal forgiven
-# Pages that look like a control ring and cannot be mapped for writing: the kernel that tries must not mind.
+# Pages that look like a control ring, of which the first cannot be mapped for writing: the kernel that tries must not mind.
 mkfifo /tmp/hold
 xen_probe unwritable 0 </tmp/hold >/tmp/unwritable &
 exec 3>/tmp/hold
