@@ -250,7 +250,7 @@ impl<T> Lock<T> {
             return;
         };
         self.owner.store(thread::NOBODY, Ordering::Relaxed);
-        // pairs with: `lock_biased`
+        // pairs with: `pass`
         heavy();
         let mut looks = 0;
         let passage = loop {
@@ -266,6 +266,13 @@ impl<T> Lock<T> {
             }
         };
         history.taken_back(passage);
+    }
+
+    /// What it guards, for whoever is inside.
+    #[cfg(not(loom))]
+    #[inline]
+    pub(crate) fn value(&self) -> *mut T {
+        self.value.get()
     }
 
     /// Of whoever is inside.
@@ -362,15 +369,6 @@ impl<T> Lock<T> {
                 Some(queue)
             }
         }
-    }
-}
-
-impl<T> Lock<T> {
-    /// What it guards, for whoever is inside.
-    #[cfg(not(loom))]
-    #[inline]
-    pub(crate) fn value(&self) -> *mut T {
-        self.value.get()
     }
 }
 

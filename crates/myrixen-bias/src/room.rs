@@ -8,9 +8,9 @@ use std::num::NonZeroU64;
 use std::ops::{Deref, DerefMut};
 use std::ptr::null_mut;
 use std::sync::atomic::{AtomicPtr, Ordering};
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use crate::sync::{Mutex, MutexGuard, whole};
 use crate::{Guard, Lock};
 
 /// What there is room for. A room keeps its size in memory when it is left.
@@ -67,8 +67,8 @@ impl<T: Send + 'static> Rooms<T> {
         Room { rooms: self, lock }
     }
 
-    fn vacant(&self) -> std::sync::MutexGuard<'_, Vec<&'static Lock<Content<T>>>> {
-        self.vacant.lock().unwrap_or_else(PoisonError::into_inner)
+    fn vacant(&self) -> MutexGuard<'_, Vec<&'static Lock<Content<T>>>> {
+        whole(self.vacant.lock())
     }
 }
 

@@ -12,7 +12,6 @@ use crate::message::{Match, Peer};
 use crate::posted::{Outgoing, RequestId};
 use crate::queue::End;
 use crate::shared::Guarded;
-use crate::shorts::INLINE;
 
 /// The way into an endpoint. It may outlive the endpoint, and lead to others later.
 #[derive(Debug, Default)]
@@ -53,9 +52,6 @@ impl Guest {
         payload: &[u8],
         outgoing: Outgoing,
     ) -> Option<RequestId> {
-        if payload.len() > INLINE {
-            return None;
-        }
         let Guarded { core, clock, .. } = &mut *self.0;
         core.requests.settle();
         core.post_short_ahead(|| clock.recent(), to, payload, outgoing)

@@ -228,13 +228,27 @@ impl Endpoint {
         mut memory: Option<&mut Memory>,
         look: impl Fn(&End) -> T,
     ) -> Result<Option<T>, UnknownRequest> {
+        match self.end_at_once(id, memory.as_deref_mut(), &look) {
+            Ok(ended) => ended,
+            Err(core) => self.test_for_end(core, id, memory, &look),
+        }
+    }
+
+    /// What becomes of a request that is over, or unknown. Else whoever asks is inside, to go on.
+    #[inline(always)]
+    fn end_at_once<T>(
+        &self,
+        id: RequestId,
+        memory: Option<&mut Memory>,
+        look: &impl Fn(&End) -> T,
+    ) -> Result<Result<Option<T>, UnknownRequest>, Inside<'_>> {
         let mut core = self.shared.enter_to_ask();
-        let ended = core.end_now(id, memory.as_deref_mut(), &look);
+        let ended = core.end_now(id, memory, look);
         if matches!(ended, Ok(None)) {
-            return self.test_for_end(core, id, memory, &look);
+            return Err(core);
         }
         self.shared.leave(core);
-        ended
+        Ok(ended)
     }
 
     /// As [`test`](Self::test), for a request that is not over.
@@ -292,13 +306,10 @@ impl Endpoint {
         mut memory: Option<&mut Memory>,
         look: impl Fn(&End) -> T,
     ) -> Result<Option<T>, UnknownRequest> {
-        let mut core = self.shared.enter_to_ask();
-        let ended = core.end_now(id, memory.as_deref_mut(), &look);
-        if matches!(ended, Ok(None)) {
-            return self.wait_for_end(core, (id, timeout), memory, &look);
+        match self.end_at_once(id, memory.as_deref_mut(), &look) {
+            Ok(ended) => ended,
+            Err(core) => self.wait_for_end(core, (id, timeout), memory, &look),
         }
-        self.shared.leave(core);
-        ended
     }
 
     /// As [`wait`](Self::wait), for a request that is not over. Not where it is called: most of what is waited for is over already, and is taken in a few

@@ -247,14 +247,12 @@ impl Shared {
     /// As [`enter`](Self::enter), for whoever asks for the end of a request, which may be the one that is parked.
     #[inline(always)]
     pub(crate) fn enter_to_ask(&self) -> Inside<'_> {
-        match self.guarded.lock_biased() {
-            Some(guarded) if !guarded.adopted => guarded,
-            // Who is inside already would wait for himself.
-            other => {
-                drop(other);
-                self.enter_otherwise()
-            }
+        if let Some(guarded) = self.guarded.lock_biased()
+            && !guarded.adopted
+        {
+            return guarded;
         }
+        self.enter_otherwise()
     }
 
     /// The same where others have to be told, or may be inside.
@@ -305,7 +303,7 @@ impl Shared {
     }
 
     /// Goes out, where others may wait for what has been done.
-    pub(crate) fn leave_word(&self, mut guarded: Inside<'_>) {
+    fn leave_word(&self, mut guarded: Inside<'_>) {
         self.mind_timers(&mut guarded);
         if std::mem::take(&mut guarded.core.sent) {
             self.turn_back_end(&mut guarded.core);

@@ -60,14 +60,14 @@ impl mx_endpoint_addr_t {
 
     /// The peer that this endpoint knows by it.
     pub(crate) fn peer(self, ep: &Ep) -> Result<Peer, Fault> {
+        if let Some(peer) = self.known_peer(ep) {
+            return Ok(peer);
+        }
         if self.place()? != ep.place {
             let why = "the address was obtained from another endpoint";
             return Err(Fault::new(ReturnCode::BadEndpoint, why));
         }
-        if self.stuff[1] == OURSELVES {
-            return ourselves(ep, self.address());
-        }
-        Ok(Peer::from_parts(self.address(), self.stuff[1]))
+        ourselves(ep, self.address())
     }
 }
 

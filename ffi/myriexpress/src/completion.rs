@@ -77,17 +77,18 @@ fn request(ep: &Ep, request: *mut mx_request_t) -> Result<RequestId, Fault> {
     ep.request(unsafe { request.read() })
 }
 
-/// What becomes of a request, in a short call: its end if it is over, or what `otherwise` finds. False: the usual way is to find out.
+/// What becomes of a request, in a short call: its end if it is over, or what `otherwise` finds. `None`: the usual way is to find out.
 #[inline(always)]
 fn ended_shortly(
+    name: &str,
     handle: mx_endpoint_t,
     report: Report,
     otherwise: impl FnOnce(&Ep, Guest, RequestId) -> Result<Option<()>, UnknownRequest>,
-) -> bool {
+) -> Option<mx_return_t> {
     if report.request.is_null() {
-        return false;
+        return None;
     }
-    shortcut(handle, |mut call| {
+    shortcut(name, handle, |mut call| {
         let (ep, guest) = call.parts();
         // SAFETY: the program points to a handle.
         let id = ep.known_request(unsafe { report.request.read() });
@@ -117,10 +118,11 @@ pub unsafe extern "C" fn mx_test(
     result: *mut u32,
 ) -> mx_return_t {
     let report = Report::new(req, status, result);
-    if ended_shortly(ep, report, |ep, guest, id| {
+    let short = ended_shortly("mx_test", ep, report, |ep, guest, id| {
         ep.endpoint.test_on(guest, id, |end| report.fill(ep, end))
-    }) {
-        return ReturnCode::Success as mx_return_t;
+    });
+    if let Some(code) = short {
+        return code;
     }
     with_endpoint("mx_test", ep, |ep| {
         let id = request(ep, req)?;
@@ -141,12 +143,13 @@ pub unsafe extern "C" fn mx_wait(
     result: *mut u32,
 ) -> mx_return_t {
     let report = Report::new(req, status, result);
-    if ended_shortly(ep, report, |ep, guest, id| {
+    let short = ended_shortly("mx_wait", ep, report, |ep, guest, id| {
         let patience = ep.patience(timeout);
         let fill = |end: &End| report.fill(ep, end);
         ep.endpoint.wait_on(guest, id, patience, fill)
-    }) {
-        return ReturnCode::Success as mx_return_t;
+    });
+    if let Some(code) = short {
+        return code;
     }
     with_endpoint("mx_wait", ep, |ep| {
         let (id, patience) = (request(ep, req)?, ep.patience(timeout));

@@ -30,7 +30,7 @@ pub unsafe extern "C" fn mx_isend(
     // SAFETY: the caller's promise.
     let short = unsafe { Segments::one(segments, count) }.filter(|one| one.len() <= INLINE);
     if let Some(short) = short.filter(|_| !request.is_null())
-        && shortcut(ep, |mut call| {
+        && let Some(code) = shortcut("mx_isend", ep, |mut call| {
             let (ep, guest) = call.parts();
             if !ep.sends_end_early() {
                 return None;
@@ -47,7 +47,7 @@ pub unsafe extern "C" fn mx_isend(
             Some(())
         })
     {
-        return ReturnCode::Success as mx_return_t;
+        return code;
     }
     with_endpoint("mx_isend", ep, |ep| {
         let completes = match ep.library.settings.zombie_send {
@@ -183,13 +183,9 @@ pub unsafe extern "C" fn mx_irecv(
     // SAFETY: the caller's promise.
     if let Some(piece) = unsafe { Segments::one(segments, count) }
         && !request.is_null()
-        && match_info & !match_mask == 0
-        && shortcut(ep, |mut call| {
+        && let Some(code) = shortcut("mx_irecv", ep, |mut call| {
             let (ep, guest) = call.parts();
-            if ep.context_mask & !match_mask != 0 {
-                return None;
-            }
-            let matching = Match::masked(match_info, match_mask);
+            let matching = receivable(ep, match_info, match_mask).ok()?;
             let id = guest.post_recv(matching, piece, context as u64).ok()?;
             // SAFETY: the program points to a place for a handle.
             unsafe { request.write(ep.request_handle(id)) };
@@ -197,16 +193,13 @@ pub unsafe extern "C" fn mx_irecv(
             Some(())
         })
     {
-        return ReturnCode::Success as mx_return_t;
+        return code;
     }
     with_endpoint("mx_irecv", ep, |ep| {
         let request = needed(request)?;
         // SAFETY: the caller's promise.
         let segments = unsafe { Segments::read(segments, count) }?;
-        let matching = matching(match_info, match_mask)?;
-        if ep.context_mask & !match_mask != 0 {
-            return Err(ReturnCode::BadMatchingForContextIdMask.into());
-        }
+        let matching = receivable(ep, match_info, match_mask)?;
         let context = context as u64;
         let posted = match segments {
             Segments::One(piece) => ep.endpoint.post_recv(matching, piece, context),
@@ -230,6 +223,16 @@ pub(crate) fn matching(match_info: u64, match_mask: u64) -> Result<Match, Fault>
         return Err(Fault::new(ReturnCode::BadMatchMask, why));
     }
     Ok(Match::masked(match_info, match_mask))
+}
+
+/// The same for a receive, which may not span contexts.
+#[inline(always)]
+fn receivable(ep: &Ep, match_info: u64, match_mask: u64) -> Result<Match, Fault> {
+    let matching = matching(match_info, match_mask)?;
+    if ep.context_mask & !match_mask != 0 {
+        return Err(ReturnCode::BadMatchingForContextIdMask.into());
+    }
+    Ok(matching)
 }
 
 /// Not implemented, as in MX.

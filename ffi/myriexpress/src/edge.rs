@@ -70,13 +70,39 @@ pub(crate) fn with_endpoint(
     with_found(name, endpoint::find(handle), body)
 }
 
-/// Runs the body of a short call, if this thread uses the endpoint as a rule. False: nothing has come of it, and the call goes the usual way, which finds out
+/// Runs the body of a short call, if this thread uses the endpoint as a rule. `None`: nothing has come of it, and the call goes the usual way, which finds out
 /// why.
 #[inline(always)]
-pub(crate) fn shortcut(handle: mx_endpoint_t, body: impl FnOnce(Call) -> Option<()>) -> bool {
-    let body = || body(Call::of(handle)?);
-    // After a panic as well: it has been reported, and the usual way may do.
-    matches!(catch_unwind(AssertUnwindSafe(body)), Ok(Some(())))
+pub(crate) fn shortcut(
+    name: &str,
+    handle: mx_endpoint_t,
+    body: impl FnOnce(Call) -> Option<()>,
+) -> Option<mx_return_t> {
+    done_or_reported(name, handle, || Call::of(handle).and_then(body))
+}
+
+/// What a short call that does that returns.
+#[inline(always)]
+fn done_or_reported(
+    name: &str,
+    handle: mx_endpoint_t,
+    body: impl FnOnce() -> Option<()>,
+) -> Option<mx_return_t> {
+    match guarded(|| Ok(body())) {
+        Ok(done) => done.map(|()| ReturnCode::Success as mx_return_t),
+        // A bug: much may have come of it, and is not done again.
+        Err(fault) => Some(report_by_handle(name, &fault, handle)),
+    }
+}
+
+/// As [`report_of`], for whoever holds no endpoint.
+#[cold]
+#[inline(never)]
+fn report_by_handle(name: &str, fault: &Fault, handle: mx_endpoint_t) -> mx_return_t {
+    match endpoint::find(handle) {
+        Some(ep) => report_of(name, fault, ep),
+        None => report(name, fault, None),
+    }
 }
 
 /// The same, by an address that was obtained from the endpoint.
@@ -118,7 +144,7 @@ fn without_endpoint(name: &str) -> mx_return_t {
 }
 
 #[inline]
-fn guarded(body: impl FnOnce() -> Answer) -> Answer {
+fn guarded<T>(body: impl FnOnce() -> Result<T, Fault>) -> Result<T, Fault> {
     // What a panic may have left half done is behind locks that are taken again all the same (see `Shared::lock`).
     catch_unwind(AssertUnwindSafe(body)).unwrap_or_else(|_| {
         let why = "a bug in MyriXen; what it says above helps to find it";
@@ -173,5 +199,11 @@ mod tests {
         );
         let after = call("mx_test", || Err(ReturnCode::BadRequest.into()));
         assert_eq!(after, ReturnCode::BadRequest as mx_return_t);
+        // A short call does not go the usual way then: what it has done would be done twice.
+        let short = |body: fn() -> Option<()>| done_or_reported("mx_test", 0, body);
+        let failed = short(|| panic!("on purpose, by a test"));
+        assert_eq!(failed, Some(ReturnCode::Failure as mx_return_t));
+        assert_eq!(short(|| None), None);
+        assert_eq!(short(|| Some(())), Some(ReturnCode::Success as mx_return_t));
     }
 }

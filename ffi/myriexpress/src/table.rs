@@ -75,7 +75,7 @@ pub(crate) fn at(place: usize) -> Option<InUse> {
 pub(crate) struct Call {
     place: &'static Place,
     ep: NonNull<Ep>,
-    pub(crate) guest: Guest,
+    guest: Guest,
 }
 
 impl Call {
@@ -99,9 +99,17 @@ impl Call {
     /// Goes out.
     #[inline(always)]
     pub(crate) fn leave(self) {
-        if let Some(guest) = self.guest.leave() {
-            see_off(self.place, guest, self.ep);
+        let Self { place, ep, guest } = self;
+        if let Some(guest) = guest.leave() {
+            Self { place, ep, guest }.see_off();
         }
+    }
+
+    /// The same where others wait for what was done.
+    #[cold]
+    fn see_off(self) {
+        let (in_use, guest) = self.stay();
+        in_use.endpoint.see_off(guest);
     }
 
     /// Is counted from now on, so that the endpoint stays when it is not inside any more.
@@ -115,13 +123,6 @@ impl Call {
         };
         (in_use, self.guest)
     }
-}
-
-/// Goes out where others wait for what was done.
-#[cold]
-fn see_off(place: &'static Place, guest: Guest, ep: NonNull<Ep>) {
-    let (in_use, guest) = Call { place, ep, guest }.stay();
-    in_use.endpoint.see_off(guest);
 }
 
 /// The place of an endpoint, from 1 on, as its handle says; 0 where it is none.

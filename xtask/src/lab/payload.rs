@@ -246,17 +246,19 @@ pub(crate) fn build(root: &Path, names: &BTreeSet<String>, sdk: &Path) -> anyhow
         fetch_netpipe(root)?;
     }
     // Each program by itself: together they would be compiled anew, with the features that only one of them asks for.
-    let (bins, examples) = (Kind::Bin, Kind::Example);
     let of = |kind| {
         programs
             .iter()
             .copied()
             .filter(move |program| program.kind == kind)
     };
-    for bin in of(bins) {
+    for provider in of(Kind::Provider) {
+        ffi(root, provider.package)?;
+    }
+    for bin in of(Kind::Bin) {
         run_cargo(root, &[bin])?;
     }
-    let examples: Vec<&Program> = of(examples).collect();
+    let examples: Vec<&Program> = of(Kind::Example).collect();
     if !examples.is_empty() {
         run_cargo(root, &examples)?;
     }
@@ -348,24 +350,19 @@ fn strip(built: &Path, out: &Path) -> anyhow::Result<()> {
     output(strip.arg("-o").arg(out).arg(built)).map(drop)
 }
 
-/// Compiles a program in C, or what C programs load; does nothing for others.
+/// Compiles a program in C, or takes what cargo has built.
 fn compile(root: &Path, program: &Program, sdk: &Path) -> anyhow::Result<()> {
     let out = program.path(root);
     let parent = out.parent().context("it lies in a folder")?;
     std::fs::create_dir_all(parent)
         .with_context(|| format!("cannot create {}", parent.display()))?;
-    let built = |out: &Path| match program.built(root) {
-        Some(built) => strip(&built, out),
-        None => Ok(()),
-    };
     let compiler = std::env::var_os("CC").unwrap_or_else(|| "cc".into());
     let mut command = Command::new(compiler);
     command.current_dir(root).args(["-O2", "-s"]);
     match program.kind {
-        Kind::Bin | Kind::Example => return built(&out),
-        Kind::Provider => {
-            ffi(root, program.package)?;
-            return built(&out);
+        Kind::Bin | Kind::Example | Kind::Provider => {
+            let built = program.built(root);
+            return built.map_or(Ok(()), |built| strip(&built, &out));
         }
         Kind::C { source, libraries } => command
             .args(["-static", "-std=c99", "-D_POSIX_C_SOURCE=200809L"])
