@@ -92,6 +92,12 @@ impl<M: Memory> Consumer<M> {
         &self.memory
     }
 
+    /// Where the next record begins or will begin, in lines; wrapping. Another place whenever one has been passed to [`advance`](Self::advance).
+    #[must_use]
+    pub fn position(&self) -> u32 {
+        self.head
+    }
+
     /// Whether nothing has been published that [`advance`](Self::advance) was not told of. One load, for whoever waits by looking.
     #[inline]
     #[must_use]

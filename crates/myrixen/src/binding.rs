@@ -164,7 +164,8 @@ impl Endpoint {
     /// Posts a receive; its end comes by [`reap`](Self::reap). One from a certain peer fails when that is lost before anything has met it.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for more than 4 GiB of room; [`Error::Failed`] for a source that there is not, or on a closed endpoint.
+    /// [`Error::Invalid`] for more than 4 GiB of room; [`Error::Failed`] for a source that there is not, that is lost and not being connected to
+    /// ([`Status::NotConnected`]), or on a closed endpoint.
     #[inline]
     pub fn accept<B: RecvBuffer>(
         &self,
@@ -176,7 +177,7 @@ impl Endpoint {
         let mut core = self.shared.enter();
         let clock = || self.shared.recent();
         let key = core.begin_recv(clock, matching, buffer, Some(context))?;
-        core.requests.set_beside(key, label, matching.source);
+        core.requests.set_label(key, label);
         self.shared.leave(core);
         Ok(())
     }
@@ -284,8 +285,7 @@ impl Endpoint {
     pub fn shut(&self) {
         self.shared.linger();
         let mut core = self.shared.enter();
-        core.engine.close(self.shared.now());
-        core.transmit(self.shared.now());
+        core.say_last(self.shared.now());
         core.events();
         core.let_go_of_memory();
         self.shared.leave(core);

@@ -133,7 +133,9 @@ impl Shared {
         let mut guarded = self.visit();
         let now = self.now();
         let core = &mut guarded.core;
-        let path = core.paths.try_remove(usize::from(id.get()))?;
+        let at = usize::from(id.get());
+        core.take_rest(now, at);
+        let path = core.paths.try_remove(at)?;
         self.bells.remove_bell(&path.waiter);
         core.engine.drop_path(now, id);
         core.events();
@@ -222,6 +224,10 @@ impl Shared {
     pub(crate) fn peer_gone(&self, who: Gone) {
         let mut guarded = self.visit();
         let now = self.now();
+        // What it has sent comes first.
+        for at in 0..guarded.core.paths.capacity() {
+            guarded.core.take_rest(now, at);
+        }
         guarded.core.engine.peer_gone(now, who);
         guarded.core.events();
         let of_domain = |path: &Path| match (who, &path.direct) {

@@ -333,6 +333,20 @@ impl Core {
         taken > 0
     }
 
+    /// Takes what is left on a path that is about to be let go of, or of whose other end there is bad news: whoever has ended sends nothing a second time. No more
+    /// than the ring holds, for the other end may be there and go on.
+    pub(crate) fn take_rest(&mut self, now: Time, at: usize) {
+        let most = self.paths.get(at).map_or(0, Path::most_records);
+        let mut taken = 0;
+        // A ring that is broken holds nothing more.
+        while taken < most && matches!(self.receive_one(now, at, &mut Self::end_taken), Ok(true)) {
+            taken += 1;
+        }
+        if taken > 0 {
+            self.have_received(now, at);
+        }
+    }
+
     /// Something was taken from a path.
     #[inline(always)]
     pub(crate) fn have_received(&mut self, now: Time, at: usize) {
@@ -597,8 +611,16 @@ impl Core {
                     }
                     self.end(token, Outcome::Connected(partner));
                 }
-                Event::ConnectFailed { token, status, .. } => {
+                Event::ConnectFailed {
+                    token,
+                    partner,
+                    status,
+                    ..
+                } => {
                     self.end(token, Outcome::NotConnected(status));
+                    if !self.engine.may_send(partner) {
+                        self.fail_receives_from(partner, status);
+                    }
                 }
                 Event::Sent {
                     token,

@@ -337,7 +337,7 @@ impl Endpoint {
     /// Receives into the caller's buffer and returns when the message is there.
     ///
     /// # Errors
-    /// [`Error::Failed`].
+    /// [`Error::Failed`], which one from a certain peer does also where that is lost before anything has met it.
     pub fn recv(&self, matching: Match, buffer: &mut [u8]) -> Result<Received> {
         self.recv_within(matching, buffer, None)?
             .ok_or(Error::Timeout(Duration::ZERO))
@@ -363,7 +363,8 @@ impl Endpoint {
         buffer: &mut [u8],
         timeout: Option<Duration>,
     ) -> Result<Option<Received>> {
-        if buffer.len() <= INLINE {
+        // One from a certain peer is to be found when that is lost.
+        if buffer.len() <= INLINE && matching.source.is_none() {
             return self.recv_short(&matching, buffer, timeout);
         }
         lend(buffer, |lent| {
@@ -385,7 +386,7 @@ impl Endpoint {
     /// Posts a receive. The buffer comes back from [`Endpoint::wait_recv`]; its length is the room.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for more than 4 GiB of room.
+    /// [`Error::Invalid`] for more than 4 GiB of room; [`Error::Failed`] for one from a certain peer that is lost.
     pub fn irecv<B: RecvBuffer>(&self, matching: Match, buffer: B) -> Result<RecvRequest<B>> {
         let raw = self.start_recv(matching, buffer)?;
         Ok(RecvRequest {
@@ -461,7 +462,7 @@ impl Core {
             let new = New {
                 kind: Kind::Receive,
                 bits: matching.bits,
-                partner: None,
+                partner: matching.source,
                 len: 0,
                 may_end_early: false,
                 queue,

@@ -12,7 +12,7 @@ use myrixen_platform::message::ChannelId;
 use myrixen_platform::process::{DirectHandles, PortHandles};
 use myrixen_platform::{BellKind, Drained, MOST_UNDRAINED, Ready, Ringer, WaitSet, Waiter};
 use myrixen_ring::{
-    Capacity, Consumer, Kind, Layout, Producer, QueuePair, ReserveError, Side, Support, Terms,
+    Capacity, Consumer, Kind, LINE, Layout, Producer, QueuePair, ReserveError, Side, Support, Terms,
 };
 use myrixen_shm::Pages;
 
@@ -37,6 +37,8 @@ pub(crate) struct Direct {
     pub(crate) lends: Lends,
     /// Which end we are: the front end has made the pages.
     side: Side,
+    /// Where the ring began that frames arrive in.
+    began: u32,
 }
 
 /// Memory of ours for the other end of a direct channel alone: `docs/xen.md`, "Pools in granted pages".
@@ -217,6 +219,7 @@ impl Path {
                 memory: channel.peer_memory,
             },
             side: channel.side,
+            began: parts.consumer.position(),
         };
         Self::new(id, parts, Some(direct))
     }
@@ -388,6 +391,17 @@ impl Path {
         } else {
             0
         }
+    }
+
+    /// The other end of a direct channel, if nothing has come of it yet: it may not have taken up the channel.
+    pub(crate) fn unheard(&self) -> Option<Address> {
+        let direct = self.direct.as_ref()?;
+        (self.consumer.position() == direct.began).then_some(direct.peer)
+    }
+
+    /// How many records fit in the ring that frames arrive in.
+    pub(crate) fn most_records(&self) -> usize {
+        self.receive_room as usize / LINE
     }
 
     /// Gives back the room of what was taken, and rings the other end if that is what it waits for.

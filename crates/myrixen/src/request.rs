@@ -543,15 +543,6 @@ impl Requests {
         }
     }
 
-    /// The same, and from whom a receive is to be, if that matters for its end: of a request that was added just now.
-    #[inline]
-    pub(crate) fn set_beside(&mut self, key: Key, label: u32, partner: Option<PartnerId>) {
-        let slot = &mut self.slots[key.slot() as usize];
-        debug_assert_eq!(slot.generation, key.generation());
-        slot.label = label;
-        slot.partner = partner;
-    }
-
     /// Receives for messages of this partner alone that are not over.
     pub(crate) fn receives_from(&self, partner: PartnerId) -> Vec<engine::RequestId> {
         let of = |slot: &Slot| {
@@ -707,8 +698,9 @@ impl Requests {
             (_, Early::Offered) => slot.outcome.is_none(),
             _ => false,
         };
-        self.living()
-            .any(|(_, slot)| slot.partner == Some(partner) && lingers(slot))
+        self.living().any(|(_, slot)| {
+            slot.kind == Kind::Send && slot.partner == Some(partner) && lingers(slot)
+        })
     }
 
     /// Sends whose message may not have arrived yet, those reported complete early included.

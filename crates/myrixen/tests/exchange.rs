@@ -1,11 +1,11 @@
 //! Messages of every kind between two guests of one host, over the back end and over a direct channel.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
 use myrixen::{
-    Embedded, Endpoint, EndpointOptions, Error, Fabric, Inside, Match, PathKind, Peer, Status,
-    Verdict, Wait,
+    Completes, Embedded, Endpoint, EndpointOptions, Error, Fabric, Inside, Launch, Match, PathKind,
+    Peer, Space, Status, Verdict, Wait,
 };
 
 const KEY: u32 = 0x1234_5678;
@@ -494,6 +494,64 @@ fn what_an_endpoint_sent_on_a_direct_channel_before_it_closed_is_not_lost() {
 }
 
 #[test]
+fn who_closes_before_a_direct_channel_is_taken_up_has_acknowledged_all() {
+    let inside = Embedded::default().start().expect("a back end");
+    let open = || {
+        let fabric = inside.join().expect("a guest");
+        let endpoint = fabric.open(EndpointOptions::default().key(KEY));
+        (fabric, endpoint.expect("an endpoint"))
+    };
+    let (one, other) = (open(), open());
+    // Who asks for the channel is who has the lower address.
+    let in_order = one.1.address() < other.1.address();
+    let ((_asks, b), (held_up, a)) = if in_order { (one, other) } else { (other, one) };
+    // The other's thread does not come to it meanwhile.
+    let (entered, has_entered) = mpsc::channel();
+    let (let_go, is_let_go) = mpsc::channel::<()>();
+    let both = Mutex::new((entered, is_let_go));
+    let holds_up = held_up.open(switched().key(KEY).on_unexpected(move |_, _, _| {
+        let both = both.lock().expect("no panic");
+        both.0.send(()).expect("somebody waits");
+        let _ = both.1.recv_timeout(PATIENCE);
+        Verdict::Taken
+    }));
+    let holds_up = holds_up.expect("an endpoint");
+    let to_it = b
+        .connect(holds_up.address(), KEY, PATIENCE)
+        .expect("connected");
+    b.send(&to_it, 1, b"hold").expect("sent");
+    has_entered.recv_timeout(PATIENCE).expect("it is held up");
+
+    let to_b = a.connect(b.address(), KEY, PATIENCE).expect("connected");
+    let to_a = b.peer(a.address()).expect("connected");
+    while !matches!(b.path(&to_a), PathKind::Direct { .. }) {
+        b.progress();
+        std::thread::yield_now();
+    }
+    assert!(matches!(a.path(&to_b), PathKind::Switched));
+    let launch = Launch {
+        to: to_b.id(),
+        space: Space::Tagged,
+        bits: 1,
+        data: None,
+        completes: Completes::WhenDelivered,
+        context: 0,
+        label: 0,
+    };
+    a.launch(payload(100, 0), &launch).expect("posted");
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            b.recv(Match::exact(1), &mut [0; 100]).expect("there");
+            drop(b);
+        });
+        let mut status = None;
+        a.reap_wait(1, Some(PATIENCE), |ended| status = Some(ended.status));
+        assert_eq!(status, Some(Status::Success), "it was received");
+    });
+    let_go.send(()).expect("it is held up");
+}
+
+#[test]
 fn a_wrong_key_and_a_closed_endpoint_are_refused() {
     let pair = pair(EndpointOptions::default());
     let refused = pair.a.connect(pair.b.address(), KEY + 1, PATIENCE);
@@ -533,6 +591,8 @@ fn a_wrong_key_and_a_closed_endpoint_are_refused() {
 fn the_death_of_a_partner_ends_what_waits_for_it() {
     let pair = pair(EndpointOptions::default());
     let send = pair.a.issend(&pair.to_b, 1, vec![0; 100]).expect("started");
+    let from_b = Match::any().from(&pair.to_b);
+    let posted = pair.a.irecv(from_b, vec![0; 100]).expect("posted");
     let Pair {
         _inside,
         fabrics: [_ours, theirs],
@@ -544,6 +604,39 @@ fn the_death_of_a_partner_ends_what_waits_for_it() {
     drop(theirs);
     let failed = a.wait_send(send);
     assert!(matches!(failed, Err(Error::Failed { .. })), "{failed:?}");
+    let failed = a.wait_recv(posted);
+    assert!(matches!(failed, Err(Error::Failed { .. })), "{failed:?}");
+    // Nor is what it cannot send any more waited for, into a short buffer or a long one.
+    for len in [8, 5000] {
+        let failed = a.recv(from_b, &mut vec![0; len]);
+        assert!(
+            matches!(
+                failed,
+                Err(Error::Failed {
+                    status: Status::NotConnected,
+                    ..
+                })
+            ),
+            "{failed:?}"
+        );
+    }
+}
+
+#[test]
+fn a_short_receive_ends_with_its_partner() {
+    let pair = pair(switched());
+    let (a, to_b, b) = (&pair.a, &pair.to_b, pair.b);
+    std::thread::scope(|scope| {
+        let waits = scope.spawn(|| a.recv(Match::any().from(to_b), &mut [0; 8]));
+        while a.pending_requests() == 0 {
+            std::thread::yield_now();
+        }
+        drop(b);
+        // What is sent to it now is refused.
+        let _refused = a.issend(to_b, 1, vec![0; 100]);
+        let failed = waits.join().expect("no panic");
+        assert!(matches!(failed, Err(Error::Failed { .. })), "{failed:?}");
+    });
 }
 
 #[test]

@@ -201,6 +201,13 @@ impl Endpoint {
         }
     }
 
+    /// Acknowledges once more all that has come of this partner, by its present path: it may not read the one by which that was told.
+    pub fn acknowledge_again(&mut self, partner: Address) {
+        if let Some(&key) = self.by_address.get(&packed(partner)) {
+            self.liback_now(key);
+        }
+    }
+
     /// What has come from ourselves, by a path that loses nothing, needs no frame to be acknowledged: the sends end now.
     pub fn acknowledge_own(&mut self, now: Time) {
         let Some(&key) = self.by_address.get(&packed(self.config.address)) else {

@@ -114,6 +114,7 @@ impl Endpoint {
             Err(status) => Event::ConnectFailed {
                 token,
                 request,
+                partner,
                 status,
             },
         });

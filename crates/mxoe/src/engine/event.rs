@@ -316,12 +316,14 @@ pub enum Event {
         /// Whom to send to from now on.
         partner: PartnerId,
     },
-    /// A connect failed. Ends the request.
+    /// A connect failed. Ends the request. What else is asked of the partner goes on, as long as that is connected or being connected to.
     ConnectFailed {
         /// The driver's own.
         token: u64,
         /// The request.
         request: RequestId,
+        /// Whom it was to.
+        partner: PartnerId,
         /// Why.
         status: Status,
     },

@@ -27,6 +27,11 @@ impl Endpoint {
             NackKind::BadSession | NackKind::BadRdmaWindow => Status::BadSession,
         };
         if self.is_unacked(key, nack) {
+            if path != self.partners[key].path && status != Status::BadSession {
+                // It went out before the partner had its present path, and was rejected when it came a second time: what says that it was received may be
+                // waiting there. Where it was not, it goes out again, and is not received either.
+                return self.counters.ignore(Ignored::Unasked);
+            }
             return self.lose(now, key, status);
         }
         // A CONNECT carries number 0, and no session that could be wrong.

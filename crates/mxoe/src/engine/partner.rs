@@ -270,6 +270,11 @@ impl Partner {
         matches!(self.link, Link::Up { open: true, .. })
     }
 
+    /// Whether a message of it may come: it is connected, or about to be.
+    pub(super) fn may_send(&self) -> bool {
+        self.session().is_some() || !self.connects.is_empty()
+    }
+
     /// The head of frames to it.
     pub(super) fn eth(&self, own: NicAddr) -> EthHead {
         EthHead {

@@ -2,7 +2,7 @@
 
 use super::Endpoint;
 use super::event::{ClaimedReceive, Envelope, Event, Filter, Receive, Status};
-use super::ids::{RegionId, RequestId, RequestKind, UnexpectedId};
+use super::ids::{PartnerId, RegionId, RequestId, RequestKind, UnexpectedId};
 use super::incoming::{Body, Incoming, Stage};
 use crate::frame::MessageHead;
 use crate::matching::arena::Key;
@@ -37,7 +37,8 @@ impl Endpoint {
     /// What time it is is asked where there is such a message only. Where not, there is no event, and nothing to be sent.
     ///
     /// # Errors
-    /// [`Status::Closed`]; [`Status::BadHandle`] for an unknown source.
+    /// [`Status::Closed`]; [`Status::BadHandle`] for an unknown source; [`Status::NotConnected`] for one from which nothing has come and nothing can come, as it
+    /// is lost and not being connected to.
     pub fn receive(
         &mut self,
         now: impl FnOnce() -> Time,
@@ -46,9 +47,10 @@ impl Endpoint {
         if !self.open {
             return Err(Status::Closed);
         }
-        if let Some(source) = receive.source {
-            source.find(&self.partners).ok_or(Status::BadHandle)?;
-        }
+        let source = match receive.source {
+            Some(source) => Some(source.find(&self.partners).ok_or(Status::BadHandle)?),
+            None => None,
+        };
         let pattern = Pattern {
             match_info: receive.match_info,
             mask: receive.mask,
@@ -62,6 +64,9 @@ impl Endpoint {
         if let Some(incoming) = self.matcher.take_arrived(receive.space, &pattern) {
             return Ok(self.receive_incoming(now(), incoming, into));
         }
+        if source.is_some_and(|source| !self.partners[source].may_send()) {
+            return Err(Status::NotConnected);
+        }
         // Where the next receiver will be: its place is named before it is made.
         let receiver = self.receivers.next();
         let posted = self.matcher.post(receive.space, pattern, receiver);
@@ -71,6 +76,13 @@ impl Endpoint {
             receiver,
             generation,
         ))
+    }
+
+    /// Whether messages can come from this partner: it is connected, or a connect is under way. Receives from another one alone would wait for ever.
+    #[must_use]
+    pub fn may_send(&self, partner: PartnerId) -> bool {
+        let key = partner.find(&self.partners);
+        key.is_some_and(|key| self.partners[key].may_send())
     }
 
     /// Whether any receive waits for a message.

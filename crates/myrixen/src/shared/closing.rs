@@ -2,6 +2,10 @@
 
 use std::time::Duration;
 
+use mxoe::addr::Address;
+use mxoe::engine::PathId;
+use mxoe::time::Time;
+
 use super::Shared;
 use crate::core::Core;
 use crate::path::Path;
@@ -16,9 +20,7 @@ impl Drop for Shared {
     fn drop(&mut self) {
         self.linger();
         let mut guarded = self.lock();
-        let now = self.now();
-        guarded.core.engine.close(now);
-        guarded.core.transmit(now);
+        guarded.core.say_last(self.now());
         self.turn_back_end(&mut guarded.core);
         self.end_directs(&mut guarded.core);
         drop(guarded);
@@ -70,5 +72,20 @@ impl Shared {
             let _ = self.bells.wait(Some(until.since(now)), &mut ready);
             self.lock().core.rung(&ready);
         }
+    }
+}
+
+impl Core {
+    /// Closes the engine's end, and sends what that says last: acknowledgements, which nobody would send again. Where a direct channel has not been taken up yet, as
+    /// far as can be seen, they go by the back end, those too that lie in the channel.
+    pub(crate) fn say_last(&mut self, now: Time) {
+        let unheard = self.paths.iter().filter_map(|(_, path)| path.unheard());
+        let unheard: Vec<Address> = unheard.collect();
+        for peer in unheard {
+            self.engine.route(now, peer, PathId::SWITCH);
+            self.engine.acknowledge_again(peer);
+        }
+        self.engine.close(now);
+        self.transmit(now);
     }
 }

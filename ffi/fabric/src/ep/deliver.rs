@@ -53,10 +53,7 @@ impl EpCore {
     pub(crate) fn catch_up(&self, later: Vec<Later>) {
         for later in later {
             match later {
-                Later::Post(number) => {
-                    // On a closed endpoint nothing more comes.
-                    let _ = self.post_rest(number);
-                }
+                Later::Post(number) => self.go_on(number),
                 Later::Memory(ended) => self.memory_ended(&ended),
                 Later::Served(ended) => self.served_ended(&ended),
             }

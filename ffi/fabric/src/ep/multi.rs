@@ -4,14 +4,12 @@ use std::ffi::c_void;
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use myrixen::{Ended, Handed, Match};
+use myrixen::{Ended, Error, Handed, Match, Status};
 use slab::Slab;
 
 use super::core::EpCore;
 use super::labels::{Label, What};
 use crate::abi::{CqEntry, flag};
-use crate::edge::Answer;
-use crate::errno::Errno;
 
 /// The buffers of an endpoint that take many messages.
 pub(crate) struct Multi {
@@ -55,6 +53,11 @@ impl Multi {
         found.map(|(at, _)| at as u64)
     }
 
+    fn get(&self, number: u64) -> Option<Buffer> {
+        let at = usize::try_from(number).ok()?;
+        self.buffers().get(at).copied()
+    }
+
     /// Forgets a buffer.
     pub(super) fn forget(&self, number: u64) {
         let at = usize::try_from(number).unwrap_or(usize::MAX);
@@ -85,6 +88,9 @@ impl Multi {
 impl EpCore {
     /// Posts a buffer for many messages.
     ///
+    /// # Errors
+    /// As for any receive; the buffer is the application's then.
+    ///
     /// # Safety
     /// The `len` bytes at `at` stay the endpoint's until the buffer is given back.
     pub(super) unsafe fn receive_many(
@@ -93,10 +99,7 @@ impl EpCore {
         matching: Match,
         context: *mut c_void,
         reported: bool,
-    ) -> Answer {
-        if at.is_null() && len > 0 {
-            return Err(Errno::INVAL);
-        }
+    ) -> myrixen::Result<()> {
         let buffer = Buffer {
             at: at.cast(),
             len,
@@ -114,9 +117,8 @@ impl EpCore {
     }
 
     /// Posts what is left of a buffer.
-    pub(super) fn post_rest(&self, number: u64) -> Answer {
-        let at = usize::try_from(number).map_err(|_| Errno::INVAL)?;
-        let Some(buffer) = self.multi.buffers().get(at).copied() else {
+    fn post_rest(&self, number: u64) -> myrixen::Result<()> {
+        let Some(buffer) = self.multi.get(number) else {
             return Ok(());
         };
         let left = buffer.len - buffer.used;
@@ -124,9 +126,21 @@ impl EpCore {
         // SAFETY: it is the rest of what was handed over, and was not given back.
         let rest = unsafe { Handed::new(from, left.min(u32::MAX as usize)) };
         let label = Label::new(What::ReceiveMany).reported(buffer.reported);
-        let posted = self
-            .endpoint
-            .accept(buffer.matching, rest, number, label.get());
-        posted.map_err(|_| Errno::OPBADSTATE)
+        self.endpoint
+            .accept(buffer.matching, rest, number, label.get())
+    }
+
+    /// Posts what is left of a buffer of which a message has taken a part. From a peer that is lost meanwhile nothing more comes, so that the buffer is given back.
+    pub(super) fn go_on(&self, number: u64) {
+        // On a closed endpoint nothing is told any more.
+        let Err(Error::Failed { status, .. }) = self.post_rest(number) else {
+            return;
+        };
+        let buffer = self.multi.get(number);
+        let Some(buffer) = buffer.filter(|_| status != Status::Closed) else {
+            return;
+        };
+        self.multi.forget(number);
+        self.received_nothing(What::ReceiveMany, buffer.context, status);
     }
 }

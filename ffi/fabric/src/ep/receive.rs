@@ -75,7 +75,7 @@ impl EpCore {
             Buffers::One(one) => self.endpoint.accept(matching, one, context, label),
             Buffers::Many(many) => self.accept_many(matching, many, context, label),
         };
-        posted.map_err(|error| not_posted(&error))
+        posted.map_err(|error| self.not_posted(wanted.from, &error))
     }
 
     #[inline(never)]
@@ -122,11 +122,16 @@ impl EpCore {
         match buffers {
             Buffers::One(one) if has(flag::MULTI_RECV) && wanted.what == What::Receive => {
                 let (at, len) = one.parts();
+                if at.is_null() && len > 0 {
+                    return Err(Errno::INVAL);
+                }
                 let piece = (at.cast(), len);
                 let matching = self.matching(wanted)?;
                 let reported = reports(self.rx.get(), wanted.flags);
                 // SAFETY: the memory is what the application has handed over for this.
-                unsafe { self.receive_many(piece, matching, wanted.context, reported) }
+                let posted =
+                    unsafe { self.receive_many(piece, matching, wanted.context, reported) };
+                posted.map_err(|error| self.not_posted(wanted.from, &error))
             }
             _ => Err(Errno::INVAL),
         }
@@ -197,7 +202,7 @@ impl EpCore {
             Buffers::One(one) => self.endpoint.accept_claimed(&message, one, context, label),
             Buffers::Many(many) => self.endpoint.accept_claimed(&message, many, context, label),
         };
-        posted.map_err(|error| not_posted(&error))
+        posted.map_err(|error| self.not_posted(wanted.from, &error))
     }
 
     fn entry(&self, wanted: &Wanted) -> CqEntry {
@@ -222,6 +227,12 @@ impl EpCore {
             Some(what) => what,
             None => self.cancel_many(context)?,
         };
+        self.received_nothing(what, context, Status::Cancelled);
+        Ok(())
+    }
+
+    /// Tells of the end of a receive that has got nothing.
+    pub(super) fn received_nothing(&self, what: What, context: *mut c_void, status: Status) {
         let mut entry = CqEntry {
             op_context: context,
             flags: what.flags(),
@@ -235,13 +246,12 @@ impl EpCore {
         }
         self.count(super::Event::Receive, false);
         let fault = Some(Fault {
-            errno: Errno::CANCELED,
-            provider: provider_errno(Status::Cancelled),
+            errno: Errno::of(status),
+            provider: provider_errno(status),
             lost: 0,
         });
         let from = None;
         self.complete_rx(Item { entry, fault, from });
-        Ok(())
     }
 
     fn cancel_many(&self, context: *mut c_void) -> Answer<What> {
@@ -253,14 +263,14 @@ impl EpCore {
         self.multi.forget(number);
         Ok(What::ReceiveMany)
     }
-}
 
-/// Why a receive was not accepted.
-#[cold]
-fn not_posted(error: &Error) -> Errno {
-    match error {
-        Error::Invalid(_) => Errno::MSGSIZE,
-        Error::Failed { status, .. } => Errno::of(*status),
-        _ => Errno::OTHER,
+    /// What a receive says that was not accepted.
+    #[cold]
+    fn not_posted(&self, from: u64, error: &Error) -> Errno {
+        match error {
+            Error::Invalid(_) => Errno::MSGSIZE,
+            Error::Failed { status, .. } => self.not_begun(from, *status),
+            _ => Errno::OTHER,
+        }
     }
 }

@@ -77,7 +77,7 @@ impl EpCore {
             Buffers::One(handed) => self.endpoint.launch(handed, &launch),
             Buffers::Many(many) => self.endpoint.launch(many, &launch),
         };
-        launched.map_err(|status| self.not_sent(message.to, status))
+        launched.map_err(|status| self.not_begun(message.to, status))
     }
 
     /// Sends a message whose end is not told, and whose memory is the application's again at once.
@@ -95,7 +95,7 @@ impl EpCore {
             }
             // As much as may be is kept until it is acknowledged.
             Ok(false) => Err(Errno::AGAIN),
-            Err(status) => Err(self.not_sent(message.to, status)),
+            Err(status) => Err(self.not_begun(message.to, status)),
         }
     }
 
@@ -211,14 +211,14 @@ impl EpCore {
         }
     }
 
-    /// What a send says that was not begun.
+    /// What an operation with a peer says that was not begun.
     #[cold]
-    pub(crate) fn not_sent(&self, to: u64, status: Status) -> Errno {
+    pub(crate) fn not_begun(&self, peer: u64, status: Status) -> Errno {
         if !matches!(status, Status::NotConnected | Status::BadHandle) {
             return Errno::of(status);
         }
         // The connection was lost meanwhile: it is made again.
-        let place = self.av.get().map_or(to, |av| av.place(to));
+        let place = self.av.get().map_or(peer, |av| av.place(peer));
         self.peers.forget(place);
         match self.connect(place) {
             Ok(_) => Errno::AGAIN,

@@ -140,7 +140,7 @@ impl EpCore {
         let sent = match self.endpoint.inject(&bytes, &launch) {
             Ok(true) => Ok(()),
             Ok(false) => Err(Errno::AGAIN),
-            Err(status) => Err(self.not_sent(operation.to, status)),
+            Err(status) => Err(self.not_begun(operation.to, status)),
         };
         if let Err(errno) = sent {
             let ours = |held| held == label;
@@ -153,7 +153,7 @@ impl EpCore {
             Buffers::One(one) => self.endpoint.launch(one, &launch),
             Buffers::Many(many) => self.endpoint.launch(many, &launch),
         };
-        sent.map_err(|status| self.not_sent(operation.to, status))
+        sent.map_err(|status| self.not_begun(operation.to, status))
     }
 
     /// A reply has come, or a bulk was taken; or neither will be.

@@ -5,7 +5,9 @@ use std::time::Duration;
 use super::dialects;
 use super::net::{KEY, Net, WINDOW, address, pattern};
 use crate::addr::{Address, EndpointId, PeerIndex, SeqNo, SessionId};
-use crate::engine::{Connect, Event, Numbering, PathId, PathProfile, RequestId, Status};
+use crate::engine::{
+    Connect, Event, Numbering, PathId, PathProfile, Receive, RequestId, Space, Status,
+};
 use crate::frame::{
     self, ConnectRole, Dialect, EthHead, Frame, HEAD_BYTES, Head, NackKind, NackLib, parse,
 };
@@ -63,11 +65,16 @@ fn bytes(frame: &Frame, from: usize, to: usize) -> Vec<u8> {
 
 /// Has the first host's CONNECT to the second nacked, as the switch does for who is not there.
 pub(super) fn nack_connect(net: &mut Net) {
+    nack(net, SeqNo::from_wire(0));
+}
+
+/// The same of its message with this number.
+fn nack(net: &mut Net, seq: SeqNo) {
     let nack = Frame::NackLib(NackLib {
         to: EndpointId::new(0),
         from: EndpointId::new(1),
         nack: NackKind::EndpointClosed,
-        seq: SeqNo::from_wire(0),
+        seq,
     });
     net.inject(0, 1, bytes(&nack, 1, 0));
 }
@@ -188,6 +195,89 @@ fn a_connect_to_nobody_fails_in_time_or_by_its_deadline() {
     assert_eq!(net.hosts[0].status_of(patient), Some(Status::Unreachable));
     assert!(net.frames < 100, "{} connects", net.frames);
     net.hosts[0].assert_clean();
+}
+
+#[test]
+fn what_a_lost_partner_cannot_send_is_not_waited_for() {
+    let mut net = net(2);
+    let partner = net.connect(0, 1);
+    net.connect(1, 0);
+    net.send(1, 0, 5 << 32, pattern(40, 5));
+    net.run(LONG);
+    // Old enough to be lost at once.
+    net.now += Duration::from_secs(30);
+    let receive = |net: &mut Net| {
+        let host = &mut net.hosts[0];
+        let region = host.region(vec![0; 100]);
+        let receive = Receive {
+            space: Space::Tagged,
+            match_info: 0,
+            mask: 0,
+            source: Some(partner),
+            region,
+            len: 100,
+            token: 1,
+        };
+        host.endpoint.receive(|| net.now, receive)
+    };
+    net.gone(0, 1);
+    net.hosts[0].process_events(net.now);
+    assert!(!net.hosts[0].endpoint.may_send(partner));
+    // What has come before is there.
+    let there = receive(&mut net).unwrap();
+    net.hosts[0].process_events(net.now);
+    assert_eq!(net.hosts[0].status_of(there), Some(Status::Success));
+    assert_eq!(receive(&mut net), Err(Status::NotConnected));
+    // More may come while it is being connected to, and when it is connected again.
+    ask(&mut net, 0, address(1), KEY);
+    let waiting = receive(&mut net).unwrap();
+    net.run(Duration::from_secs(1));
+    assert!(net.hosts[0].endpoint.may_send(partner));
+    assert_eq!(net.hosts[0].status_of(waiting), None);
+    net.send(1, 0, 6 << 32, pattern(40, 6));
+    net.run(LONG);
+    assert_eq!(net.hosts[0].status_of(waiting), Some(Status::Success));
+}
+
+#[test]
+fn a_rejection_by_a_former_path_says_nothing_of_what_the_present_one_brings() {
+    let mut net = net(2);
+    net.connect(0, 1);
+    let (got, _) = net.receive(1, 0, 100);
+    // The message is lost as it were: nothing is known of it when it is rejected.
+    let last = std::rc::Rc::new(std::cell::Cell::new(SeqNo::FIRST));
+    let seen = last.clone();
+    net.filter = Box::new(move |_, bytes| {
+        if let Frame::Small(small) = parsed(bytes) {
+            seen.set(small.head.seq);
+        }
+        false
+    });
+    let send = net.send(0, 1, 0, pattern(100, 1));
+    net.run(Duration::from_millis(1));
+    net.filter = Box::new(|_, _| true);
+    let direct = PathId::new(1);
+    for number in 0..2_u8 {
+        let (now, other) = (net.now, address(1 - number));
+        let endpoint = &mut net.hosts[usize::from(number)].endpoint;
+        endpoint.set_path(now, direct, PathProfile::new(Dialect::DEFAULT, WINDOW));
+        endpoint.route(now, other, direct);
+    }
+    nack(&mut net, last.get());
+    net.run(LONG);
+    assert_eq!(losses(&net, 0, Status::EndpointClosed), 0);
+    for (host, request) in [(0, send), (1, got)] {
+        assert_eq!(net.hosts[host].status_of(request), Some(Status::Success));
+    }
+    // By the present one it is what it says.
+    net.filter = Box::new(|_, _| false);
+    let send = net.send(0, 1, 0, pattern(100, 1));
+    net.run(Duration::from_millis(1));
+    let now = net.now;
+    net.hosts[0].endpoint.drop_path(now, direct);
+    nack(&mut net, last.get().advance(1));
+    net.run(Duration::from_millis(1));
+    assert_eq!(net.hosts[0].status_of(send), Some(Status::EndpointClosed));
 }
 
 #[test]
