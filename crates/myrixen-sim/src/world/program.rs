@@ -286,11 +286,19 @@ impl World<'_> {
             len,
             token,
         };
-        let request = node.endpoint.receive(|| self.now, receive);
-        let request = request.map_err(|status| Violation::Refused {
-            node: index,
-            status,
-        })?;
+        let request = match node.endpoint.receive(|| self.now, receive) {
+            Err(Status::NotConnected)
+                if source.is_some_and(|source| !node.endpoint.may_send(source)) =>
+            {
+                tell!(self, "{index}: nothing can come for receive {}", post.0);
+                node.memory.take(region)?;
+                return self.oracle.withdrawn(post);
+            }
+            request => request.map_err(|status| Violation::Refused {
+                node: index,
+                status,
+            })?,
+        };
         node.requests.insert(
             token,
             Request {
@@ -506,6 +514,7 @@ impl World<'_> {
                 token,
                 request,
                 status,
+                ..
             } => self.connect_failed(index, token, request, status),
             Event::PartnerArrived { partner, address } => {
                 let who = self
