@@ -282,3 +282,10 @@ pub enum Violation {
         text: String,
     },
 }
+
+impl Violation {
+    /// That an operation of a node was refused, for the reason that is to be given.
+    pub(crate) fn refused(node: usize) -> impl Fn(Status) -> Self {
+        move |status| Self::Refused { node, status }
+    }
+}

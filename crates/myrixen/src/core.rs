@@ -301,7 +301,7 @@ impl Core {
         }
     }
 
-    fn is_live(&self, at: usize) -> bool {
+    pub(crate) fn is_live(&self, at: usize) -> bool {
         self.paths.get(at).is_some_and(|path| !path.dead)
     }
 

@@ -185,10 +185,7 @@ impl World<'_> {
                 node.memory.take(region)?;
                 Ok(false)
             }
-            Err(status) => Err(Violation::Refused {
-                node: index,
-                status,
-            }),
+            Err(status) => Err(Violation::refused(index)(status)),
         }
     }
 
@@ -238,10 +235,7 @@ impl World<'_> {
                 }
                 Ok(())
             }
-            Err(status) => Err(Violation::Refused {
-                node: index,
-                status,
-            }),
+            Err(status) => Err(Violation::refused(index)(status)),
         }
     }
 
@@ -294,10 +288,7 @@ impl World<'_> {
                 node.memory.take(region)?;
                 return self.oracle.withdrawn(post);
             }
-            request => request.map_err(|status| Violation::Refused {
-                node: index,
-                status,
-            })?,
+            request => request.map_err(Violation::refused(index))?,
         };
         node.requests.insert(
             token,
@@ -422,10 +413,7 @@ impl World<'_> {
         let Some(node) = &mut self.nodes[index] else {
             return Ok(());
         };
-        let refused = |status| Violation::Refused {
-            node: index,
-            status,
-        };
+        let refused = Violation::refused(index);
         let (id, envelope) = node
             .endpoint
             .claim(filter)
@@ -469,10 +457,7 @@ impl World<'_> {
             token,
         };
         let request = node.endpoint.receive_claimed(self.now, id, into);
-        let id = request.map_err(|status| Violation::Refused {
-            node: index,
-            status,
-        })?;
+        let id = request.map_err(Violation::refused(index))?;
         let what = Asked::Receive { post, region };
         node.requests.insert(token, Request { id, what });
         Ok(Some(post))

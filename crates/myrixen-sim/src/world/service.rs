@@ -46,10 +46,7 @@ impl World<'_> {
         let Some(node) = &mut self.nodes[index] else {
             return Ok(());
         };
-        let refused = |status| Violation::Refused {
-            node: index,
-            status,
-        };
+        let refused = Violation::refused(index);
         if announced.space != Space::Service {
             return Err(refused(Status::BadHandle));
         }

@@ -77,10 +77,11 @@ impl Shared {
 
 impl Core {
     /// Closes the engine's end, and sends what that says last: acknowledgements, which nobody would send again. Where a direct channel has not been taken up yet, as
-    /// far as can be seen, they go by the back end, those too that lie in the channel.
+    /// far as can be seen, they go by the back end if it is there, those too that lie in the channel.
     pub(crate) fn say_last(&mut self, now: Time) {
         let unheard = self.paths.iter().filter_map(|(_, path)| path.unheard());
-        let unheard: Vec<Address> = unheard.collect();
+        let by_back_end = self.is_live(usize::from(PathId::SWITCH.get()));
+        let unheard: Vec<Address> = unheard.filter(|_| by_back_end).collect();
         for peer in unheard {
             self.engine.route(now, peer, PathId::SWITCH);
             self.engine.acknowledge_again(peer);
