@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use myrixen::Address;
+use myrixen::{Address, Status};
 use reading::Reading;
 
 use crate::abi::{
@@ -23,7 +23,7 @@ use crate::abi::{
 use crate::domain::Domain;
 use crate::edge::{self, Answer, Object, call, hand_out, hold, needed, object, put, size};
 use crate::ep::EpCore;
-use crate::errno::{Errno, reason};
+use crate::errno::{Errno, provider_errno, reason};
 use crate::listed::Listed;
 use crate::signal::Signal;
 use crate::stubs;
@@ -77,6 +77,17 @@ pub(crate) struct Fault {
     pub(crate) provider: c_int,
     /// Bytes that were lost.
     pub(crate) lost: usize,
+}
+
+impl Fault {
+    /// What is told of a request that ended so.
+    pub(crate) fn of(status: Status, lost: usize) -> Self {
+        Self {
+            errno: Errno::of(status),
+            provider: provider_errno(status),
+            lost,
+        }
+    }
 }
 
 // SAFETY: the pointers are the application's, and only handed back to it.

@@ -201,9 +201,11 @@ impl Endpoint {
         }
     }
 
-    /// Acknowledges once more all that has come of this partner, by its present path: it may not read the one by which that was told.
+    /// Acknowledges once more all that has come of this partner, by its present path: it may not read the one by which that was told. A closed endpoint
+    /// has said its last.
     pub fn acknowledge_again(&mut self, partner: Address) {
-        if let Some(&key) = self.by_address.get(&packed(partner)) {
+        let known = self.by_address.get(&packed(partner));
+        if let Some(&key) = known.filter(|_| self.open) {
             self.liback_now(key);
         }
     }

@@ -47,10 +47,8 @@ impl Endpoint {
         if !self.open {
             return Err(Status::Closed);
         }
-        let source = match receive.source {
-            Some(source) => Some(source.find(&self.partners).ok_or(Status::BadHandle)?),
-            None => None,
-        };
+        let find = |source: PartnerId| source.find(&self.partners).ok_or(Status::BadHandle);
+        let source = receive.source.map(find).transpose()?;
         let pattern = Pattern {
             match_info: receive.match_info,
             mask: receive.mask,

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use mxoe::addr::Address;
 use mxoe::engine::PathId;
 use mxoe::time::Time;
 
@@ -79,12 +78,12 @@ impl Core {
     /// Closes the engine's end, and sends what that says last: acknowledgements, which nobody would send again. Where a direct channel has not been taken up yet, as
     /// far as can be seen, they go by the back end if it is there, those too that lie in the channel.
     pub(crate) fn say_last(&mut self, now: Time) {
-        let unheard = self.paths.iter().filter_map(|(_, path)| path.unheard());
-        let by_back_end = self.is_live(usize::from(PathId::SWITCH.get()));
-        let unheard: Vec<Address> = unheard.filter(|_| by_back_end).collect();
-        for peer in unheard {
-            self.engine.route(now, peer, PathId::SWITCH);
-            self.engine.acknowledge_again(peer);
+        if self.is_live(usize::from(PathId::SWITCH.get())) {
+            let unheard = self.paths.iter().filter_map(|(_, path)| path.unheard());
+            for peer in unheard {
+                self.engine.route(now, peer, PathId::SWITCH);
+                self.engine.acknowledge_again(peer);
+            }
         }
         self.engine.close(now);
         self.transmit(now);

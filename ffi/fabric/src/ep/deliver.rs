@@ -11,7 +11,7 @@ use super::core::{EpCore, Event};
 use super::labels::{Label, What};
 use crate::abi::{CqEntry, flag};
 use crate::cq::{CqCore, Fault, Item};
-use crate::errno::{Errno, provider_errno};
+use crate::errno::Errno;
 use crate::peers::Link;
 
 /// What can be done only when the endpoint is not being worked for.
@@ -130,9 +130,6 @@ impl EpCore {
 
 /// What is told of a request that failed.
 pub(crate) fn fault_of(ended: &Ended) -> Fault {
-    Fault {
-        errno: Errno::of(ended.status),
-        provider: provider_errno(ended.status),
-        lost: (ended.message_len as usize).saturating_sub(ended.len as usize),
-    }
+    let lost = (ended.message_len as usize).saturating_sub(ended.len as usize);
+    Fault::of(ended.status, lost)
 }

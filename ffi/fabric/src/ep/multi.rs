@@ -58,10 +58,10 @@ impl Multi {
         self.buffers().get(at).copied()
     }
 
-    /// Forgets a buffer.
-    pub(super) fn forget(&self, number: u64) {
-        let at = usize::try_from(number).unwrap_or(usize::MAX);
-        self.buffers().try_remove(at);
+    /// Takes a buffer out: nothing more comes into it.
+    pub(super) fn take(&self, number: u64) -> Option<Buffer> {
+        let at = usize::try_from(number).ok()?;
+        self.buffers().try_remove(at)
     }
 
     /// A message has come into a buffer, or none will. Writes into the entry where, and whether that was the buffer's last; tells whether what is left
@@ -111,7 +111,7 @@ impl EpCore {
         let number = self.multi.buffers().insert(buffer) as u64;
         let posted = self.post_rest(number);
         if posted.is_err() {
-            self.multi.forget(number);
+            self.multi.take(number);
         }
         posted
     }
@@ -136,11 +136,10 @@ impl EpCore {
         let Err(Error::Failed { status, .. }) = self.post_rest(number) else {
             return;
         };
-        let buffer = self.multi.get(number);
-        let Some(buffer) = buffer.filter(|_| status != Status::Closed) else {
-            return;
-        };
-        self.multi.forget(number);
-        self.received_nothing(What::ReceiveMany, buffer.context, status);
+        if status != Status::Closed
+            && let Some(buffer) = self.multi.take(number)
+        {
+            self.received_nothing(What::ReceiveMany, buffer.context, status);
+        }
     }
 }

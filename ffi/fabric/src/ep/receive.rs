@@ -12,7 +12,7 @@ use crate::abi::{ADDR_UNSPEC, CqEntry, flag};
 use crate::buffers::Buffers;
 use crate::cq::{Fault, Item};
 use crate::edge::Answer;
-use crate::errno::{Errno, provider_errno};
+use crate::errno::Errno;
 
 /// A receive of the application's, without its memory.
 #[derive(Clone, Copy, Debug)]
@@ -122,9 +122,6 @@ impl EpCore {
         match buffers {
             Buffers::One(one) if has(flag::MULTI_RECV) && wanted.what == What::Receive => {
                 let (at, len) = one.parts();
-                if at.is_null() && len > 0 {
-                    return Err(Errno::INVAL);
-                }
                 let piece = (at.cast(), len);
                 let matching = self.matching(wanted)?;
                 let reported = reports(self.rx.get(), wanted.flags);
@@ -245,11 +242,7 @@ impl EpCore {
             entry.flags |= flag::MULTI_RECV;
         }
         self.count(super::Event::Receive, false);
-        let fault = Some(Fault {
-            errno: Errno::of(status),
-            provider: provider_errno(status),
-            lost: 0,
-        });
+        let fault = Some(Fault::of(status, 0));
         let from = None;
         self.complete_rx(Item { entry, fault, from });
     }
@@ -260,7 +253,7 @@ impl EpCore {
         self.endpoint
             .take_back_receive(number, of)
             .ok_or(Errno::NOENT)?;
-        self.multi.forget(number);
+        self.multi.take(number);
         Ok(What::ReceiveMany)
     }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::dialects;
-use super::net::{Faults, Net, address, pattern};
+use super::net::{Faults, Net, pattern};
 use crate::engine::{Event, PathId, PathProfile, RegionId, RequestId, SendMode, Status};
 use crate::frame::Dialect;
 
@@ -270,13 +270,10 @@ fn messages_keep_their_order_when_the_path_changes_under_way() {
             max_frame: 40_000,
             ..PathProfile::new(Dialect::DEFAULT, 128 << 10)
         };
-        for number in 0..2_u8 {
-            let (now, other) = (net.now, address(1 - number));
-            let host = &mut net.hosts[usize::from(number)];
+        for host in &mut net.hosts {
             host.fetches = seed.is_multiple_of(4);
-            host.endpoint.set_path(now, direct, profile);
-            host.endpoint.route(now, other, direct);
         }
+        net.make_direct(direct, profile);
         net.run(Duration::from_micros(60));
         // And back again: what was in the path is lost.
         for host in &mut net.hosts {
@@ -296,12 +293,7 @@ fn what_waits_when_the_path_changes_goes_out_by_the_new_one() {
     net.blocked = true;
     net.send(0, 1, 0, pattern(8, 1));
     let direct = PathId::new(1);
-    for number in 0..2_u8 {
-        let (now, other) = (net.now, address(1 - number));
-        let endpoint = &mut net.hosts[usize::from(number)].endpoint;
-        endpoint.set_path(now, direct, PathProfile::new(Dialect::DEFAULT, 128 << 10));
-        endpoint.route(now, other, direct);
-    }
+    net.make_direct(direct, PathProfile::new(Dialect::DEFAULT, 128 << 10));
     // The old path is looked at first.
     net.blocked = false;
     net.run(Duration::from_millis(1));
@@ -351,12 +343,10 @@ fn data_asked_for_on_a_path_that_goes_does_not_stop_the_next_path() {
     net.run(Duration::from_micros(20));
     let direct = PathId::new(1);
     let profile = PathProfile::new(Dialect::DEFAULT, 128 << 10);
-    for number in 0..2_u8 {
-        let (now, other) = (net.now, address(1 - number));
-        let endpoint = &mut net.hosts[usize::from(number)].endpoint;
-        endpoint.set_path(now, direct, profile);
-        endpoint.route(now, other, direct);
-        endpoint.set_path(now, PathId::SWITCH, profile);
+    net.make_direct(direct, profile);
+    let now = net.now;
+    for host in &mut net.hosts {
+        host.endpoint.set_path(now, PathId::SWITCH, profile);
     }
     net.blocked = false;
     net.run(Duration::from_secs(1));
@@ -403,11 +393,7 @@ fn direct_pair() -> Net {
         fetch: true,
         ..PathProfile::new(Dialect::DEFAULT, 128 << 10)
     };
-    for number in 0..2_u8 {
-        let host = &mut net.hosts[usize::from(number)];
-        host.endpoint.set_path(net.now, direct, profile);
-        host.endpoint.route(net.now, address(1 - number), direct);
-    }
+    net.make_direct(direct, profile);
     net
 }
 

@@ -493,6 +493,16 @@ impl Net {
         (request, region)
     }
 
+    /// Gives the first two hosts a path of their own, which frames to each other take from now on.
+    pub(super) fn make_direct(&mut self, path: PathId, profile: PathProfile) {
+        for number in 0..2_u8 {
+            let (now, other) = (self.now, address(1 - number));
+            let endpoint = &mut self.hosts[usize::from(number)].endpoint;
+            endpoint.set_path(now, path, profile);
+            endpoint.route(now, other, path);
+        }
+    }
+
     /// The host's program ends and starts again: another session, no memory of partners.
     pub(super) fn restart(&mut self, number: usize, seed: u64, dialect: Dialect) {
         let id = u8::try_from(number).unwrap();

@@ -257,12 +257,7 @@ fn a_rejection_by_a_former_path_says_nothing_of_what_the_present_one_brings() {
     net.run(Duration::from_millis(1));
     net.filter = Box::new(|_, _| true);
     let direct = PathId::new(1);
-    for number in 0..2_u8 {
-        let (now, other) = (net.now, address(1 - number));
-        let endpoint = &mut net.hosts[usize::from(number)].endpoint;
-        endpoint.set_path(now, direct, PathProfile::new(Dialect::DEFAULT, WINDOW));
-        endpoint.route(now, other, direct);
-    }
+    net.make_direct(direct, PathProfile::new(Dialect::DEFAULT, WINDOW));
     nack(&mut net, last.get());
     net.run(LONG);
     assert_eq!(losses(&net, 0, Status::EndpointClosed), 0);
