@@ -188,7 +188,7 @@ fn open(uplink: &Uplink, remotes: &Remotes) -> anyhow::Result<Box<dyn Link>> {
     })
 }
 
-/// A partition with the dialect it will speak: where only `native` is configured, the larger of the two
+/// A partition with the dialect it will speak: where only `native` is configured, the largest of the three
 /// usual sizes that the uplink carries, else what it carries (a tunnel over standard Ethernet), so that hosts
 /// with equal networks agree without saying so.
 fn partition_config(
@@ -217,9 +217,9 @@ fn partition_config(
     })
 }
 
-/// The native dialect for an uplink that carries frames of `mtu` bytes: one of the two usual sizes, or what fits.
+/// The native dialect for an uplink that carries frames of `mtu` bytes: one of the usual sizes, or what fits.
 fn native(mtu: usize) -> Option<Dialect> {
-    let usual = [Mtu::DEFAULT, Mtu::STANDARD];
+    let usual = [Mtu::DEFAULT, Mtu::TUNNELLED, Mtu::STANDARD];
     let fits = usual
         .into_iter()
         .find(|size| usize::from(size.get()) <= mtu);
@@ -297,4 +297,27 @@ fn operators_socket(path: &Path, mode: u32) -> anyhow::Result<UnixListener> {
             path.display()
         )
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_whose_uplinks_carry_about_as_much_speak_the_same_dialect() {
+        let frame = |mtu: usize| native(mtu).map(Dialect::max_frame);
+        for (carried, used) in [
+            // An Ethernet of 9000 bytes, VXLAN over it by IPv4 and IPv6, and over a cloud's of 8896.
+            (9014, 9000),
+            (9000 - 36, 8800),
+            (9000 - 56, 8800),
+            (8896 - 36, 8800),
+            (8799, 1500),
+            (1514, 1500),
+            (1500 - 36, 1464),
+        ] {
+            assert_eq!(frame(carried), Some(used), "{carried}");
+        }
+        assert_eq!(native(200), None);
+    }
 }

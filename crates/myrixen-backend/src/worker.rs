@@ -82,6 +82,9 @@ fn place_of(token: u64) -> usize {
 /// forgets to ask for room must not stop a guest for ever. So is a report that waits for room in the mailbox.
 const RETRY: Duration = Duration::from_millis(10);
 
+/// A turn that has found no more frames than these is not part of a stream.
+const A_FEW: usize = 2;
+
 /// Turns between two looks at the bells while the worker is busy. What a guest rings for is found without them where there are few.
 const LISTEN_EVERY: u64 = 16;
 
@@ -432,6 +435,10 @@ impl Worker {
                     polling.came_after(now.since(last_frame));
                 }
                 (last_frame, idle) = (now, false);
+                if activity.frames <= A_FEW {
+                    // Whoever they are for may wait for this core, and what comes next comes in a while.
+                    std::thread::yield_now();
+                }
             } else if now.since(last_frame) < polling.time() {
                 idle = true;
                 // With more threads than cores whoever has something to say needs ours.

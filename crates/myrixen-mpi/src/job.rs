@@ -198,6 +198,10 @@ impl Job {
         if let Some(interface) = &self.control {
             set("oob_tcp_if_include", interface);
         }
+        if places.len() > 1 {
+            // Each host's first rank would be bound to the first core of the one machine that they are all on.
+            set("hwloc_base_binding_policy", "none");
+        }
         match &self.over {
             Over::Provider(name, _) => {
                 set("pml", "cm");

@@ -15,6 +15,8 @@ use tempfile::TempDir;
 pub struct Place<'a> {
     host: &'a Host,
     env: Vec<(String, String)>,
+    /// What its programs are started by, where they are not to have all cores.
+    bound: Vec<String>,
     /// Keeps the network's name in `/proc` alive; ends when its input does, with this.
     holder: Child,
 }
@@ -40,8 +42,18 @@ impl<'a> Place<'a> {
         Ok(Self {
             host,
             env: env.collect(),
+            bound: Vec::new(),
             holder: host.spawn(&mut holder)?,
         })
+    }
+
+    /// Has its programs run on these cores only.
+    #[must_use]
+    pub fn on(mut self, cores: &[usize]) -> Self {
+        let list: Vec<String> = cores.iter().map(usize::to_string).collect();
+        self.bound = ["taskset", "--cpu-list"].map(str::to_owned).into();
+        self.bound.push(list.join(","));
+        self
     }
 
     /// Its name, which its programs see as the host's.
@@ -104,9 +116,18 @@ impl<'a> Places<'a> {
     /// When no descriptor is to be had.
     pub fn command(&self, program: &str) -> anyhow::Result<Command> {
         let first = &self.places[0];
-        let mut command = Command::new("unshare");
         // Ends with whoever starts it, so that an interrupted test leaves nothing behind.
-        command.args(["--uts", "--mount", "setpriv", "--pdeathsig", "KILL"]);
+        let apart = [
+            "unshare",
+            "--uts",
+            "--mount",
+            "setpriv",
+            "--pdeathsig",
+            "KILL",
+        ];
+        let mut words = first.bound.iter().map(String::as_str).chain(apart);
+        let mut command = Command::new(words.next().unwrap_or("unshare"));
+        command.args(words);
         command.args(["sh", "-c", NAMED, first.name(), program]);
         command.envs(first.env.iter().map(|(name, value)| (name, value)));
         first.host.place(&mut command)?;
@@ -126,7 +147,8 @@ impl<'a> Places<'a> {
             }
             let _ = writeln!(
                 script,
-                "exec nsenter --net=/proc/{holder}/ns/net unshare --uts --mount sh -c {} {name} sh -c \"$*\" ;;",
+                "exec {} nsenter --net=/proc/{holder}/ns/net unshare --uts --mount sh -c {} {name} sh -c \"$*\" ;;",
+                place.bound.join(" "),
                 quoted(NAMED)
             );
         }

@@ -66,6 +66,19 @@ pub(super) enum Contestant {
     Mpi(Mpi),
 }
 
+impl Contestant {
+    /// Whether its messages go from one host to the other, each with cores of its own. MX's programs are bound as they need it.
+    pub(super) fn crosses(&self) -> bool {
+        match self {
+            Self::Ours(ours) => matches!(ours.path, Path::Wire | Path::Native),
+            Self::Peer(kind) => kind.has_partner(),
+            Self::Program(program) => program.crosses(),
+            Self::Mpi(mpi) => mpi.crosses(),
+            Self::Cost(_) | Self::Iceoryx2 | Self::Mx(_) => false,
+        }
+    }
+}
+
 /// One contestant, waiting in one way.
 #[derive(Clone, Debug)]
 pub(super) struct Leg {
@@ -109,6 +122,17 @@ pub(super) enum Home {
     Post(usize),
     /// With a back end of its own, on this host.
     Native(usize),
+}
+
+impl Home {
+    /// The host that it is on.
+    pub(super) fn host(self) -> usize {
+        match self {
+            // The posts are those of either host in turns.
+            Self::Post(post) => post % 2,
+            Self::Native(host) => host,
+        }
+    }
 }
 
 /// The guests of a stage, in their order: two of the host `a` and one of `b` joined by Ethernet, one of each joined by VXLAN, two with a back end

@@ -11,6 +11,7 @@ mod mx;
 pub(crate) mod part;
 mod programs;
 mod provider;
+mod shares;
 mod stage;
 
 use std::time::{Duration, Instant};

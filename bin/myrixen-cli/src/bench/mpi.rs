@@ -9,7 +9,7 @@ use myrixen_mpi::{Job, Over, compile};
 
 use super::MpiExtent;
 use super::provider;
-use super::stage::Stage;
+use super::stage::{Stage, Uplink};
 use crate::record::{Path, Percentiles, PingPong, Record, Stream, Wait};
 
 /// What an MPI program's messages go over, and on how many hosts its two ranks are.
@@ -21,7 +21,10 @@ pub(super) struct Mpi {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Transport {
+    /// Ours, between hosts by Ethernet.
     Myrixen,
+    /// Ours, between hosts by VXLAN.
+    Tunnel,
     /// A provider of libfabric, by the name in records and its own.
     Fabric(&'static str, &'static str),
     Ob1,
@@ -31,8 +34,9 @@ enum Transport {
 /// How long one run may take: starting, and what it measures, which is a second or two.
 const PATIENCE: Duration = Duration::from_secs(30);
 impl Transport {
-    const ALL: [Self; 5] = [
+    const ALL: [Self; 6] = [
         Self::Myrixen,
+        Self::Tunnel,
         Self::Fabric("tcp", "tcp;ofi_rxm"),
         Self::Fabric("net", "net"),
         Self::Ob1,
@@ -42,9 +46,23 @@ impl Transport {
     fn name(self) -> &'static str {
         match self {
             Self::Myrixen => "myrixen",
+            Self::Tunnel => "myrixen-vxlan",
             Self::Fabric(name, _) => name,
             Self::Ob1 => "ob1",
             Self::Ucx => "ucx",
+        }
+    }
+
+    /// Whether there is such a thing on so many hosts.
+    fn is_for(self, hosts: usize) -> bool {
+        self != Self::Tunnel || hosts > 1
+    }
+
+    /// What carries it from host to host.
+    fn uplink(self) -> Uplink {
+        match self {
+            Self::Tunnel => Uplink::Vxlan,
+            _ => Uplink::Ethernet,
         }
     }
 }
@@ -53,8 +71,8 @@ impl Mpi {
     /// All of them, within a host and between two.
     pub(super) fn all() -> impl Iterator<Item = Self> {
         [1, 2].into_iter().flat_map(|hosts| {
-            let on = move |transport| Self { transport, hosts };
-            Transport::ALL.into_iter().map(on)
+            let those = Transport::ALL.into_iter().filter(move |t| t.is_for(hosts));
+            those.map(move |transport| Self { transport, hosts })
         })
     }
 
@@ -68,10 +86,15 @@ impl Mpi {
         }
     }
 
-    /// Whether a bar speaks of it.
+    /// Whether its ranks are on two hosts.
+    pub(super) fn crosses(self) -> bool {
+        self.hosts > 1
+    }
+
+    /// Whether a bar speaks of it, or would if that were the operator's choice.
     pub(super) fn has_bar(self) -> bool {
         match self.transport {
-            Transport::Myrixen => true,
+            Transport::Myrixen | Transport::Tunnel => true,
             Transport::Fabric(name, _) => name == "tcp",
             Transport::Ob1 => self.hosts == 1,
             Transport::Ucx => false,
@@ -85,7 +108,7 @@ impl Mpi {
         extent: &MpiExtent,
     ) -> anyhow::Result<Vec<Record>> {
         let over = match self.transport {
-            Transport::Myrixen => {
+            Transport::Myrixen | Transport::Tunnel => {
                 Over::Provider("myrixen".to_owned(), Some(provider::folder(stage)?))
             }
             Transport::Fabric(_, provider) => Over::provider(provider),
@@ -114,7 +137,10 @@ impl Mpi {
         if self.spins() {
             job = job.parameter("mpi_yield_when_idle", "0");
         }
-        let outcome = job.run(&stage.places(self.hosts)?, PATIENCE)?;
+        let outcome = job.run(
+            &stage.places(self.hosts, self.transport.uplink())?,
+            PATIENCE,
+        )?;
         ensure!(
             outcome.well,
             "{}; its last words: {}",
@@ -145,7 +171,7 @@ impl Mpi {
     fn read(self, line: &str) -> Option<Record> {
         let words: Vec<&str> = line.split_whitespace().collect();
         let (path, wait) = (self.path(), Wait::Spin);
-        let link = (self.hosts > 1).then(|| "ethernet".to_owned());
+        let link = (self.hosts > 1).then(|| self.transport.uplink().name().to_owned());
         match words[..] {
             ["half_rtt", size, p50, p99, p999, count] => Some(Record::PingPong(PingPong {
                 path,

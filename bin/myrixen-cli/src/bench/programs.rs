@@ -85,7 +85,7 @@ impl Program {
     }
 
     /// Whether its two ends are on two hosts.
-    fn crosses(self) -> bool {
+    pub(super) fn crosses(self) -> bool {
         match self {
             Self::Iperf3 => true,
             Self::Fabric(_, provider) => provider != "shm",

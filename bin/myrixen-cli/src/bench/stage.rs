@@ -14,6 +14,7 @@ use super::iceoryx2;
 use super::legs::{Contestant, Cost, GUESTS, Home, Leg, Ours};
 use super::mx;
 use super::provider;
+use super::shares::Shares;
 use crate::demo::crew::{Crew, Member};
 use crate::demo::dialogue::PATIENCE;
 use crate::demo::hosts::{Post, Site};
@@ -22,13 +23,14 @@ use crate::demo::protocol::{Command, GuestPlace, Plan, Report};
 use crate::peer::Kind;
 use crate::record::{Record, Wait};
 use crate::scale;
+use crate::system;
 
 /// What the page says of it.
 pub(super) const SENTENCE: &str = "Two hosts (network namespaces), joined by virtual Ethernet cables (veth, MTU 9000): one for the back ends, \
      one for IP (sockets, iperf3, VXLAN), one for back ends embedded in programs, one each for plain packet and AF_XDP sockets. Programs of somebody else's \
      wait as they do: fi_pingpong and ucx_perftest spin, iperf3 sleeps; what fi_pingpong calls bandwidth is that of its \
      ping-pong; UCX's tcp has found loopback only. Ranks of MPI spin, and give way to others meanwhile where there are fewer cores than ranks and back \
-     ends.";
+     ends. What is measured between the two hosts has half of the cores at either, as if they were two machines.";
 
 const MTU: u32 = 9000;
 
@@ -36,6 +38,31 @@ const MTU: u32 = 9000;
 pub(super) const IP: [&str; 2] = ["10.77.0.1", "10.77.0.2"];
 /// Where peers serve.
 const PORT: u16 = 7001;
+
+/// What carries frames from host to host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Uplink {
+    Ethernet,
+    Vxlan,
+}
+
+impl Uplink {
+    /// As records name it.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Ethernet => "ethernet",
+            Self::Vxlan => "vxlan",
+        }
+    }
+
+    /// The place of a host's back end with such an uplink among the posts.
+    fn post(self, host: usize) -> usize {
+        match self {
+            Self::Ethernet => host,
+            Self::Vxlan => host + 2,
+        }
+    }
+}
 
 /// Names of the hosts' interfaces, host by host.
 struct Cables {
@@ -54,6 +81,8 @@ pub(super) struct Stage {
     cables: Cables,
     /// Processor time that programs of others take to start, by their names.
     pub(super) start_ups: BTreeMap<&'static str, Duration>,
+    /// Whose cores are whose.
+    shares: Shares,
     /// Where libfabric is to find our provider, if that was said.
     pub(super) provider: Option<PathBuf>,
     /// The MPI program, once it has been compiled.
@@ -118,6 +147,7 @@ impl Stage {
             back_ends: Vec::new(),
             cables,
             start_ups: BTreeMap::new(),
+            shares: Shares::of(&system::cores()),
             provider,
             mpi_program: None,
             matching_program: None,
@@ -170,6 +200,7 @@ impl Stage {
             parties: Some(Vec::new()),
             calls: extent.calls,
         };
+        self.share_cores(leg.contestant.crosses())?;
         match &leg.contestant {
             Contestant::Ours(ours) => self.ours(ours, leg.wait, plan),
             Contestant::Cost(cost) => self.cost(*cost, extent),
@@ -179,6 +210,20 @@ impl Stage {
             Contestant::Mx(ours) => mx::measure(self, ours, leg.wait, extent),
             Contestant::Mpi(mpi) => mpi.measure(self, &extent.mpi),
         }
+    }
+
+    /// Gives the guests and back ends of each host the cores that are its own, or all.
+    fn share_cores(&mut self, apart: bool) -> anyhow::Result<()> {
+        if !self.shares.change(apart) {
+            return Ok(());
+        }
+        for (post, &back_end) in self.back_ends.iter().enumerate() {
+            system::pin(back_end, self.shares.on(Home::Post(post).host()))?;
+        }
+        for ((member, _), (_, home)) in self.guests.iter().zip(GUESTS) {
+            system::pin(self.crew.pid(*member), self.shares.on(home.host()))?;
+        }
+        Ok(())
     }
 
     fn ours(&mut self, ours: &Ours, wait: Wait, plan: Plan) -> anyhow::Result<Vec<Record>> {
@@ -287,13 +332,18 @@ impl Stage {
         command.args(["demo-part", "way", "--kind", kind.name(), "--wait", &wait]);
         command.args(args);
         let name = format!("peer {}", kind.name());
-        self.site
-            .hire(&mut self.crew, Some(host), &name, &mut command)
+        let member = self
+            .site
+            .hire(&mut self.crew, Some(host), &name, &mut command)?;
+        system::pin(self.crew.pid(member), self.shares.on(host))?;
+        Ok(member)
     }
 
     /// Starts a process in a host.
     pub(super) fn spawn(&self, host: usize, command: &mut Process) -> anyhow::Result<Child> {
-        self.site.spawn(Some(host), command)
+        let child = self.site.spawn(Some(host), command)?;
+        system::pin(child.id(), self.shares.on(host))?;
+        Ok(child)
     }
 
     /// This program, to be started again.
@@ -309,13 +359,14 @@ impl Stage {
         }
     }
 
-    /// The hosts as MPI is to see them: the first one, or both, whose programs attach to the back ends on Ethernet.
-    pub(super) fn places(&self, hosts: usize) -> anyhow::Result<Places<'_>> {
+    /// The hosts as MPI is to see them: the first one, or both, whose programs attach to the back ends with such an uplink.
+    pub(super) fn places(&self, hosts: usize, uplink: Uplink) -> anyhow::Result<Places<'_>> {
         let mut places = Vec::new();
         for at in 0..hosts {
             let host = self.site.host(at).context("there is no such host")?;
-            let socket = self.site.socket(at).display().to_string();
-            places.push(Place::new(host, &[("MYRIXEN_SOCKET", &socket)])?);
+            let socket = self.site.socket(uplink.post(at)).display().to_string();
+            let place = Place::new(host, &[("MYRIXEN_SOCKET", &socket)])?;
+            places.push(place.on(self.shares.on(at)));
         }
         Places::new(places)
     }

@@ -13,6 +13,8 @@ impl Mtu {
     pub const MIN: Self = Self(256);
     /// What the reference peer is built for unless told otherwise.
     pub const DEFAULT: Self = Self(9000);
+    /// What a tunnel over an Ethernet of 9000 bytes carries, whatever is around the frame in it (36 or 56 bytes by VXLAN), and over a cloud's of 8896.
+    pub const TUNNELLED: Self = Self(8800);
     /// The other common value: what an Ethernet of standard frames carries.
     pub const STANDARD: Self = Self(1500);
 
@@ -207,6 +209,7 @@ mod tests {
         for (dialect, f, largest, fragments, p, k, block, frame) in [
             (Dialect::Compat, 4096, 4096, 8, 4096, 8, 32768, 4144),
             (native(9000), 8192, 8192, 32, 8968, 32, 286_976, 9000),
+            (native(8800), 8192, 8192, 32, 8768, 32, 280_576, 8800),
             (native(1500), 1452, 2048, 32, 1468, 32, 46976, 1500),
             (native(4144), 4096, 4096, 32, 4112, 32, 131_584, 4144),
             (native(8239), 4096, 4096, 32, 8207, 32, 262_624, 8239),
