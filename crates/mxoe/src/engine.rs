@@ -101,6 +101,7 @@ use crate::addr::{Address, SessionId};
 use crate::matching::Matcher;
 use crate::matching::arena::{Arena, Key};
 use crate::matching::hash::{Keyed, splitmix};
+use crate::time::Time;
 
 use connect::Connecting;
 use date::Unheeded;
@@ -283,6 +284,13 @@ impl Endpoint {
     pub fn is_connected(&self, partner: PartnerId) -> bool {
         let key = partner.find(&self.partners);
         key.is_some_and(|key| self.partners[key].is_open())
+    }
+
+    /// When something last came from a partner that can be sent to.
+    #[must_use]
+    pub fn heard_from(&self, partner: PartnerId) -> Option<Time> {
+        let partner = &self.partners[partner.find(&self.partners)?];
+        partner.is_open().then_some(partner.heard)
     }
 
     /// The random number of the partner's present opening; `None` while it is not connected.

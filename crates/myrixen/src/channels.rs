@@ -2,6 +2,7 @@
 
 use mxoe::addr::Address;
 use mxoe::engine::{Gone, PathId};
+use mxoe::time::Time;
 use myrixen_platform::BellKind;
 use myrixen_platform::message::ChannelId;
 use myrixen_platform::process::DirectHandles;
@@ -58,11 +59,11 @@ impl Shared {
             })
     }
 
-    /// Whether somebody at this address is connected with us.
-    pub(crate) fn knows(&self, peer: Address) -> bool {
+    /// When something last came from whoever is connected with us at this address.
+    pub(crate) fn heard_from(&self, peer: Address) -> Option<Time> {
         let guarded = self.visit();
-        let partner = guarded.engine.find_partner(peer);
-        partner.is_some_and(|partner| guarded.engine.is_connected(partner))
+        let partner = guarded.engine.find_partner(peer)?;
+        guarded.engine.heard_from(partner)
     }
 
     /// Uses a direct channel for its peer from now on.

@@ -69,6 +69,7 @@ mod shorts;
 mod straight;
 mod unexpected;
 mod waiting;
+mod wanted;
 
 pub use binding::{Ended, Launch, Reaper, Space};
 pub use buffer::{Foreign, RecvBuffer, SendBuffer};

@@ -24,12 +24,10 @@ use crate::home::Door;
 use crate::later::Later;
 use crate::path::{Parts, Path};
 use crate::shared::Shared;
+use crate::wanted::{Verdict, Wanted};
 
 /// The first pause before the back end is looked for again, and the longest.
 const RETRY: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(500));
-/// The first pause before a direct channel that was lost is asked for again, and the longest. The other side may not have noticed
-/// the loss yet, be restarting its back end, or be away for as long as it takes to save and restore a domain.
-const REOPEN: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
 /// Direct channels asked for at a time: connecting to thousands of peers must not crowd out the rest.
 const OPENING: usize = 8;
 
@@ -69,15 +67,6 @@ impl Asked {
             Self::Port { .. } | Self::Adopted { .. } => None,
         }
     }
-}
-
-/// A direct channel that is to be opened.
-#[derive(Clone, Copy)]
-struct Wanted {
-    slot: usize,
-    to: Address,
-    /// There was one before; after so long it is asked for again if it cannot be had now.
-    again: Option<Duration>,
 }
 
 /// See the module.
@@ -219,8 +208,7 @@ impl Progress {
         };
         match note {
             Note::Met(to) => {
-                let again = None;
-                self.wanted.push_back(Wanted { slot, to, again });
+                self.wanted.push_back(Wanted::first(slot, to));
             }
             // Its place may have been taken since.
             Note::PathLost(id, lost) if !shared.is_lost(id, lost) => {}
@@ -263,12 +251,17 @@ impl Progress {
                 return;
             };
             let to = wanted.to;
-            // Who has gone meanwhile is not asked for again.
-            let wants = |shared: &Arc<Shared>| {
-                shared.wants_direct(to) && (wanted.again.is_none() || shared.knows(to))
-            };
+            let wants = |shared: &Arc<Shared>| shared.wants_direct(to);
             let Some(shared) = inner.endpoint(wanted.slot).filter(wants) else {
                 continue;
+            };
+            let wanted = match wanted.verdict(shared.heard_from(to)) {
+                Verdict::Ask(wanted) => wanted,
+                Verdict::Wait(pause, wanted) => {
+                    self.lost.put(inner.clock.now() + pause, wanted);
+                    continue;
+                }
+                Verdict::Forget => continue,
             };
             let request = Request::OpenDirect {
                 endpoint: shared.address.endpoint.get(),
@@ -307,9 +300,8 @@ impl Progress {
     /// A direct channel is lost, and the one who opened it wants it back: which of the two, both can tell.
     fn reopen(&mut self, inner: &Inner, slot: usize, shared: &Shared, to: Address) {
         if shared.address < to {
-            let again = Some(REOPEN.0);
-            let at = inner.clock.now() + REOPEN.0;
-            self.lost.put(at, Wanted { slot, to, again });
+            let (pause, wanted) = Wanted::again(slot, to);
+            self.lost.put(inner.clock.now() + pause, wanted);
         }
     }
 
@@ -514,10 +506,8 @@ impl Progress {
                 Err(RequestError::Failed(failure))
                     if failure.reason == FailReason::NoDirectPath => {}
                 Err(_) => {
-                    if let Some(pause) = wanted.again {
-                        let again = Some((pause * 2).min(REOPEN.1));
-                        let at = inner.clock.now() + pause;
-                        self.lost.put(at, Wanted { again, ..wanted });
+                    if let Some((pause, wanted)) = wanted.refused() {
+                        self.lost.put(inner.clock.now() + pause, wanted);
                     }
                 }
             },
