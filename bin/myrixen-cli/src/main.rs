@@ -18,6 +18,7 @@ mod progress;
 mod record;
 mod report;
 mod scale;
+mod shares;
 mod system;
 mod units;
 mod xen;

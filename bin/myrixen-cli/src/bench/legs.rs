@@ -8,6 +8,7 @@ use super::programs::Program;
 use crate::demo::protocol::Which;
 use crate::peer::Kind;
 use crate::record::{Path, Wait};
+use crate::shares::Split;
 
 /// Where messages of ours go: the guests at both ends, as places in the list of guests.
 #[derive(Clone, Debug)]
@@ -67,8 +68,8 @@ pub(super) enum Contestant {
 }
 
 impl Contestant {
-    /// Whether its messages go from one host to the other, each with cores of its own. MX's programs are bound as they need it.
-    pub(super) fn crosses(&self) -> bool {
+    /// Whether its messages go from one host to the other. MX's programs are bound as they need it.
+    fn crosses(&self) -> bool {
         match self {
             Self::Ours(ours) => matches!(ours.path, Path::Wire | Path::Native),
             Self::Peer(kind) => kind.has_partner(),
@@ -87,6 +88,15 @@ pub(super) struct Leg {
 }
 
 impl Leg {
+    /// Who has cores of his own meanwhile.
+    pub(super) fn split(&self) -> Split {
+        match &self.contestant {
+            contestant if contestant.crosses() => Split::Hosts,
+            Contestant::Ours(_) if self.wait == Wait::Spin => Split::Guests,
+            _ => Split::Nobody,
+        }
+    }
+
     /// Whether it has no turn in this round; in a `sparing` run that is so sooner for those of others that no bar speaks of.
     pub(super) fn rests(&self, round: u32, sparing: bool) -> bool {
         let rounds = match &self.contestant {

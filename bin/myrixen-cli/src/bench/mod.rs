@@ -11,7 +11,6 @@ mod mx;
 pub(crate) mod part;
 mod programs;
 mod provider;
-mod shares;
 mod stage;
 
 use std::time::{Duration, Instant};

@@ -14,7 +14,6 @@ use super::iceoryx2;
 use super::legs::{Contestant, Cost, GUESTS, Home, Leg, Ours};
 use super::mx;
 use super::provider;
-use super::shares::Shares;
 use crate::demo::crew::{Crew, Member};
 use crate::demo::dialogue::PATIENCE;
 use crate::demo::hosts::{Post, Site};
@@ -23,6 +22,7 @@ use crate::demo::protocol::{Command, GuestPlace, Plan, Report};
 use crate::peer::Kind;
 use crate::record::{Record, Wait};
 use crate::scale;
+use crate::shares::{Shares, Split};
 use crate::system;
 
 /// What the page says of it.
@@ -200,7 +200,7 @@ impl Stage {
             parties: Some(Vec::new()),
             calls: extent.calls,
         };
-        self.share_cores(leg.contestant.crosses())?;
+        self.share_cores(leg.split())?;
         match &leg.contestant {
             Contestant::Ours(ours) => self.ours(ours, leg.wait, plan),
             Contestant::Cost(cost) => self.cost(*cost, extent),
@@ -212,16 +212,17 @@ impl Stage {
         }
     }
 
-    /// Gives the guests and back ends of each host the cores that are its own, or all.
-    fn share_cores(&mut self, apart: bool) -> anyhow::Result<()> {
-        if !self.shares.change(apart) {
+    /// Gives guests and back ends the cores that are theirs from now on.
+    fn share_cores(&mut self, split: Split) -> anyhow::Result<()> {
+        if !self.shares.change(split) {
             return Ok(());
         }
         for (post, &back_end) in self.back_ends.iter().enumerate() {
             system::pin(back_end, self.shares.on(Home::Post(post).host()))?;
         }
-        for ((member, _), (_, home)) in self.guests.iter().zip(GUESTS) {
-            system::pin(self.crew.pid(*member), self.shares.on(home.host()))?;
+        for (number, ((member, _), (_, home))) in self.guests.iter().zip(GUESTS).enumerate() {
+            let cores = self.shares.of_guest(number, home.host());
+            system::pin(self.crew.pid(*member), cores)?;
         }
         Ok(())
     }
@@ -257,7 +258,9 @@ impl Stage {
         let figures = match cost {
             Cost::Matching => return self.matching(extent),
             Cost::ProviderMatching => return provider::matching(self, extent),
-            Cost::Setup => scale::setup::measure(&self.site)?,
+            Cost::Setup => {
+                scale::setup::measure(&self.site, [self.back_ends[0], self.back_ends[1]])?
+            }
             Cost::Asleep => scale::sleep::measure(&self.site, extent.asleep, 1, &mut |_| ())?,
         };
         Ok(figures.into_iter().map(Record::Held).collect())

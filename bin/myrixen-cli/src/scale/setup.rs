@@ -4,6 +4,8 @@ use super::hand::Hand;
 use super::{HOST, OTHER_HOST, Stage};
 use crate::demo::hosts::Site;
 use crate::held::{Held, Limit, float, quantile};
+use crate::shares::{Shares, Split};
+use crate::system;
 
 /// How often each is done; the median counts.
 const TIMES: usize = 200;
@@ -16,18 +18,17 @@ const ROUNDS: [u64; 2] = [200, 2000];
 
 /// Measures with both hosts' back ends running.
 pub(super) fn run(stage: &mut Stage) -> anyhow::Result<Vec<Held>> {
-    stage.start_daemon(HOST)?;
-    stage.start_daemon(OTHER_HOST)?;
+    let back_ends = [stage.start_daemon(HOST)?, stage.start_daemon(OTHER_HOST)?];
     stage.progress.step("Opening endpoints, and connecting");
-    let records = measure(&stage.site)?;
+    let records = measure(&stage.site, back_ends)?;
     let words: Vec<String> = records.iter().map(Held::summary).collect();
     stage.progress.finish(&words.join(", "));
     stage.stop_daemons()?;
     Ok(records)
 }
 
-/// Measures between the first two posts of a site, whose back ends run: each is at the host of the same number.
-pub(crate) fn measure(site: &Site) -> anyhow::Result<Vec<Held>> {
+/// Measures between the first two posts of a site, whose back ends run in these processes: each is at the host of the same number.
+pub(crate) fn measure(site: &Site, back_ends: [u32; 2]) -> anyhow::Result<Vec<Held>> {
     let start = |host, name: &str| {
         let mut hand = Hand::guests(site, host, &[name.to_owned()])?;
         hand.hear_ready()?;
@@ -40,14 +41,24 @@ pub(crate) fn measure(site: &Site) -> anyhow::Result<Vec<Held>> {
     let (far, _) = there.open(TIMES, RING, false)?;
     // One endpoint for each host, so that neither has to do with what was said on the other.
     client.open(2, RING, false)?;
+    let (local, _) = client.connect(1, near)?;
+    let local = timed("connect", "one host", local, Limit::Below(300_000.0));
+    let mut shares = Shares::of(&system::cores());
+    shares.change(Split::Hosts);
+    client.pin(shares.on(HOST))?;
+    there.pin(shares.on(OTHER_HOST))?;
+    for (host, back_end) in [HOST, OTHER_HOST].into_iter().zip(back_ends) {
+        system::pin(back_end, shares.on(host))?;
+    }
     // Somebody else's frame is what wakes the first endpoint there: the round trip is that of programs that both sleep.
     let [warm_up, rounds] = ROUNDS;
     client.connect(0, vec![far[0].clone()])?;
     client.pingpong(&mut there, SIZE, warm_up)?;
     let round_trip = float(client.pingpong(&mut there, SIZE, rounds)?);
-    let (local, _) = client.connect(1, near)?;
     let (wire, _) = client.connect(0, far[1..].to_vec())?;
-    let local = timed("connect", "one host", local, Limit::Below(300_000.0));
+    for back_end in back_ends {
+        system::pin(back_end, &system::cores())?;
+    }
     let bar = Limit::AtMost(2.0 * round_trip);
     let wire = timed("connect", "wire", wire, bar).with("round_trip_ns", round_trip);
     Ok(vec![open, local, wire])
