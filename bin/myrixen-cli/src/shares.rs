@@ -47,6 +47,11 @@ impl Shares {
         if host == 0 { first } else { second }
     }
 
+    /// The cores of one who has just been started on a host, if they are not those of whoever started him.
+    pub(crate) fn of_starter(&self, host: usize) -> Option<&[usize]> {
+        (self.split == Split::Hosts).then(|| self.on(host))
+    }
+
     /// The cores of a guest, by its number and its host.
     pub(crate) fn of_guest(&self, number: usize, host: usize) -> &[usize] {
         if self.split != Split::Guests {
@@ -68,6 +73,7 @@ mod tests {
         assert!(shares.change(Split::Hosts) && !shares.change(Split::Hosts));
         assert_eq!((shares.on(0), shares.on(1)), (&[1][..], &[2, 5][..]));
         assert_eq!(shares.of_guest(0, 1), [2, 5]);
+        assert_eq!(shares.of_starter(0), Some(&[1][..]));
         assert!(shares.change(Split::Nobody));
         assert_eq!(shares.on(1), [1, 2, 5]);
     }
@@ -78,6 +84,7 @@ mod tests {
         assert!(shares.change(Split::Guests));
         let cores = [0, 1, 2].map(|guest| shares.of_guest(guest, 0)[0]);
         assert_eq!(cores, [1, 2, 1]);
+        assert_eq!(shares.of_starter(0), None);
         assert_eq!(shares.on(1), [1, 2]);
     }
 

@@ -1,7 +1,7 @@
 //! Our own paths once more, through the C interface of MX and through the Rust one: what the first costs over the second. The one is measured by
 //! MX's tool `mx_pingpong`, a C program on `libmyriexpress`, which is built apart, the other by `myrixen perf`. Both ends of both are started anew
-//! for each figure, in turns, and sleepers on one core with their back ends: the scheduler places programs that have just been started otherwise than those that have
-//! run for a while, and these not always alike.
+//! for each figure, in turns, sleepers on one core with their back ends, and who spins on a core of his own: the scheduler places programs that have just been started otherwise
+//! than those that have run for a while, and these not always alike.
 
 use std::io::{BufRead as _, BufReader};
 use std::path::PathBuf;
@@ -109,6 +109,7 @@ fn by_rust(
     answers.args(["--endpoint", "0"]);
     answers.stdout(Stdio::piped()).stderr(Stdio::null());
     let mut answers = Ended(stage.spawn(0, &mut answers)?);
+    part(&answers, wait, 1)?;
     // It says so when it serves.
     let said = answers.0.stdout.take().context("it has no output")?;
     BufReader::new(said).read_line(&mut String::new())?;
@@ -124,6 +125,7 @@ fn by_rust(
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
         let mut asks = Ended(stage.spawn(0, &mut asks)?);
+        part(&asks, wait, 0)?;
         let (well, said) = asks.hear(until)?;
         if well {
             break;
@@ -159,6 +161,7 @@ fn by_mx(
     let mut answers = command(stage, ours, wait, (server, MX_BOARDS[1]))?;
     answers.stdout(Stdio::null()).stderr(Stdio::null());
     let mut answers = Ended(stage.spawn(0, &mut answers).with_context(missing)?);
+    part(&answers, wait, 1)?;
     let mut asks = command(stage, ours, wait, (client, MX_BOARDS[0]))?;
     let [size_text, rounds] = [size.to_string(), rounds.to_string()];
     asks.args(["-d", MX_BOARDS[1], "-m", "-S", &size_text, "-E", &size_text]);
@@ -166,12 +169,22 @@ fn by_mx(
     asks.args(["-N", &rounds, "-W", "2000"]);
     asks.stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut asks = Ended(stage.spawn(0, &mut asks).with_context(missing)?);
+    part(&asks, wait, 0)?;
     let (well, said) = asks.hear(until)?;
     if !well {
         bail!("{PROGRAM} did not succeed; its words: {}", said.trim());
     }
     answers.end(until)?;
     read(&said).with_context(|| format!("{PROGRAM} said:\n{said}"))
+}
+
+/// Gives one of two ends that spin a core of its own.
+fn part(end: &Ended, wait: Wait, number: usize) -> anyhow::Result<()> {
+    let cores = system::cores();
+    match cores.get(number..=number) {
+        Some(core) if wait == Wait::Spin && cores.len() > 1 => system::pin(end.0.id(), core),
+        _ => Ok(()),
+    }
 }
 
 /// The back end that a guest is at.

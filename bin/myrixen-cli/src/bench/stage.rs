@@ -338,15 +338,23 @@ impl Stage {
         let member = self
             .site
             .hire(&mut self.crew, Some(host), &name, &mut command)?;
-        system::pin(self.crew.pid(member), self.shares.on(host))?;
+        self.place(self.crew.pid(member), host)?;
         Ok(member)
     }
 
     /// Starts a process in a host.
     pub(super) fn spawn(&self, host: usize, command: &mut Process) -> anyhow::Result<Child> {
         let child = self.site.spawn(Some(host), command)?;
-        system::pin(child.id(), self.shares.on(host))?;
+        self.place(child.id(), host)?;
         Ok(child)
+    }
+
+    /// Has one who has just been started on a host run on the cores that are the host's.
+    fn place(&self, process: u32, host: usize) -> anyhow::Result<()> {
+        match self.shares.of_starter(host) {
+            Some(cores) => system::pin(process, cores),
+            None => Ok(()),
+        }
     }
 
     /// This program, to be started again.
