@@ -13,7 +13,7 @@ use anyhow::{Context as _, bail};
 use super::Extent;
 use super::legs::Ours;
 use super::programs::{AGAIN, Ended, PATIENCE};
-use super::stage::Stage;
+use super::stage::{Stage, part};
 use crate::record::{Path, Percentiles, PingPong, Record, Wait};
 use crate::system;
 
@@ -109,7 +109,7 @@ fn by_rust(
     answers.args(["--endpoint", "0"]);
     answers.stdout(Stdio::piped()).stderr(Stdio::null());
     let mut answers = Ended(stage.spawn(0, &mut answers)?);
-    part(&answers, wait, 1)?;
+    part(&answers.0, wait, 1)?;
     // It says so when it serves.
     let said = answers.0.stdout.take().context("it has no output")?;
     BufReader::new(said).read_line(&mut String::new())?;
@@ -125,7 +125,7 @@ fn by_rust(
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
         let mut asks = Ended(stage.spawn(0, &mut asks)?);
-        part(&asks, wait, 0)?;
+        part(&asks.0, wait, 0)?;
         let (well, said) = asks.hear(until)?;
         if well {
             break;
@@ -161,7 +161,7 @@ fn by_mx(
     let mut answers = command(stage, ours, wait, (server, MX_BOARDS[1]))?;
     answers.stdout(Stdio::null()).stderr(Stdio::null());
     let mut answers = Ended(stage.spawn(0, &mut answers).with_context(missing)?);
-    part(&answers, wait, 1)?;
+    part(&answers.0, wait, 1)?;
     let mut asks = command(stage, ours, wait, (client, MX_BOARDS[0]))?;
     let [size_text, rounds] = [size.to_string(), rounds.to_string()];
     asks.args(["-d", MX_BOARDS[1], "-m", "-S", &size_text, "-E", &size_text]);
@@ -169,22 +169,13 @@ fn by_mx(
     asks.args(["-N", &rounds, "-W", "2000"]);
     asks.stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut asks = Ended(stage.spawn(0, &mut asks).with_context(missing)?);
-    part(&asks, wait, 0)?;
+    part(&asks.0, wait, 0)?;
     let (well, said) = asks.hear(until)?;
     if !well {
         bail!("{PROGRAM} did not succeed; its words: {}", said.trim());
     }
     answers.end(until)?;
     read(&said).with_context(|| format!("{PROGRAM} said:\n{said}"))
-}
-
-/// Gives one of two ends that spin a core of its own.
-fn part(end: &Ended, wait: Wait, number: usize) -> anyhow::Result<()> {
-    let cores = system::cores();
-    match cores.get(number..=number) {
-        Some(core) if wait == Wait::Spin && cores.len() > 1 => system::pin(end.0.id(), core),
-        _ => Ok(()),
-    }
 }
 
 /// The back end that a guest is at.

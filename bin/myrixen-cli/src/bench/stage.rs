@@ -438,3 +438,12 @@ fn fitting(kind: Kind, plan: Plan) -> Plan {
         calls: plan.calls,
     }
 }
+
+/// Gives one of the two ends of a program on one host, if it spins, a core of its own, as our guests have.
+pub(super) fn part(end: &Child, wait: Wait, number: usize) -> anyhow::Result<()> {
+    let cores = system::cores();
+    match cores.get(number..=number) {
+        Some(core) if wait == Wait::Spin && cores.len() > 1 => system::pin(end.id(), core),
+        _ => Ok(()),
+    }
+}
