@@ -6,7 +6,7 @@ use mxoe::addr::Address;
 use mxoe::time::Time;
 
 /// How long after a channel was lost it is asked for again, at first and at last: its far end may have to find its back end again, or be restored.
-pub(crate) const REOPEN: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
+const REOPEN: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
 
 /// A direct channel that is to be opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

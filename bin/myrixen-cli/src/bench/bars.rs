@@ -37,6 +37,8 @@ const BARS: &[&str] = &[
     "mpi:myrixen/mpi:tcp mb_per_s 1m >=1",
     "mpi-wire:myrixen/mpi-wire:tcp half_rtt 8 <=0.7",
     "mpi-wire:myrixen/mpi-wire:tcp mb_per_s 1m >=1",
+    "mpi-wire:myrixen-vxlan/mpi-wire:tcp half_rtt 8 <=0.7",
+    "mpi-wire:myrixen-vxlan/mpi-wire:tcp mb_per_s 1m >=1",
 ];
 
 /// All of them.

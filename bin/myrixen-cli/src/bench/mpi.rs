@@ -91,7 +91,7 @@ impl Mpi {
         self.hosts > 1
     }
 
-    /// Whether a bar speaks of it, or would if that were the operator's choice.
+    /// Whether a bar speaks of it.
     pub(super) fn has_bar(self) -> bool {
         match self.transport {
             Transport::Myrixen | Transport::Tunnel => true,

@@ -2,6 +2,7 @@
 
 use super::hand::Hand;
 use super::{HOST, OTHER_HOST, Stage};
+use crate::demo::Place;
 use crate::demo::hosts::Site;
 use crate::held::{Held, Limit, float, quantile};
 use crate::shares::{Shares, Split};
@@ -43,25 +44,32 @@ pub(crate) fn measure(site: &Site, back_ends: [u32; 2]) -> anyhow::Result<Vec<He
     client.open(2, RING, false)?;
     let (local, _) = client.connect(1, near)?;
     let local = timed("connect", "one host", local, Limit::Below(300_000.0));
-    let mut shares = Shares::of(&system::cores());
+    let cores = system::cores();
+    let mut shares = Shares::of(&cores);
     shares.change(Split::Hosts);
     client.pin(shares.on(HOST))?;
     there.pin(shares.on(OTHER_HOST))?;
     for (host, back_end) in [HOST, OTHER_HOST].into_iter().zip(back_ends) {
         system::pin(back_end, shares.on(host))?;
     }
+    let wire = across(&mut client, &mut there, &far);
+    // Whatever came of it.
+    for back_end in back_ends {
+        system::pin(back_end, &cores)?;
+    }
+    Ok(vec![open, local, wire?])
+}
+
+/// Connects to endpoints on the other host.
+fn across(client: &mut Hand, there: &mut Hand, far: &[Place]) -> anyhow::Result<Held> {
     // Somebody else's frame is what wakes the first endpoint there: the round trip is that of programs that both sleep.
     let [warm_up, rounds] = ROUNDS;
     client.connect(0, vec![far[0].clone()])?;
-    client.pingpong(&mut there, SIZE, warm_up)?;
-    let round_trip = float(client.pingpong(&mut there, SIZE, rounds)?);
+    client.pingpong(there, SIZE, warm_up)?;
+    let round_trip = float(client.pingpong(there, SIZE, rounds)?);
     let (wire, _) = client.connect(0, far[1..].to_vec())?;
-    for back_end in back_ends {
-        system::pin(back_end, &system::cores())?;
-    }
     let bar = Limit::AtMost(2.0 * round_trip);
-    let wire = timed("connect", "wire", wire, bar).with("round_trip_ns", round_trip);
-    Ok(vec![open, local, wire])
+    Ok(timed("connect", "wire", wire, bar).with("round_trip_ns", round_trip))
 }
 
 /// The median of what each took, held against the bar.
