@@ -251,11 +251,11 @@ impl Progress {
                 return;
             };
             let to = wanted.to;
-            let wants = |shared: &Arc<Shared>| shared.wants_direct(to);
-            let Some(shared) = inner.endpoint(wanted.slot).filter(wants) else {
+            let endpoint = inner.endpoint(wanted.slot);
+            let Some(shared) = endpoint.filter(|shared| shared.wants_direct(to)) else {
                 continue;
             };
-            let wanted = match wanted.verdict(shared.heard_from(to)) {
+            let wanted = match wanted.verdict(|| shared.heard_from(to)) {
                 Verdict::Ask(wanted) => wanted,
                 Verdict::Wait(pause, wanted) => {
                     self.lost.put(inner.clock.now() + pause, wanted);

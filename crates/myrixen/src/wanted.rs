@@ -50,12 +50,13 @@ impl Wanted {
         (pause, Self { slot, to, lost })
     }
 
-    /// Its time has come; `heard` is when something last came from its far end, if that is connected. Who has gone is not asked for again, and who is silent
+    /// Its time has come; `heard` says when something last came from its far end, if that is connected. Who has gone is not asked for again, and who is silent
     /// seldom: he may have closed in good order, which nobody is told of. Once he says something, by the back end, he is asked for.
-    pub(crate) fn verdict(self, heard: Option<Time>) -> Verdict {
+    pub(crate) fn verdict(self, heard: impl FnOnce() -> Option<Time>) -> Verdict {
         let Some(lost) = self.lost else {
             return Verdict::Ask(self);
         };
+        let heard = heard();
         if heard.is_none() {
             return Verdict::Forget;
         }
@@ -96,7 +97,7 @@ mod tests {
         let (mut asked, mut after) = (0, Duration::ZERO);
         for _ in 0..1000 {
             after += pause;
-            match wanted.verdict(heard) {
+            match wanted.verdict(|| heard) {
                 Verdict::Ask(asking) => {
                     asked += 1;
                     (pause, wanted) = asking.refused().unwrap();
@@ -108,24 +109,24 @@ mod tests {
         assert_eq!(asked, 7, "in {after:?}");
         // He says something.
         let heard = Some(Time::from_nanos(8));
-        let Verdict::Ask(asking) = wanted.verdict(heard) else {
+        let Verdict::Ask(asking) = wanted.verdict(|| heard) else {
             panic!("he is there again");
         };
         let (pause, wanted) = asking.refused().unwrap();
         assert_eq!(pause, REOPEN.1);
-        assert!(matches!(wanted.verdict(heard), Verdict::Wait(..)));
+        assert!(matches!(wanted.verdict(|| heard), Verdict::Wait(..)));
     }
 
     #[test]
     fn who_is_not_connected_is_not_asked_for_again() {
         let (_, wanted) = Wanted::again(0, somebody());
-        assert_eq!(wanted.verdict(None), Verdict::Forget);
+        assert_eq!(wanted.verdict(|| None), Verdict::Forget);
     }
 
     #[test]
     fn a_channel_that_was_never_there_is_asked_for_once() {
         let wanted = Wanted::first(0, somebody());
-        assert_eq!(wanted.verdict(None), Verdict::Ask(wanted));
+        assert_eq!(wanted.verdict(|| None), Verdict::Ask(wanted));
         assert_eq!(wanted.refused(), None);
     }
 }
