@@ -7,8 +7,8 @@ pub(crate) enum Split {
     Nobody,
     /// Each of two hosts has half of them.
     Hosts,
-    /// Each guest has one, as long as there are enough: those that spin. Left alone, two that have just been on one core stay there for a while.
-    Guests,
+    /// Each end has one, as long as there are enough: of those on one host that spin. Left alone, two that have just been on one core stay there for a while.
+    Ends,
 }
 
 /// The cores of this machine, and how they are split.
@@ -47,14 +47,14 @@ impl Shares {
         if host == 0 { first } else { second }
     }
 
-    /// The cores of one who has just been started on a host, if they are not those of whoever started him.
-    pub(crate) fn of_starter(&self, host: usize) -> Option<&[usize]> {
-        (self.split == Split::Hosts).then(|| self.on(host))
+    /// Whether anybody has cores of his own. If not, who is started may run where whoever starts him does.
+    pub(crate) fn is_split(&self) -> bool {
+        self.split != Split::Nobody
     }
 
-    /// The cores of a guest, by its number and its host.
-    pub(crate) fn of_guest(&self, number: usize, host: usize) -> &[usize] {
-        if self.split != Split::Guests {
+    /// The cores of an end, by its number and its host.
+    pub(crate) fn of_end(&self, number: usize, host: usize) -> &[usize] {
+        if self.split != Split::Ends {
             return self.on(host);
         }
         let place = number % self.all.len();
@@ -72,26 +72,26 @@ mod tests {
         assert_eq!(shares.on(0), shares.on(1));
         assert!(shares.change(Split::Hosts) && !shares.change(Split::Hosts));
         assert_eq!((shares.on(0), shares.on(1)), (&[1][..], &[2, 5][..]));
-        assert_eq!(shares.of_guest(0, 1), [2, 5]);
-        assert_eq!(shares.of_starter(0), Some(&[1][..]));
+        assert_eq!(shares.of_end(0, 1), [2, 5]);
+        assert!(shares.is_split());
         assert!(shares.change(Split::Nobody));
         assert_eq!(shares.on(1), [1, 2, 5]);
+        assert!(!shares.is_split());
     }
 
     #[test]
-    fn guests_that_spin_have_a_core_each() {
+    fn ends_that_spin_have_a_core_each() {
         let mut shares = Shares::of(&[1, 2]);
-        assert!(shares.change(Split::Guests));
-        let cores = [0, 1, 2].map(|guest| shares.of_guest(guest, 0)[0]);
+        assert!(shares.change(Split::Ends) && shares.is_split());
+        let cores = [0, 1, 2].map(|end| shares.of_end(end, 0)[0]);
         assert_eq!(cores, [1, 2, 1]);
-        assert_eq!(shares.of_starter(0), None);
         assert_eq!(shares.on(1), [1, 2]);
     }
 
     #[test]
     fn a_core_alone_is_everybodys() {
         let mut shares = Shares::of(&[3]);
-        assert!(!shares.change(Split::Hosts) && !shares.change(Split::Guests));
-        assert_eq!((shares.on(1), shares.of_guest(1, 1)), (&[3][..], &[3][..]));
+        assert!(!shares.change(Split::Hosts) && !shares.change(Split::Ends));
+        assert_eq!((shares.on(1), shares.of_end(1, 1)), (&[3][..], &[3][..]));
     }
 }

@@ -116,18 +116,10 @@ impl<'a> Places<'a> {
     /// When no descriptor is to be had.
     pub fn command(&self, program: &str) -> anyhow::Result<Command> {
         let first = &self.places[0];
+        let mut command = Command::new("unshare");
         // Ends with whoever starts it, so that an interrupted test leaves nothing behind.
-        let apart = [
-            "unshare",
-            "--uts",
-            "--mount",
-            "setpriv",
-            "--pdeathsig",
-            "KILL",
-        ];
-        let mut words = first.bound.iter().map(String::as_str).chain(apart);
-        let mut command = Command::new(words.next().unwrap_or("unshare"));
-        command.args(words);
+        command.args(["--uts", "--mount", "setpriv", "--pdeathsig", "KILL"]);
+        command.args(&first.bound);
         command.args(["sh", "-c", NAMED, first.name(), program]);
         command.envs(first.env.iter().map(|(name, value)| (name, value)));
         first.host.place(&mut command)?;

@@ -7,7 +7,7 @@ use std::time::Instant;
 use anyhow::{Context as _, bail};
 
 use super::Extent;
-use super::programs::{Ended, PATIENCE};
+use super::programs::PATIENCE;
 use super::stage::Stage;
 use crate::record::Record;
 
@@ -35,7 +35,7 @@ pub(super) fn measure(stage: &Stage, extent: &Extent) -> anyhow::Result<Vec<Reco
             "cannot start {PROGRAM}: `cargo build --release -p {PROGRAM}` makes it, to be put beside myrixen or into PATH"
         )
     };
-    let mut ended = Ended(stage.spawn(0, &mut command).with_context(missing)?);
+    let mut ended = stage.spawn(0, 0, &mut command).with_context(missing)?;
     let (well, said) = ended.hear(Instant::now() + PATIENCE)?;
     if !well {
         bail!("{PROGRAM} did not succeed; its words: {}", said.trim());

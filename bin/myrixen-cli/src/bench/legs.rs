@@ -68,7 +68,7 @@ pub(super) enum Contestant {
 }
 
 impl Contestant {
-    /// Whether its messages go from one host to the other. MX's programs are bound as they need it.
+    /// Whether its messages go from one host to the other, each with cores of its own. MX's programs that sleep are all on one.
     fn crosses(&self) -> bool {
         match self {
             Self::Ours(ours) => matches!(ours.path, Path::Wire | Path::Native),
@@ -92,7 +92,12 @@ impl Leg {
     pub(super) fn split(&self) -> Split {
         match &self.contestant {
             contestant if contestant.crosses() => Split::Hosts,
-            Contestant::Ours(_) if self.wait == Wait::Spin => Split::Guests,
+            // Of the others both ends are in one process, or started by others, who bind them as they do.
+            Contestant::Ours(_) | Contestant::Mx(_) | Contestant::Program(_)
+                if self.wait == Wait::Spin =>
+            {
+                Split::Ends
+            }
             _ => Split::Nobody,
         }
     }

@@ -79,7 +79,7 @@ impl Mpi {
     /// As records name it.
     pub(super) fn path(self) -> Path {
         let name = self.transport.name().to_owned();
-        if self.hosts > 1 {
+        if self.crosses() {
             Path::MpiWire(name)
         } else {
             Path::Mpi(name)
@@ -171,7 +171,9 @@ impl Mpi {
     fn read(self, line: &str) -> Option<Record> {
         let words: Vec<&str> = line.split_whitespace().collect();
         let (path, wait) = (self.path(), Wait::Spin);
-        let link = (self.hosts > 1).then(|| self.transport.uplink().name().to_owned());
+        let link = self
+            .crosses()
+            .then(|| self.transport.uplink().name().to_owned());
         match words[..] {
             ["half_rtt", size, p50, p99, p999, count] => Some(Record::PingPong(PingPong {
                 path,

@@ -12,8 +12,8 @@ use anyhow::{Context as _, bail};
 
 use super::Extent;
 use super::legs::Ours;
-use super::programs::{AGAIN, Ended, PATIENCE};
-use super::stage::{Stage, part};
+use super::programs::{AGAIN, PATIENCE};
+use super::stage::Stage;
 use crate::record::{Path, Percentiles, PingPong, Record, Wait};
 use crate::system;
 
@@ -108,8 +108,7 @@ fn by_rust(
     let mut answers = perf("serve", RUST_BOARDS[1], server)?;
     answers.args(["--endpoint", "0"]);
     answers.stdout(Stdio::piped()).stderr(Stdio::null());
-    let mut answers = Ended(stage.spawn(0, &mut answers)?);
-    part(&answers.0, wait, 1)?;
+    let mut answers = stage.spawn(0, 1, &mut answers)?;
     // It says so when it serves.
     let said = answers.0.stdout.take().context("it has no output")?;
     BufReader::new(said).read_line(&mut String::new())?;
@@ -124,8 +123,7 @@ fn by_rust(
         asks.arg(&file)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
-        let mut asks = Ended(stage.spawn(0, &mut asks)?);
-        part(&asks.0, wait, 0)?;
+        let mut asks = stage.spawn(0, 0, &mut asks)?;
         let (well, said) = asks.hear(until)?;
         if well {
             break;
@@ -160,16 +158,14 @@ fn by_mx(
     let until = Instant::now() + PATIENCE;
     let mut answers = command(stage, ours, wait, (server, MX_BOARDS[1]))?;
     answers.stdout(Stdio::null()).stderr(Stdio::null());
-    let mut answers = Ended(stage.spawn(0, &mut answers).with_context(missing)?);
-    part(&answers.0, wait, 1)?;
+    let mut answers = stage.spawn(0, 1, &mut answers).with_context(missing)?;
     let mut asks = command(stage, ours, wait, (client, MX_BOARDS[0]))?;
     let [size_text, rounds] = [size.to_string(), rounds.to_string()];
     asks.args(["-d", MX_BOARDS[1], "-m", "-S", &size_text, "-E", &size_text]);
     // A direct channel opens a little after the first contact; and as `myrixen perf` does.
     asks.args(["-N", &rounds, "-W", "2000"]);
     asks.stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut asks = Ended(stage.spawn(0, &mut asks).with_context(missing)?);
-    part(&asks.0, wait, 0)?;
+    let mut asks = stage.spawn(0, 0, &mut asks).with_context(missing)?;
     let (well, said) = asks.hear(until)?;
     if !well {
         bail!("{PROGRAM} did not succeed; its words: {}", said.trim());

@@ -11,7 +11,7 @@ use anyhow::{Context as _, bail};
 use serde_json::Value;
 
 use super::Extent;
-use super::stage::{IP, Stage, part};
+use super::stage::{IP, Stage};
 use crate::held::float;
 use crate::record::{Path, Percentiles, PingPong, Rate, Record, Stream, Wait};
 use crate::system;
@@ -221,19 +221,13 @@ impl Program {
         let missing = || format!("cannot start {program}: it comes with the package {package}");
         let mut server = self.command(test, None);
         server.stdout(Stdio::null()).stderr(Stdio::null());
-        let mut server = Ended(stage.spawn(there, &mut server).with_context(missing)?);
-        if there == 0 {
-            part(&server.0, self.waits()[0], 1)?;
-        }
+        let mut server = stage.spawn(there, 1, &mut server).with_context(missing)?;
         let until = Instant::now() + PATIENCE;
         loop {
             let before = system::cpu_of_children()?;
             let mut client = self.command(test, Some(to));
             client.stdout(Stdio::piped()).stderr(Stdio::piped());
-            let mut client = Ended(stage.spawn(0, &mut client).with_context(missing)?);
-            if there == 0 {
-                part(&client.0, self.waits()[0], 0)?;
-            }
+            let mut client = stage.spawn(0, 0, &mut client).with_context(missing)?;
             let (well, said) = client.hear(until)?;
             // iperf3 fails with a success.
             if well && !said.contains("\"error\":") {

@@ -9,7 +9,7 @@ use anyhow::{Context as _, bail, ensure};
 
 use super::Extent;
 use super::matching::BAR;
-use super::programs::{Ended, PATIENCE};
+use super::programs::PATIENCE;
 use super::stage::Stage;
 use crate::held::Held;
 use crate::record::Record;
@@ -40,7 +40,7 @@ pub(super) fn matching(stage: &mut Stage, extent: &Extent) -> anyhow::Result<Vec
     command.env("FI_MYRIXEN_BOARDS", BOARDS);
     command.stdin(Stdio::null());
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut ended = Ended(stage.spawn(0, &mut command)?);
+    let mut ended = stage.spawn(0, 0, &mut command)?;
     let (well, said) = ended.hear(Instant::now() + PATIENCE)?;
     ensure!(well, "matching.c: {}", said.trim());
     let records: Vec<Record> = said.lines().filter_map(read).collect();

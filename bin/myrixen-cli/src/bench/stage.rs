@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
-use std::process::{Child, Command as Process};
+use std::process::Command as Process;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
@@ -13,6 +13,7 @@ use super::Extent;
 use super::iceoryx2;
 use super::legs::{Contestant, Cost, GUESTS, Home, Leg, Ours};
 use super::mx;
+use super::programs::Ended;
 use super::provider;
 use crate::demo::crew::{Crew, Member};
 use crate::demo::dialogue::PATIENCE;
@@ -30,7 +31,7 @@ pub(super) const SENTENCE: &str = "Two hosts (network namespaces), joined by vir
      one for IP (sockets, iperf3, VXLAN), one for back ends embedded in programs, one each for plain packet and AF_XDP sockets. Programs of somebody else's \
      wait as they do: fi_pingpong and ucx_perftest spin, iperf3 sleeps; what fi_pingpong calls bandwidth is that of its \
      ping-pong; UCX's tcp has found loopback only. Ranks of MPI spin, and give way to others meanwhile where there are fewer cores than ranks and back \
-     ends. What is measured between the two hosts has half of the cores at either, as if they were two machines.";
+     ends. What is measured between the two hosts has half of the cores at either, as if they were two machines; of what spins on one host each end has a core.";
 
 const MTU: u32 = 9000;
 
@@ -221,7 +222,7 @@ impl Stage {
             system::pin(back_end, self.shares.on(Home::Post(post).host()))?;
         }
         for (number, ((member, _), (_, home))) in self.guests.iter().zip(GUESTS).enumerate() {
-            let cores = self.shares.of_guest(number, home.host());
+            let cores = self.shares.of_end(number, home.host());
             system::pin(self.crew.pid(*member), cores)?;
         }
         Ok(())
@@ -338,23 +339,28 @@ impl Stage {
         let member = self
             .site
             .hire(&mut self.crew, Some(host), &name, &mut command)?;
-        self.place(self.crew.pid(member), host)?;
+        self.place(self.crew.pid(member), host, host)?;
         Ok(member)
     }
 
-    /// Starts a process in a host.
-    pub(super) fn spawn(&self, host: usize, command: &mut Process) -> anyhow::Result<Child> {
-        let child = self.site.spawn(Some(host), command)?;
-        self.place(child.id(), host)?;
-        Ok(child)
+    /// Starts a process in a host: which of the two ends, of a program that has an end that asks and one that answers, or the only one.
+    pub(super) fn spawn(
+        &self,
+        host: usize,
+        end: usize,
+        command: &mut Process,
+    ) -> anyhow::Result<Ended> {
+        let started = Ended(self.site.spawn(Some(host), command)?);
+        self.place(started.0.id(), host, end)?;
+        Ok(started)
     }
 
-    /// Has one who has just been started on a host run on the cores that are the host's.
-    fn place(&self, process: u32, host: usize) -> anyhow::Result<()> {
-        match self.shares.of_starter(host) {
-            Some(cores) => system::pin(process, cores),
-            None => Ok(()),
+    /// Has an end that has just been started on a host run on the cores that are its own.
+    fn place(&self, process: u32, host: usize, end: usize) -> anyhow::Result<()> {
+        if !self.shares.is_split() {
+            return Ok(());
         }
+        system::pin(process, self.shares.of_end(end, host))
     }
 
     /// This program, to be started again.
@@ -377,7 +383,11 @@ impl Stage {
             let host = self.site.host(at).context("there is no such host")?;
             let socket = self.site.socket(uplink.post(at)).display().to_string();
             let place = Place::new(host, &[("MYRIXEN_SOCKET", &socket)])?;
-            places.push(place.on(self.shares.on(at)));
+            places.push(if self.shares.is_split() {
+                place.on(self.shares.on(at))
+            } else {
+                place
+            });
         }
         Places::new(places)
     }
@@ -436,14 +446,5 @@ fn fitting(kind: Kind, plan: Plan) -> Plan {
         each_ms: plan.each_ms,
         parties: plan.parties,
         calls: plan.calls,
-    }
-}
-
-/// Gives one of the two ends of a program on one host, if it spins, a core of its own, as our guests have.
-pub(super) fn part(end: &Child, wait: Wait, number: usize) -> anyhow::Result<()> {
-    let cores = system::cores();
-    match cores.get(number..=number) {
-        Some(core) if wait == Wait::Spin && cores.len() > 1 => system::pin(end.id(), core),
-        _ => Ok(()),
     }
 }
