@@ -56,6 +56,7 @@
 
 mod ack;
 mod arrive;
+mod brief;
 mod config;
 mod connect;
 mod counters;
@@ -79,6 +80,7 @@ mod request;
 mod resend;
 mod short;
 mod store;
+mod take;
 mod timing;
 mod transmit;
 mod window;
@@ -93,7 +95,8 @@ pub use event::{
     Receive, Send, SendMode, Slice, Space, Status, Target, Transmit,
 };
 pub use ids::{OfferId, PartnerId, PathId, PullId, RegionId, RequestId, StoreId, UnexpectedId};
-pub use short::{Delivered, ReadyNow, SentNow, Taken};
+pub use short::{Delivered, ReadyNow, SentNow};
+pub use take::{Brought, Taken};
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
@@ -103,6 +106,7 @@ use crate::matching::arena::{Arena, Key};
 use crate::matching::hash::{Keyed, splitmix};
 use crate::time::Time;
 
+use brief::Briefs;
 use connect::Connecting;
 use date::Unheeded;
 use incoming::Incoming;
@@ -136,6 +140,7 @@ pub struct Endpoint {
     by_address: HashMap<u64, Key, Keyed>,
     connecting: Arena<Connecting>,
     outgoing: Arena<Outgoing>,
+    briefs: Briefs,
     regions: Regions,
     receivers: Arena<Receiver>,
     incoming: Arena<Incoming>,
@@ -190,6 +195,7 @@ impl Endpoint {
             by_address: HashMap::with_hasher(keyed),
             connecting: Arena::default(),
             outgoing: Arena::default(),
+            briefs: Briefs::default(),
             receivers: Arena::default(),
             incoming: Arena::default(),
             matcher,
@@ -244,6 +250,7 @@ impl Endpoint {
     #[must_use]
     pub fn is_idle(&self) -> bool {
         self.outgoing.is_empty()
+            && self.briefs.is_empty()
             && self.connecting.is_empty()
             && self.pulls.is_empty()
             && self.jobs.is_empty()

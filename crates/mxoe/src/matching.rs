@@ -175,6 +175,18 @@ impl<R: Copy, M: Copy, S: Copy + Eq + Hash> Matcher<R, M, S> {
         }
     }
 
+    /// Whether neither a receive nor a message waits in a space, hidden ones included.
+    #[inline]
+    #[must_use]
+    pub fn is_empty(&self, space: Space) -> bool {
+        let queues = match space {
+            Space::Tagged => &self.tagged,
+            Space::Plain => &self.plain,
+            Space::Service => &self.service,
+        };
+        queues.posted.len() == 0 && queues.arrived.len() == 0
+    }
+
     /// Queues a receive behind all others. Whether a message that it accepts is there already is the caller's to
     /// ask first.
     #[inline(always)]

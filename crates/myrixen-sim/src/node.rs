@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use mxoe::engine::{Config, Endpoint, OfferId, PartnerId, PathId, RegionId, RequestId};
+use mxoe::engine::{Config, Endpoint, OfferId, PartnerId, PathId, Receive, RegionId, RequestId};
 use mxoe::time::Time;
 
 use crate::memory::Memory;
@@ -34,6 +34,8 @@ pub(crate) struct Node {
     pub(crate) due: Option<Time>,
     /// For which time the engine's timer is scheduled.
     pub(crate) timer: Option<Time>,
+    /// A receive that the program waits in, and that is posted only if the next frame does not complete it.
+    pub(crate) standby: Option<Standby>,
     /// It takes in what no planned receive has taken.
     pub(crate) draining: bool,
     /// It has closed its endpoint and asks for nothing more.
@@ -65,11 +67,18 @@ pub(crate) enum ContactState {
     Known,
 }
 
+/// A receive that is not posted.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Standby {
+    pub(crate) post: PostId,
+    pub(crate) receive: Receive,
+}
+
 /// What a token stands for.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Request {
-    /// The engine's name for it.
-    pub(crate) id: RequestId,
+    /// The engine's name for it; `None` for a message that went at once, and while a receive is not posted.
+    pub(crate) id: Option<RequestId>,
     /// What was asked.
     pub(crate) what: Asked,
 }
@@ -138,6 +147,7 @@ impl Node {
             paths_free: vec![Time::ZERO; scenario.channels.len() + 1],
             due: None,
             timer: None,
+            standby: None,
             draining: false,
             closed: false,
         }

@@ -15,8 +15,10 @@ use crate::rng::Rng;
 use crate::scenario::{Happening, PostId, Scenario, What};
 use crate::violation::Violation;
 
+mod contacts;
 mod program;
 mod service;
+mod standby;
 mod wires;
 
 /// Steps after which a run is taken to go round in circles. The longest take a few hundred thousand.
@@ -520,6 +522,7 @@ impl<'a> World<'a> {
 
     /// Closes a node's endpoint: what is owed goes out, every request ends.
     fn close(&mut self, index: usize) -> Result<(), Violation> {
+        self.post_standby(index)?;
         if let Some(node) = &mut self.nodes[index] {
             node.closed = true;
             node.endpoint.close(self.now);

@@ -387,7 +387,9 @@ impl Core {
 
     /// A partner is lost: receives for its messages alone would wait for ever.
     pub(crate) fn fail_receives_from(&mut self, partner: PartnerId, status: Status) {
-        for id in self.requests.receives_from(partner) {
+        let mut receives = self.requests.receives_from(partner);
+        receives.extend(self.regions.shorts.awaited_from(partner));
+        for id in receives {
             self.engine.give_up_receive(id, status);
         }
     }

@@ -273,6 +273,17 @@ impl Core {
         }
     }
 
+    /// A first look has found nothing: looks away where that helps, and then that many times more.
+    #[inline]
+    pub(crate) fn look_longer(&mut self, times: u32) -> Option<usize> {
+        self.look_away();
+        let arrived = self.look_out(times);
+        if arrived.is_none() {
+            self.one_way = 0;
+        }
+        arrived
+    }
+
     /// Whether something has arrived that was not taken.
     #[inline]
     pub(crate) fn has_arrived(&self) -> bool {

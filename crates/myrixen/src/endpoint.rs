@@ -363,8 +363,7 @@ impl Endpoint {
         buffer: &mut [u8],
         timeout: Option<Duration>,
     ) -> Result<Option<Received>> {
-        // One from a certain peer is to be found when that is lost.
-        if buffer.len() <= INLINE && matching.source.is_none() {
+        if buffer.len() <= INLINE {
             return self.recv_short(&matching, buffer, timeout);
         }
         lend(buffer, |lent| {

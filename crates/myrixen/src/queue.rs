@@ -277,7 +277,7 @@ impl End {
     /// That of a receive which a short message has completed.
     #[inline(always)]
     pub(crate) fn of_taken(straight: &Straight, taken: &Taken) -> Self {
-        let envelope = &taken.envelope;
+        let envelope = &taken.brought.envelope;
         let peer = Peer {
             partner: envelope.source,
             address: envelope.address,
@@ -286,10 +286,10 @@ impl End {
             kind: Kind::Receive,
             context: straight.context,
             bits: envelope.match_info,
-            status: taken.status,
+            status: taken.brought.status,
             peer: Some(peer),
             message_len: envelope.length as usize,
-            len: taken.length as usize,
+            len: taken.brought.length as usize,
         }
     }
 

@@ -67,6 +67,13 @@ impl Endpoint {
         timeout: Option<Duration>,
     ) -> Result<Option<Received>> {
         let mut core = self.shared.enter();
+        if let Some(at) = self.shared.look_for(&mut core, matching.space)
+            && let Some(received) = core.recv_straight(self.shared.recent(), at, matching, buffer)
+        {
+            core.look_on_if_it_looks();
+            self.shared.leave(core);
+            return Ok(Some(received));
+        }
         let awaited = match core.await_short(|| self.shared.recent(), matching, buffer.len()) {
             Ok(awaited) => awaited,
             Err(error) => {
@@ -182,7 +189,7 @@ impl Core {
         let Some(taken) = taken else {
             return false;
         };
-        let payload = taken.payload();
+        let payload = taken.brought.payload();
         let whole = head.get(payload.clone());
         self.regions
             .write(taken.region, 0, payload.len(), |at, piece| {
@@ -199,9 +206,9 @@ impl Core {
     #[inline]
     pub(crate) fn end_taken(&mut self, taken: &Taken) {
         let outcome = Outcome::Received {
-            status: taken.status,
-            envelope: taken.envelope,
-            length: taken.length,
+            status: taken.brought.status,
+            envelope: taken.brought.envelope,
+            length: taken.brought.length,
         };
         match shorts::of_token(taken.token) {
             Some(slot) => self.ended |= self.regions.shorts.end(slot, outcome),
@@ -224,7 +231,11 @@ impl Core {
             len: u32::try_from(room).unwrap_or(u32::MAX),
             token: shorts::token(slot),
         };
-        let begun = self.begin_receive(clock, matching, into, |_, _| ());
+        let begun = self.begin_receive(clock, matching, into, |core, request| {
+            if let Some(source) = matching.source {
+                core.regions.shorts.await_from(slot, source, request);
+            }
+        });
         if begun.is_err() {
             self.regions.shorts.leave(slot);
         }

@@ -1,7 +1,7 @@
 //! Payloads of short messages, in slots of their own: written where they stay, so that nothing is moved about, and with what has become of the
 //! message beside them, so that it needs no request.
 
-use mxoe::engine::{PartnerId, RegionId};
+use mxoe::engine::{PartnerId, RegionId, RequestId};
 
 use crate::request::Outcome;
 
@@ -29,8 +29,8 @@ enum State {
     Free,
     /// A copy of what was sent to this partner, until it is acknowledged. Nobody waits for that.
     Sent(PartnerId),
-    /// Room for a message that somebody waits for.
-    Awaited,
+    /// Room for a message that somebody waits for; one from a certain partner is to be found when that is lost.
+    Awaited(Option<(PartnerId, RequestId)>),
     Over(Outcome),
 }
 
@@ -68,8 +68,26 @@ impl Shorts {
     pub(crate) fn await_one(&mut self, room: usize) -> Option<RegionId> {
         let len = u8::try_from(room).ok().filter(|_| room <= INLINE)?;
         let id = self.take_slot(len);
-        self.slots[place(id)].state = State::Awaited;
+        self.slots[place(id)].state = State::Awaited(None);
         Some(id)
+    }
+
+    /// What is awaited there is of this partner alone, and called so by the engine.
+    pub(crate) fn await_from(&mut self, id: RegionId, partner: PartnerId, request: RequestId) {
+        if let Some(slot) = self.slot(id)
+            && let State::Awaited(from) = &mut slot.state
+        {
+            *from = Some((partner, request));
+        }
+    }
+
+    /// What is awaited of this partner alone.
+    pub(crate) fn awaited_from(&self, partner: PartnerId) -> Vec<RequestId> {
+        let awaited = self.slots.iter().filter_map(|slot| match slot.state {
+            State::Awaited(Some((from, request))) if from == partner => Some(request),
+            _ => None,
+        });
+        awaited.collect()
     }
 
     #[inline]
@@ -125,7 +143,7 @@ impl Shorts {
                 self.unsend(id);
                 false
             }
-            State::Awaited => {
+            State::Awaited(_) => {
                 slot.state = State::Over(outcome);
                 true
             }
@@ -181,7 +199,7 @@ impl Shorts {
 
     /// How many messages are under way or awaited.
     pub(crate) fn pending(&self) -> usize {
-        let under_way = |slot: &&Slot| matches!(slot.state, State::Sent(_) | State::Awaited);
+        let under_way = |slot: &&Slot| matches!(slot.state, State::Sent(_) | State::Awaited(_));
         self.slots.iter().filter(under_way).count()
     }
 

@@ -1,11 +1,14 @@
-//! A short message whose end is shown as it comes to whoever reads the ends of requests: past the completion queue, where nothing is before it.
+//! Short messages that come while somebody looks for just such a one. Their ends are shown as they come to whoever reads the ends of requests, past the
+//! completion queue where nothing is before them, or given to whoever waits in a receive, which then need not be posted.
 
 use mxoe::engine::{PartnerId, Status, Taken};
 use mxoe::frame::HEAD_BYTES;
 use mxoe::time::Time;
+use myrixen_ring::Record;
 
 use crate::binding::{Ended, Reaper};
 use crate::core::Core;
+use crate::message::{Match, Received};
 use crate::request::{Key, Kind, Straight};
 
 /// What has become of a record.
@@ -29,22 +32,13 @@ impl Core {
         at: usize,
         reaper: &mut impl Reaper,
     ) -> Passed {
-        if !self.may_turn_straight() {
-            return Passed::Left;
-        }
-        let path = &mut self.paths[at];
-        let Ok(Some(record)) = path.consumer.peek() else {
+        let mut head = [0; HEAD_BYTES];
+        let Some((record, head)) = self.peek_straight(at, &mut head) else {
             return Passed::Left;
         };
-        if record.hint_len() > 0 {
-            return Passed::Left;
-        }
-        let mut head = [0; HEAD_BYTES];
-        let head = &mut head[..record.len().min(HEAD_BYTES)];
-        path.consumer.read(&record, 0, head);
         let mut passed = Passed::Kept;
         let taken = self.take_short(now, at, &record, head, |core, taken| {
-            let went_well = taken.status == Status::Success;
+            let went_well = taken.brought.status == Status::Success;
             let takes = |label| went_well && reaper.takes_short(label);
             match core.requests.end_straight(taken.token, takes) {
                 Some(straight) => {
@@ -58,12 +52,73 @@ impl Core {
         if !taken {
             return Passed::Left;
         }
+        self.advance_straight(now, at, record);
+        passed
+    }
+
+    /// Takes what has come on a path if it is a short message for which the program waits with this buffer, and no receive.
+    #[inline(always)]
+    pub(crate) fn recv_straight(
+        &mut self,
+        now: Time,
+        at: usize,
+        matching: &Match,
+        buffer: &mut [u8],
+    ) -> Option<Received> {
+        let mut head = [0; HEAD_BYTES];
+        let (record, head) = self.peek_straight(at, &mut head)?;
+        let path = &self.paths[at];
+        let from = path.source(head)?;
+        let room = u32::try_from(buffer.len()).unwrap_or(u32::MAX);
+        let wanted = (&matching.filter(), room);
+        let frame = (head, record.len());
+        let brought = self
+            .engine
+            .take_unposted(now, path.id, from, frame, wanted)?;
+        let payload = brought.payload();
+        let into = &mut buffer[..payload.len()];
+        match head.get(payload.clone()) {
+            Some(bytes) => into.copy_from_slice(bytes),
+            None => path.consumer.read(&record, payload.start, into),
+        }
+        self.advance_straight(now, at, record);
+        Some(Received {
+            len: payload.len(),
+            message_len: brought.envelope.length as usize,
+            bits: brought.envelope.match_info,
+            source: brought.envelope.address,
+        })
+    }
+
+    /// The next record of a path, with a copy of its head, if it may be a short message that can be taken without a turn. Whatever is wrong with it is found by
+    /// whoever goes the usual way.
+    #[inline(always)]
+    fn peek_straight<'a>(
+        &mut self,
+        at: usize,
+        head: &'a mut [u8; HEAD_BYTES],
+    ) -> Option<(Record, &'a [u8])> {
+        if !self.may_turn_straight() {
+            return None;
+        }
+        let path = &mut self.paths[at];
+        let record = path.consumer.peek().ok()??;
+        if record.hint_len() > 0 {
+            return None;
+        }
+        let head = &mut head[..record.len().min(HEAD_BYTES)];
+        path.consumer.read(&record, 0, head);
+        Some((record, head))
+    }
+
+    /// That record was taken.
+    #[inline(always)]
+    fn advance_straight(&mut self, now: Time, at: usize, record: Record) {
         self.paths[at].consumer.advance(record);
         self.events();
         self.begin_short_turn();
         self.have_received(now, at);
         self.transmit(now);
-        passed
     }
 }
 
@@ -71,18 +126,18 @@ impl Ended {
     /// The end of a receive of the completion queue's, by a short message.
     #[inline(always)]
     fn of_taken(straight: Straight, taken: &Taken) -> Self {
-        let envelope = &taken.envelope;
+        let envelope = &taken.brought.envelope;
         Self {
             kind: Kind::Receive,
             context: straight.context,
             label: straight.label,
-            status: taken.status,
+            status: taken.brought.status,
             peer: Some(PartnerId::to_u64(envelope.source)),
             source: Some(envelope.address),
             bits: envelope.match_info,
             data: envelope.data,
             message_len: envelope.length,
-            len: taken.length,
+            len: taken.brought.length,
         }
     }
 }

@@ -49,27 +49,34 @@ impl Endpoint {
     #[inline]
     pub(super) fn owe(&mut self, now: Time, key: Key, bytes: u32) {
         self.update_complete(key);
+        if self.partners[key].owed_messages() != 0 {
+            self.owe_complete(now, key, bytes);
+        }
+    }
+
+    /// The same where a message is complete that was not acknowledged.
+    #[inline(always)]
+    pub(super) fn owe_complete(&mut self, now: Time, key: Key, bytes: u32) {
         let partner = &mut self.partners[key];
         let owed = partner.owed_messages();
-        if owed == 0 {
-            return;
-        }
         let receiving = &mut partner.receiving;
         receiving.bytes = receiving.bytes.saturating_add(bytes);
-        let first = receiving.owed.is_none();
-        if first {
+        let timers = &self.config.timers;
+        let at_once = owed >= timers.ack_messages || receiving.bytes >= timers.ack_bytes;
+        if receiving.owed.is_none() {
             receiving.owed = Some(now);
             self.owed = self.owed.wrapping_add(1);
             if !receiving.listed {
                 receiving.listed = true;
                 self.owing.push(key);
             }
+            let due = after(now, timers.ack_delay);
+            if !at_once && partner.armed.is_none_or(|armed| armed > due) {
+                self.arm(key);
+            }
         }
-        let timers = &self.config.timers;
-        if owed >= timers.ack_messages || receiving.bytes >= timers.ack_bytes {
+        if at_once {
             self.liback_now(key);
-        } else if first {
-            self.arm_ack(now, key);
         }
     }
 

@@ -21,16 +21,6 @@ pub(super) struct Unheeded {
 }
 
 impl Endpoint {
-    /// A message to this partner, the last of those with a number, went out without a date.
-    #[inline]
-    pub(super) fn leave_undated(&mut self, key: Key) {
-        let sending = &mut self.partners[key].sending;
-        if sending.undated == 0 {
-            self.undated.push(key);
-        }
-        sending.undated = sending.undated.wrapping_add(1);
-    }
-
     /// What [`send_now`](Self::send_now) has sent counts as sent now, if no call that is told the time has been made since, and what
     /// [`take_now`](Self::take_now) has heard is heeded. To be called before [`next_timeout`](Self::next_timeout) is relied upon, and before anybody
     /// waits for a send to be over.
@@ -72,10 +62,17 @@ impl Endpoint {
             };
             let sending = &mut partner.sending;
             let count = std::mem::take(&mut sending.undated);
-            if count >= sending.unacked.len() {
+            let under_way = sending.under_way();
+            if under_way == 0 {
+                continue;
+            }
+            if count >= under_way {
                 // Before them nothing was waited for.
                 sending.advanced = now;
                 sending.progress = now;
+            }
+            if !sending.brief.is_empty() {
+                sending.timed.get_or_insert((sending.next, now));
             }
             let mut last = sending.unacked.last();
             for _ in 0..count {

@@ -1,6 +1,7 @@
 //! Messages on their way out: queued, numbered, acknowledged, complete.
 
 use super::Endpoint;
+use super::brief::Brief;
 use super::event::{Event, Send, SendMode, Space, Status};
 use super::ids::{RegionId, RequestId, RequestKind};
 use super::partner::{Flow, Partner, Recovery, Sending};
@@ -52,7 +53,7 @@ pub(super) struct Outgoing {
     pub(super) seq: SeqNo,
     /// When it was last sent, as far as it was.
     pub(super) sent: Time,
-    /// Sent more than once, so that an acknowledgement tells nothing about the round trip.
+    /// Sent more than once, or at a time that nobody knows, so that an acknowledgement tells nothing about the round trip.
     pub(super) resent: bool,
     /// It went the short way.
     pub(super) at_once: bool,
@@ -101,14 +102,27 @@ impl Outgoing {
         }
     }
 
-    /// One that goes the short way, without a date.
-    #[inline(always)]
-    pub(super) fn at_once(partner: Key, send: &Send, seq: SeqNo) -> Self {
+    /// One that went the short way. Exactly when is not known, so that its acknowledgement tells nothing of the round trip.
+    pub(super) fn spelled_out(partner: Key, brief: &Brief, seq: SeqNo, sent: Time) -> Self {
         Self {
+            partner,
+            links: Links::NONE,
             stage: Stage::Unacked,
+            kind: Kind::Message {
+                mode: SendMode::Standard,
+            },
             seq,
+            sent,
+            resent: true,
             at_once: true,
-            ..Self::message(Time::ZERO, partner, send)
+            fragment: 0,
+            space: brief.space,
+            match_info: brief.match_info,
+            data: brief.data,
+            region: brief.region,
+            len: brief.len,
+            token: brief.token,
+            deadline: None,
         }
     }
 
@@ -142,6 +156,29 @@ impl Partner {
 }
 
 impl Sending {
+    /// How many messages are under way.
+    #[inline]
+    pub(super) fn under_way(&self) -> u32 {
+        self.unacked.len().wrapping_add(self.brief.len())
+    }
+
+    /// Whether one more message of `bytes` eager bytes may be under way, of which there may be `limit`.
+    #[inline(always)]
+    pub(super) fn has_window(&self, bytes: u32, limit: u32) -> bool {
+        /// How far ahead of a lost message others are kept by the receiver (section 6.2).
+        const EARLY: u32 = 255;
+        let under_way = self.under_way();
+        if under_way == 0 {
+            return true;
+        }
+        let window = match self.recovery {
+            Recovery::None => self.window,
+            // More would only be dropped.
+            Recovery::Resending { .. } => self.window.min(EARLY),
+        };
+        under_way < window && self.bytes.saturating_add(bytes) <= limit
+    }
+
     /// An entry is not to be sent (again) any more.
     fn uncut(&mut self, outgoing: &Arena<Outgoing>, key: Key) {
         if self.cutting == key {
@@ -244,22 +281,9 @@ impl Endpoint {
     }
 
     /// Whether one more message of `bytes` eager bytes may be under way.
-    #[inline]
     pub(super) fn has_window(&self, key: Key, bytes: u32) -> bool {
-        /// How far ahead of a lost message others are kept by the receiver (section 6.2).
-        const EARLY: u32 = 255;
-        let sending = &self.partners[key].sending;
-        let under_way = sending.unacked.len();
-        if under_way == 0 {
-            return true;
-        }
-        let window = match sending.recovery {
-            Recovery::None => sending.window,
-            // More would only be dropped.
-            Recovery::Resending { .. } => sending.window.min(EARLY),
-        };
         let limit = self.config.limits.unacked_bytes;
-        under_way < window && sending.bytes.saturating_add(bytes) <= limit
+        self.partners[key].sending.has_window(bytes, limit)
     }
 
     /// Gives an entry its number, the first of its queue.
@@ -267,6 +291,7 @@ impl Endpoint {
         let outgoing = &self.outgoing[key];
         let (partner, kind, bytes) = (outgoing.partner, outgoing.kind, outgoing.eager_bytes());
         let request = outgoing.is_request();
+        self.spell_out(partner);
         let partner = &mut self.partners[partner];
         let first = partner
             .queue_of(Stage::Queued, kind)
@@ -298,6 +323,35 @@ impl Endpoint {
         if count == 0 || count > under_way {
             return false;
         }
+        let brief = !sending.brief.is_empty();
+        if brief {
+            self.acknowledged_briefly(now, key, count, value);
+        } else {
+            self.acknowledged_entries(now, key, count);
+        }
+        let largest = self.largest_window();
+        let sending = &mut self.partners[key].sending;
+        sending.acked = value;
+        sending.advanced = now;
+        sending.progress = now;
+        sending.in_vain = 0;
+        sending.repeats = 0;
+        sending.window = sending.window.saturating_add(count.into()).min(largest);
+        let (queued, notifies) = (!sending.queued.is_empty(), !sending.notifies.is_empty());
+        if !brief {
+            self.recover(now, key, count);
+        }
+        if queued {
+            self.wake_data(key, Flow::Messages);
+        }
+        if notifies {
+            self.wake_control(key);
+        }
+        true
+    }
+
+    /// The oldest `count` messages under way to a partner have been acknowledged.
+    fn acknowledged_entries(&mut self, now: Time, key: Key, count: u16) {
         let mut sent = None;
         for _ in 0..count {
             let Some(first) = self.partners[key].sending.unacked.first() else {
@@ -312,26 +366,10 @@ impl Endpoint {
                 _ => self.acknowledged(first),
             }
         }
-        let largest = self.largest_window();
-        let sending = &mut self.partners[key].sending;
-        sending.acked = value;
-        sending.advanced = now;
-        sending.progress = now;
-        sending.in_vain = 0;
-        sending.repeats = 0;
-        sending.window = sending.window.saturating_add(count.into()).min(largest);
         if let Some(sent) = sent {
-            sending.trips.sample(now.since(sent));
+            let trips = &mut self.partners[key].sending.trips;
+            trips.sample(now.since(sent));
         }
-        self.recover(now, key, count);
-        let sending = &self.partners[key].sending;
-        if !sending.queued.is_empty() {
-            self.wake_data(key, Flow::Messages);
-        }
-        if !self.partners[key].sending.notifies.is_empty() {
-            self.wake_control(key);
-        }
-        true
     }
 
     /// An eager message, the first of its partner's, has been acknowledged. As [`acknowledged`](Self::acknowledged), for the many.
@@ -349,15 +387,15 @@ impl Endpoint {
         sending.bytes = sending.bytes.saturating_sub(len);
         sending.unacked.pop(&mut self.outgoing);
         self.outgoing.discard(first);
-        let delivered = Delivered {
-            token,
-            request,
-            length: len,
-        };
         if at_once {
-            self.delivered.push_back(delivered);
+            self.delivered.push_back(Delivered { token, length: len });
         } else {
-            self.emit(delivered.event());
+            self.emit(Event::Sent {
+                token,
+                request,
+                status: Status::Success,
+                length: len,
+            });
         }
     }
 
@@ -469,8 +507,14 @@ impl Endpoint {
     /// When the oldest message is to be sent again.
     pub(super) fn resend_due(&self, key: Key) -> Option<Time> {
         let partner = &self.partners[key];
-        let oldest = partner.sending.unacked.first()?;
-        let since = self.outgoing[oldest].sent.max(partner.sending.progress);
+        let sending = &partner.sending;
+        let sent = match sending.unacked.first() {
+            Some(oldest) => self.outgoing[oldest].sent,
+            // Brief ones were sent before the last acknowledgement came, or are what progress is reckoned from.
+            None if !sending.brief.is_empty() => sending.progress,
+            None => return None,
+        };
+        let since = sent.max(sending.progress);
         Some(after(since, partner.resend_delay(&self.config)))
     }
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::Endpoint;
+use super::brief::Chain;
 use super::counters::Ignored;
 use super::ids::{PartnerId, PathId};
 use super::probe::Probe;
@@ -67,13 +68,17 @@ pub(super) struct Sending {
     pub(super) notifies: Queue,
     /// Messages with a number, in its order.
     pub(super) unacked: Queue,
+    /// The same while all goes well: one of the two is empty.
+    pub(super) brief: Chain,
+    /// When all brief messages before this number were on their way, where that is to tell the round trip.
+    pub(super) timed: Option<(SeqNo, Time)>,
     /// Acknowledged rendezvous whose data the partner is still pulling.
     pub(super) parked: Queue,
     /// The MEDIUM that is being cut into fragments, or NIL.
     pub(super) cutting: Key,
-    /// Eager payload bytes in `unacked`.
+    /// Eager payload bytes in `unacked` and `brief`.
     pub(super) bytes: u32,
-    /// How many of `unacked`, the last ones, have no date yet.
+    /// How many of those under way, the last ones, have no date yet.
     pub(super) undated: u32,
     /// How many messages may be unacknowledged.
     pub(super) window: u32,
@@ -210,6 +215,8 @@ impl Partner {
                 queued: Queue::default(),
                 notifies: Queue::default(),
                 unacked: Queue::default(),
+                brief: Chain::default(),
+                timed: None,
                 parked: Queue::default(),
                 cutting: Key::NIL,
                 bytes: 0,
@@ -301,7 +308,7 @@ impl Partner {
             && self.connects.is_empty()
             && self.jobs.is_empty()
             && self.receiving.rendezvous == 0
-            && self.sending.unacked.is_empty()
+            && self.sending.under_way() == 0
     }
 }
 
@@ -422,6 +429,7 @@ impl Endpoint {
     /// Fails everything on the way to a partner.
     pub(super) fn fail_sending(&mut self, key: Key, status: Status) {
         self.drop_jobs(key);
+        self.spell_out(key);
         loop {
             let sending = &self.partners[key].sending;
             let first = sending.unacked.first();
@@ -480,15 +488,6 @@ impl Endpoint {
     pub(super) fn arm_resend(&mut self, now: Time, key: Key) {
         let soonest = after(now, self.config.timers.rto_min);
         if self.partners[key].armed.is_none_or(|armed| armed > soonest) {
-            self.arm(key);
-        }
-    }
-
-    /// The same for an acknowledgement that is owed since now.
-    #[inline]
-    pub(super) fn arm_ack(&mut self, now: Time, key: Key) {
-        let due = after(now, self.config.timers.ack_delay);
-        if self.partners[key].armed.is_none_or(|armed| armed > due) {
             self.arm(key);
         }
     }

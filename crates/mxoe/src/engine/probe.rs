@@ -60,7 +60,7 @@ impl Endpoint {
         let waits = !partner.sending.parked.is_empty()
             || !partner.receiving.open.is_empty()
             || !partner.receiving.early.is_empty();
-        waits && partner.session().is_some() && partner.sending.unacked.is_empty()
+        waits && partner.session().is_some() && partner.sending.under_way() == 0
     }
 
     /// When a partner is to be asked whether it is there.

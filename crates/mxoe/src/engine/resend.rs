@@ -49,17 +49,18 @@ impl Endpoint {
     /// Everything that is under way to the partner is taken for lost.
     pub(super) fn resend_all(&mut self, now: Time, key: Key) {
         let sending = &mut self.partners[key].sending;
-        if sending.unacked.is_empty() {
+        let all = sending.under_way();
+        if all == 0 {
             return;
         }
         sending.in_vain = 0;
         sending.progress = now;
-        let all = sending.unacked.len();
         self.begin_recovery(key, all);
     }
 
     /// Begins to send again, from the oldest message on.
     fn begin_recovery(&mut self, key: Key, burst: u32) {
+        self.spell_out(key);
         let cutting = self.still_first_time(key);
         let sending = &mut self.partners[key].sending;
         let Some(oldest) = sending.unacked.first() else {
@@ -125,7 +126,7 @@ impl Endpoint {
     /// A LIBACK told nothing new while something is unacknowledged: the partner misses the oldest message.
     pub(super) fn on_repeated_liback(&mut self, key: Key) {
         let sending = &mut self.partners[key].sending;
-        if sending.unacked.is_empty() {
+        if sending.under_way() == 0 {
             return;
         }
         sending.repeats = sending.repeats.saturating_add(1);

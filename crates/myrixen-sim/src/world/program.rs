@@ -3,13 +3,12 @@
 use std::time::Duration;
 
 use mxoe::engine::{
-    ClaimedReceive, Connect, Event, Filter, OfferId, PartnerId, PullId, Receive, RegionId,
-    RequestId, Send, Space, Status, UnexpectedId,
+    ClaimedReceive, Delivered, Envelope, Event, Filter, OfferId, PartnerId, PullId, Receive,
+    RegionId, RequestId, Send, Space, Status, UnexpectedId,
 };
-use mxoe::time::Time;
 
 use super::{Pending, World, tell};
-use crate::node::{Asked, Contact, ContactState, Request, token};
+use crate::node::{Asked, ContactState, Request, Standby, token};
 use crate::oracle::{Got, Life, Posting, Sending};
 use crate::payload;
 use crate::rng::Ppm;
@@ -20,10 +19,6 @@ use crate::violation::Violation;
 const SPACES: [Space; 3] = [Space::Tagged, Space::Plain, Space::Service];
 /// Receives for anything that a draining node keeps posted in each space.
 const DRAIN_DEPTH: usize = 2;
-/// How long after a failed connect it is tried again; doubled each time, up to the second figure.
-const RETRY: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(500));
-/// Flips in a key make it a wrong one.
-const WRONG: u32 = 0x5555_5555;
 /// How often drivers ask for data that they could read.
 const ASKS_FIRST: Ppm = Ppm::percent(50);
 
@@ -87,7 +82,7 @@ impl World<'_> {
     }
 
     /// Sends what waits for this connection, or asks for the connection.
-    fn send_waiting(&mut self, index: usize, to: usize) -> Result<(), Violation> {
+    pub(super) fn send_waiting(&mut self, index: usize, to: usize) -> Result<(), Violation> {
         loop {
             let Some(node) = &mut self.nodes[index] else {
                 return Ok(());
@@ -141,12 +136,16 @@ impl World<'_> {
         // Every other message by the short way, where that is open.
         let at_once = match id.0 % 2 {
             0 => self.send_now(index, &send)?,
-            _ => None,
+            _ => false,
         };
         let Some(node) = &mut self.nodes[index] else {
             return Ok(true);
         };
-        match at_once.map_or_else(|| node.endpoint.send(self.now, send), Ok) {
+        let sent = match at_once {
+            true => Ok(None),
+            false => node.endpoint.send(self.now, send).map(Some),
+        };
+        match sent {
             Ok(request) => {
                 let asked = Asked::Send {
                     message: id,
@@ -190,7 +189,7 @@ impl World<'_> {
     }
 
     /// Whether something happens in this scenario that excuses failures between two nodes.
-    fn excused(&self, a: usize, b: usize) -> bool {
+    pub(super) fn excused(&self, a: usize, b: usize) -> bool {
         let mut cut_since = None;
         self.scenario
             .disruptions
@@ -207,56 +206,10 @@ impl World<'_> {
             })
     }
 
-    /// Connects, with the right key or a wrong one.
-    fn connect(&mut self, index: usize, to: usize, wrong: bool) -> Result<(), Violation> {
-        let plan = &self.scenario.nodes[to];
-        let key = if wrong { plan.key ^ WRONG } else { plan.key };
-        self.attempts += 1;
-        let token = token::connect(self.attempts);
-        let Some(node) = &mut self.nodes[index] else {
-            return Ok(());
-        };
-        let connect = Connect {
-            to: plan.address,
-            key,
-            deadline: None,
-            token,
-        };
-        match node.endpoint.connect(self.now, connect) {
-            Ok(request) => {
-                let what = if wrong {
-                    Asked::WrongKey { to }
-                } else {
-                    Asked::Connect { to }
-                };
-                node.requests.insert(token, Request { id: request, what });
-                if !wrong {
-                    node.contacts[to].state = ContactState::Asking;
-                }
-                Ok(())
-            }
-            Err(status) => Err(Violation::refused(index)(status)),
-        }
-    }
-
-    /// Tries to connect once more, if there is still something to send.
-    pub(super) fn retry(&mut self, life: Life, to: usize) -> Result<(), Violation> {
-        let Some(node) = self.nodes[life.node]
-            .as_mut()
-            .filter(|node| node.life == life)
-        else {
-            return Ok(());
-        };
-        if node.contacts[to].state == ContactState::Asking {
-            node.contacts[to].state = ContactState::None;
-        }
-        self.send_waiting(life.node, to)?;
-        self.drive(life.node)
-    }
-
     /// Posts a receive.
     fn post(&mut self, posting: Posting, give: Give) -> Result<(), Violation> {
         let index = posting.by.node;
+        self.post_standby(index)?;
         let Some(node) = &mut self.nodes[index] else {
             return Ok(());
         };
@@ -280,6 +233,16 @@ impl World<'_> {
             len,
             token,
         };
+        let what = Asked::Receive { post, region };
+        let waits = matches!(give, Give::Time)
+            && self.stand_by(index, Standby { post, receive }, Request { id: None, what });
+        if waits {
+            tell!(self, "{index}: waits in receive {}: {receive:?}", post.0);
+            return Ok(());
+        }
+        let Some(node) = &mut self.nodes[index] else {
+            return Ok(());
+        };
         let request = match node.endpoint.receive(|| self.now, receive) {
             Err(Status::NotConnected)
                 if source.is_some_and(|source| !node.endpoint.may_send(source)) =>
@@ -290,13 +253,8 @@ impl World<'_> {
             }
             request => request.map_err(Violation::refused(index))?,
         };
-        node.requests.insert(
-            token,
-            Request {
-                id: request,
-                what: Asked::Receive { post, region },
-            },
-        );
+        let id = Some(request);
+        node.requests.insert(token, Request { id, what });
         match give {
             Give::Time => {}
             Give::Cancel(after) => {
@@ -321,14 +279,16 @@ impl World<'_> {
         post: crate::scenario::PostId,
     ) -> Result<(), Violation> {
         let now = self.now;
+        self.post_standby(life.node)?;
         let Some(node) = self.nodes[life.node]
             .as_mut()
             .filter(|node| node.life == life)
         else {
             return Ok(());
         };
-        if let Some(request) = node.requests.get(&token::receive(post)) {
-            let cancelled = node.endpoint.cancel(now, request.id);
+        let request = node.requests.get(&token::receive(post));
+        if let Some(id) = request.and_then(|request| request.id) {
+            let cancelled = node.endpoint.cancel(now, id);
             tell!(
                 self,
                 "{}: cancels receive {}: {cancelled}",
@@ -457,7 +417,7 @@ impl World<'_> {
             token,
         };
         let request = node.endpoint.receive_claimed(self.now, id, into);
-        let id = request.map_err(Violation::refused(index))?;
+        let id = Some(request.map_err(Violation::refused(index))?);
         let what = Asked::Receive { post, region };
         node.requests.insert(token, Request { id, what });
         Ok(Some(post))
@@ -470,14 +430,17 @@ impl World<'_> {
             let Some(node) = &mut self.nodes[index] else {
                 return Ok(any);
             };
-            let event = node.endpoint.poll_event();
-            let delivered = || Some(node.endpoint.poll_delivered()?.event());
-            let Some(event) = event.or_else(delivered) else {
+            if let Some(event) = node.endpoint.poll_event() {
+                tell!(self, "{index}: {event:?}");
+                self.handle_event(index, event)?;
+            } else if let Some(delivered) = node.endpoint.poll_delivered() {
+                tell!(self, "{index}: {delivered:?}");
+                let Delivered { token, length, .. } = delivered;
+                self.sent(index, (token, None), (Status::Success, length))?;
+            } else {
                 break;
-            };
+            }
             any = true;
-            tell!(self, "{index}: {event:?}");
-            self.handle_event(index, event)?;
         }
         if !self.finishing && self.nodes[index].as_ref().is_some_and(|node| !node.closed) {
             any |= self.take_unexpected(index)?;
@@ -526,14 +489,14 @@ impl World<'_> {
                 request,
                 status,
                 length,
-            } => {
-                let Asked::Send { message, region } = self.ended(index, token, request)? else {
-                    return Err(Violation::UnknownToken { node: index, token });
-                };
-                self.give_back(index, region)?;
-                self.oracle.told(message, status, length)
-            }
-            Event::Received { .. } => self.received(index, &event),
+            } => self.sent(index, (token, Some(request)), (status, length)),
+            Event::Received {
+                token,
+                request,
+                status,
+                envelope,
+                length,
+            } => self.received(index, (token, Some(request)), &envelope, (status, length)),
             Event::Cancelled {
                 token,
                 request,
@@ -599,11 +562,16 @@ impl World<'_> {
         Ok(())
     }
 
-    /// A request has ended: it must have been in progress, under this name.
-    fn ended(&mut self, index: usize, token: u64, request: RequestId) -> Result<Asked, Violation> {
+    /// A request has ended: it must have been in progress, under this name if the program was told one.
+    pub(super) fn ended(
+        &mut self,
+        index: usize,
+        token: u64,
+        request: Option<RequestId>,
+    ) -> Result<Asked, Violation> {
         let node = self.nodes[index].as_mut();
         let known = node.and_then(|node| node.requests.remove(&token));
-        let known = known.filter(|known| known.id == request);
+        let known = known.filter(|known| known.id.is_none() || known.id == request);
         known
             .map(|known| known.what)
             .ok_or(Violation::UnknownToken { node: index, token })
@@ -619,17 +587,26 @@ impl World<'_> {
             .map_or(Ok(Vec::new()), |node| node.memory.take(region))
     }
 
-    fn received(&mut self, index: usize, event: &Event) -> Result<(), Violation> {
-        let Event::Received {
-            token,
-            request,
-            status,
-            envelope,
-            length,
-        } = *event
-        else {
-            return Ok(());
+    fn sent(
+        &mut self,
+        index: usize,
+        (token, request): (u64, Option<RequestId>),
+        (status, length): (Status, u32),
+    ) -> Result<(), Violation> {
+        let Asked::Send { message, region } = self.ended(index, token, request)? else {
+            return Err(Violation::UnknownToken { node: index, token });
         };
+        self.give_back(index, region)?;
+        self.oracle.told(message, status, length)
+    }
+
+    pub(super) fn received(
+        &mut self,
+        index: usize,
+        (token, request): (u64, Option<RequestId>),
+        envelope: &Envelope,
+        (status, length): (Status, u32),
+    ) -> Result<(), Violation> {
         let Asked::Receive { post, region } = self.ended(index, token, request)? else {
             return Err(Violation::UnknownToken { node: index, token });
         };
@@ -684,7 +661,7 @@ impl World<'_> {
         request: RequestId,
         status: Status,
     ) -> Result<(), Violation> {
-        match self.ended(index, token, request)? {
+        match self.ended(index, token, Some(request))? {
             Asked::Receive { post, region } => {
                 self.give_back(index, region)?;
                 self.oracle.withdrawn(post)
@@ -699,92 +676,5 @@ impl World<'_> {
             }
             Asked::WrongKey { .. } => Ok(()),
         }
-    }
-
-    fn connected(
-        &mut self,
-        index: usize,
-        token: u64,
-        request: RequestId,
-        partner: PartnerId,
-    ) -> Result<(), Violation> {
-        match self.ended(index, token, request)? {
-            Asked::Connect { to } => self.met(index, to, partner),
-            Asked::WrongKey { .. } => Err(Violation::WrongKeyAccepted { node: index }),
-            _ => Err(Violation::UnknownToken { node: index, token }),
-        }
-    }
-
-    /// A node can be sent to.
-    fn met(&mut self, index: usize, who: usize, partner: PartnerId) -> Result<(), Violation> {
-        let Some(node) = &mut self.nodes[index] else {
-            return Ok(());
-        };
-        let contact = &mut node.contacts[who];
-        contact.partner = Some(partner);
-        contact.state = ContactState::Known;
-        contact.failures = 0;
-        self.send_waiting(index, who)
-    }
-
-    fn connect_failed(
-        &mut self,
-        index: usize,
-        token: u64,
-        request: RequestId,
-        status: Status,
-    ) -> Result<(), Violation> {
-        let to = match self.ended(index, token, request)? {
-            Asked::Connect { to } => to,
-            // A wrong key must be refused, and for this reason where nothing else happens.
-            Asked::WrongKey { to } if status == Status::BadKey || self.excused(index, to) => {
-                return Ok(());
-            }
-            Asked::WrongKey { to } => return Err(self.no_connection(index, to, status)),
-            _ => return Err(Violation::UnknownToken { node: index, token }),
-        };
-        if !self.excused(index, to) {
-            return Err(self.no_connection(index, to, status));
-        }
-        self.not_connected(index, to);
-        Ok(())
-    }
-
-    fn no_connection(&self, node: usize, to: usize, status: Status) -> Violation {
-        Violation::ConnectFailed {
-            node,
-            to: self.scenario.nodes[to].address,
-            status,
-        }
-    }
-
-    /// A connect has failed: it is tried again later, unless the other node will never be there again.
-    fn not_connected(&mut self, index: usize, to: usize) {
-        let now = self.now;
-        let comes = self.nodes[to].is_some() || self.will_start(to, now);
-        let Some(node) = &mut self.nodes[index] else {
-            return;
-        };
-        let contact: &mut Contact = &mut node.contacts[to];
-        if contact.state == ContactState::Known {
-            return;
-        }
-        contact.failures += 1;
-        if !comes {
-            contact.state = ContactState::None;
-            contact.waiting.clear();
-            return;
-        }
-        contact.state = ContactState::Asking;
-        let pause = RETRY.0 * 2_u32.saturating_pow(contact.failures.min(10));
-        let life = node.life;
-        self.schedule(now + pause.min(RETRY.1), Pending::Retry { life, to });
-    }
-
-    /// Whether a node starts after this time.
-    fn will_start(&self, node: usize, after: Time) -> bool {
-        self.scenario.disruptions.iter().any(|disruption| {
-            disruption.what == Happening::Starts { node } && Time::ZERO + disruption.at >= after
-        })
     }
 }

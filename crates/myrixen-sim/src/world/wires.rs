@@ -23,10 +23,10 @@ const MOST_FRAMES: usize = 100_000;
 /// A frame under way.
 #[derive(Debug)]
 pub(super) struct Flight {
-    from: NicAddr,
+    pub(super) from: NicAddr,
     to: usize,
     way: Way,
-    bytes: Vec<u8>,
+    pub(super) bytes: Vec<u8>,
     offer: Option<Offer>,
 }
 
@@ -130,12 +130,12 @@ impl World<'_> {
         &mut self,
         index: usize,
         send: &mxoe::engine::Send,
-    ) -> Result<Option<mxoe::engine::RequestId>, Violation> {
+    ) -> Result<bool, Violation> {
         let now = self.now;
         let depth = self.scenario.speed.occupancy(RING_BYTES);
         let ways = self.ways(index);
         let Some(node) = &mut self.nodes[index] else {
-            return Ok(None);
+            return Ok(false);
         };
         let (switched, free) = (node.switched, &node.paths_free);
         let open = |path: PathId| {
@@ -145,12 +145,12 @@ impl World<'_> {
             |path: PathId| open(path) && free[usize::from(path.get())].since(now) <= depth;
         let mut transmit = Transmit::new();
         let Some(sent) = node.endpoint.send_now(send, has_room, &mut transmit) else {
-            return Ok(None);
+            return Ok(false);
         };
         let way = ways.iter().find(|(way, ..)| *way == sent.path);
         let channel = way.map(|(_, channel, other)| (*channel, *other));
         self.put(index, sent.path, &transmit, channel)?;
-        Ok(Some(sent.request))
+        Ok(true)
     }
 
     /// The channels of a node that are up: the path, which channel it is, and who is at the other end.
@@ -341,6 +341,16 @@ impl World<'_> {
             return Ok(());
         }
         let offer = flight.offer.map(|offer| node.keep_offer(offer));
+        let lag = self.scenario.nodes[index].lag;
+        if offer.is_none() && self.take_unposted(index, path, &flight)? {
+            self.spare.push(flight.bytes);
+            self.wake(index, now + lag);
+            return Ok(());
+        }
+        self.post_standby(index)?;
+        let Some(node) = &mut self.nodes[index] else {
+            return Ok(());
+        };
         let len = flight.bytes.len();
         let head = &flight.bytes[..len.min(HEAD_BYTES)];
         let taken = match offer {

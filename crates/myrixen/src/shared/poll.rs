@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use mxoe::engine::Space;
 use mxoe::time::Time;
 
 use super::{Guarded, Inside, LOOKS, MANY_TURNS, Shared};
@@ -52,6 +53,19 @@ impl Shared {
             return Seen::Enough;
         }
         self.look_thoroughly(guarded)
+    }
+
+    /// Looks at the rings as whoever waits for a message in this space does first, for one that needs no receive, and tells where something has arrived.
+    #[inline(always)]
+    pub(crate) fn look_for(&self, guarded: &mut Guarded, space: Space) -> Option<usize> {
+        if self.drives || guarded.is_halted() || !guarded.core.engine.has_none(space) {
+            return None;
+        }
+        let arrived = guarded.core.look_out(1);
+        if !guarded.looks_on() {
+            return arrived;
+        }
+        arrived.or_else(|| guarded.core.look_longer(LOOKS))
     }
 
     fn look_thoroughly(&self, guarded: &mut Guarded) -> Seen {
@@ -118,6 +132,14 @@ fn no_quest(_: &mut Core, _: bool) -> Option<()> {
 }
 
 impl Guarded {
+    /// What was looked for has come: who waits so goes on looking.
+    #[inline]
+    pub(crate) fn look_on_if_it_looks(&mut self) {
+        if self.looks_on() {
+            self.core.look_on();
+        }
+    }
+
     /// When the program has looked last.
     #[inline]
     pub(crate) fn seen_at(&self) -> Time {

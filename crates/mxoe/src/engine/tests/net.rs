@@ -39,6 +39,8 @@ pub(super) struct Host {
     /// What was: pull, offer, region, length.
     asked: Vec<(PullId, OfferId, RegionId, u32)>,
     pub(super) events: Vec<Event>,
+    /// Tokens of what was sent at once, and is over.
+    pub(super) delivered: Vec<u64>,
 }
 
 impl Host {
@@ -53,6 +55,7 @@ impl Host {
             asks_first: false,
             asked: vec![],
             events: vec![],
+            delivered: vec![],
         }
     }
 
@@ -90,15 +93,12 @@ impl Host {
         memory[offset as usize..][..payload.len()].copy_from_slice(payload);
     }
 
-    /// What the endpoint tells next, in whichever way.
-    fn next_event(&mut self) -> Option<Event> {
-        let event = self.endpoint.poll_event();
-        event.or_else(|| Some(self.endpoint.poll_delivered()?.event()))
-    }
-
     /// Carries out what the events ask for, and keeps the others.
     pub(super) fn process_events(&mut self, now: Time) {
-        while let Some(event) = self.next_event() {
+        while let Some(delivered) = self.endpoint.poll_delivered() {
+            self.delivered.push(delivered.token);
+        }
+        while let Some(event) = self.endpoint.poll_event() {
             match event {
                 Event::Copy { from, to, len } => {
                     let bytes = self.stores[&from.0][..len as usize].to_vec();

@@ -3,11 +3,12 @@
 use super::net::{Net, pattern};
 use crate::addr::NicAddr;
 use crate::engine::{
-    Event, PartnerId, PathId, RegionId, Send, SendMode, SentNow, Space, Status, Transmit,
+    Event, Filter, PartnerId, PathId, RegionId, Send, SendMode, SentNow, Space, Status, Transmit,
 };
 use crate::frame::{Dialect, HEAD_BYTES};
 
 const INFO: u64 = 0xfeed;
+const TOKEN: u64 = 5;
 
 /// Two hosts, the first connected to the second.
 fn connected() -> (Net, PartnerId) {
@@ -26,7 +27,7 @@ fn short(partner: PartnerId, region: RegionId, len: u32) -> Send {
         region,
         len,
         mode: SendMode::Standard,
-        token: 5,
+        token: TOKEN,
     }
 }
 
@@ -87,14 +88,14 @@ fn a_message_goes_and_is_taken_by_the_short_way_and_is_acknowledged() {
         let taken = take_now(&mut net, &frame).expect("its turn, and wanted");
         let fits = len.min(100);
         assert_eq!((taken.request, taken.region), (request, region));
-        assert_eq!(frame[taken.payload()], bytes[..fits]);
+        assert_eq!(frame[taken.brought.payload()], bytes[..fits]);
         let status = if len > 100 {
             Status::Truncated
         } else {
             Status::Success
         };
         assert_eq!(
-            (taken.status, taken.envelope.length as usize),
+            (taken.brought.status, taken.brought.envelope.length as usize),
             (status, len)
         );
         assert!(matches!(taken.event(), Event::Received { token, .. } if token == taken.token));
@@ -102,8 +103,7 @@ fn a_message_goes_and_is_taken_by_the_short_way_and_is_acknowledged() {
         let now = net.now;
         net.hosts[1].endpoint.flush_acks(now);
         net.run(std::time::Duration::from_secs(1));
-        let sent = net.hosts[0].status_of(sent.0.request);
-        assert_eq!(sent, Some(Status::Success), "{len} bytes");
+        assert_eq!(net.hosts[0].delivered, [TOKEN], "{len} bytes");
         assert!(net.hosts[0].endpoint.is_idle() && net.hosts[1].endpoint.is_idle());
     }
 }
@@ -139,8 +139,8 @@ fn an_acknowledgement_that_comes_with_an_answer_is_heeded_behind_it() {
             net.hosts[0].endpoint.date(now);
         }
         let endpoint = &mut net.hosts[0].endpoint;
-        let delivered = endpoint.poll_delivered().map(|delivered| delivered.request);
-        assert_eq!(delivered, Some(asked.0.request));
+        let delivered = endpoint.poll_delivered();
+        assert_eq!(delivered.map(|delivered| delivered.token), Some(TOKEN));
         let key = to_second.find(&endpoint.partners).unwrap();
         let trip = endpoint.partners[key].sending.trips.smoothed();
         assert!(trip < std::time::Duration::from_secs(1), "{trip:?}");
@@ -226,4 +226,117 @@ fn what_went_at_once_counts_from_the_next_call_that_knows_the_time() {
     // None has arrived: all go again, and what is sent behind them waits its turn.
     net.run(std::time::Duration::from_secs(2));
     assert!(net.hosts[0].endpoint.is_idle());
+}
+
+/// The second host takes what the first has sent, without a receive, into `room` bytes.
+fn take_unposted(
+    net: &mut Net,
+    frame: &[u8],
+    info: u64,
+    room: u32,
+) -> Option<crate::engine::Brought> {
+    let (now, from) = (net.now, net.hosts[0].address.nic);
+    let head = &frame[..frame.len().min(HEAD_BYTES)];
+    let wanted = Filter {
+        space: Space::Tagged,
+        match_info: info,
+        mask: u64::MAX,
+        source: None,
+    };
+    let endpoint = &mut net.hosts[1].endpoint;
+    endpoint.take_unposted(
+        now,
+        PathId::SWITCH,
+        from,
+        (head, frame.len()),
+        (&wanted, room),
+    )
+}
+
+#[test]
+fn a_message_completes_a_receive_that_is_not_posted_unless_others_come_first() {
+    let (mut net, partner) = connected();
+    net.receive(1, INFO, 8);
+    net.send(0, 1, INFO, vec![1]);
+    net.run(std::time::Duration::from_secs(1));
+    let bytes = pattern(40, 3);
+    let sent = send_now(&mut net, partner, &bytes, true).unwrap();
+    let sent = frame(&sent, &bytes);
+    assert!(
+        take_unposted(&mut net, &sent, INFO + 1, 32).is_none(),
+        "another one"
+    );
+    // A receive that was posted before gets it, and so long nobody else gets anything.
+    let (posted, _) = net.receive(1, INFO + 2, 8);
+    assert!(
+        take_unposted(&mut net, &sent, INFO, 32).is_none(),
+        "one is posted"
+    );
+    let now = net.now;
+    assert!(net.hosts[1].endpoint.cancel(now, posted));
+    net.hosts[1].process_events(now);
+    let brought = take_unposted(&mut net, &sent, INFO, 32).expect("wanted");
+    assert_eq!(sent[brought.payload()], bytes[..32]);
+    assert_eq!((brought.status, brought.length), (Status::Truncated, 32));
+    assert_eq!(
+        (brought.envelope.length, brought.envelope.match_info),
+        (40, INFO)
+    );
+    assert!(
+        take_unposted(&mut net, &sent, INFO, 32).is_none(),
+        "a duplicate"
+    );
+    // One that waits comes before the next.
+    net.send(0, 1, INFO, vec![9]);
+    net.run(std::time::Duration::from_secs(1));
+    assert_eq!(net.hosts[0].delivered, [TOKEN], "acknowledged");
+    let next = send_now(&mut net, partner, &[4], true).unwrap();
+    let next = frame(&next, &[4]);
+    assert!(
+        take_unposted(&mut net, &next, INFO, 8).is_none(),
+        "one waits"
+    );
+    net.receive(1, INFO, 8);
+    let now = net.now;
+    net.hosts[1].process_events(now);
+    assert!(take_unposted(&mut net, &next, INFO, 8).is_some());
+}
+
+/// What went at once is nothing special to what comes behind it, or to a loss.
+#[test]
+fn short_messages_that_are_lost_come_again_in_their_order_with_what_is_behind_them() {
+    for behind in [false, true] {
+        let (mut net, partner) = connected();
+        let texts: Vec<Vec<u8>> = (0..5).map(|seed| pattern(20, seed)).collect();
+        for text in &texts {
+            send_now(&mut net, partner, text, true).expect("nothing waits");
+        }
+        assert!(!net.hosts[0].endpoint.is_idle());
+        let last = behind.then(|| net.send(0, 1, INFO, pattern(3000, 9)));
+        let wanted: Vec<_> = (0..6).map(|_| net.receive(1, INFO, 4096)).collect();
+        net.run(std::time::Duration::from_secs(3));
+        for (text, (request, region)) in texts.iter().zip(&wanted) {
+            assert_eq!(net.hosts[1].status_of(*request), Some(Status::Success));
+            assert_eq!(&net.hosts[1].regions[region.0 as usize][..20], text);
+        }
+        assert_eq!(net.hosts[0].delivered, [TOKEN; 5]);
+        if let Some(last) = last {
+            assert_eq!(net.hosts[0].status_of(last), Some(Status::Success));
+        }
+        assert!(net.hosts[0].endpoint.is_idle());
+    }
+}
+
+#[test]
+fn short_messages_to_a_partner_that_is_gone_are_told_of_one_by_one() {
+    let (mut net, partner) = connected();
+    for _ in 0..3 {
+        send_now(&mut net, partner, &[1], true).expect("nothing waits");
+    }
+    let now = net.now;
+    net.hosts[0].endpoint.break_off(now, partner);
+    net.hosts[0].process_events(now);
+    let failed = |event: &&Event| matches!(event, Event::Sent { token: TOKEN, status, .. } if *status != Status::Success);
+    assert_eq!(net.hosts[0].events.iter().filter(failed).count(), 3);
+    assert!(net.hosts[0].delivered.is_empty());
 }
