@@ -157,8 +157,10 @@ pub struct Endpoint {
     owing: Vec<Key>,
     /// Partners to which messages went out without a date.
     undated: Vec<Key>,
-    /// An acknowledgement that came with a message which was taken at once.
+    /// The last message that was taken at once.
     unheeded: Option<Unheeded>,
+    /// Something may wait to be transmitted.
+    stirred: bool,
     /// Partners whose next message was dropped for want of room.
     refused: Vec<Key>,
     /// How many partners are owed an acknowledgement.
@@ -208,6 +210,7 @@ impl Endpoint {
             owing: Vec::new(),
             undated: Vec::new(),
             unheeded: None,
+            stirred: false,
             refused: Vec::new(),
             owed: 0,
             stored: 0,
@@ -255,6 +258,7 @@ impl Endpoint {
             && self.pulls.is_empty()
             && self.jobs.is_empty()
             && self.owed == 0
+            && self.unheeded.is_none()
             && self.partial == 0
             && self.deadlines == 0
     }

@@ -76,6 +76,16 @@ impl Clock {
         }
     }
 
+    /// As [`recent`](Self::recent), in nanoseconds.
+    #[inline]
+    #[must_use]
+    pub fn recent_nanos(&self) -> u64 {
+        match self.dear {
+            true => u64::try_from(self.recent().as_nanos()).unwrap_or(u64::MAX),
+            false => glance().saturating_sub(self.start),
+        }
+    }
+
     /// The time, at most a tick ago where reading it is dear and a microsecond or two elsewhere, and never before what this clock has told this
     /// thread.
     #[must_use]

@@ -35,6 +35,8 @@ const ONE_WAY: u32 = 16;
 const AWAY: u32 = 40;
 /// Turns at single paths between two whole ones.
 const SHORT_TURNS: u32 = 16;
+/// The same, where no more than one short message is taken each time.
+const STRAIGHT_TURNS: u32 = 128;
 /// Bytes kept for sends that were reported complete early, per endpoint.
 pub(crate) const RETAINED_CAP: usize = 16 << 20;
 
@@ -80,6 +82,12 @@ pub(crate) struct Core {
     pub(crate) one_way: u32,
     /// Turns at single paths since the last whole one.
     short_turns: u32,
+    /// Of single messages.
+    straight_turns: u32,
+    /// Frames wait for room on some path.
+    blocked: bool,
+    /// On which path a message has come, and when, of which only what the program waited for has been done.
+    pub(crate) arrears: Option<(usize, Time)>,
     /// Frames were put into the ring to the back end since it was last looked at.
     pub(crate) sent: bool,
     pub(crate) dialect: Dialect,
@@ -137,6 +145,9 @@ impl Core {
             fruitless: 0,
             one_way: 0,
             short_turns: 0,
+            straight_turns: 0,
+            blocked: false,
+            arrears: None,
             sent: false,
             dialect: start.dialect,
             eager_max: start.eager_max,
@@ -158,6 +169,7 @@ impl Core {
     /// has found.
     pub(crate) fn turn(&mut self, now: Time, looks_on: bool) -> bool {
         self.short_turns = 0;
+        self.straight_turns = 0;
         self.date(now);
         let mut busy = false;
         for at in 0..self.paths.capacity() {
@@ -207,7 +219,8 @@ impl Core {
         end: &mut impl FnMut(&mut Self, &Taken),
     ) -> bool {
         self.short_turns += 1;
-        if self.short_turns > SHORT_TURNS || !self.is_live(at) {
+        let whole = self.short_turns > SHORT_TURNS || self.straight_turns >= STRAIGHT_TURNS;
+        if whole || !self.is_live(at) {
             return self.turn(now, looks_on);
         }
         self.fruitless = 0;
@@ -222,13 +235,13 @@ impl Core {
     /// Whether what has come on a path may be taken without a turn.
     #[inline]
     pub(crate) fn may_turn_straight(&self) -> bool {
-        self.short_turns < SHORT_TURNS && !self.fetches.has_reads()
+        self.straight_turns < STRAIGHT_TURNS && !self.fetches.has_reads()
     }
 
     /// It was: as for [`turn_at`](Self::turn_at), all else waits.
     #[inline]
-    pub(crate) fn begin_short_turn(&mut self) {
-        self.short_turns += 1;
+    pub(crate) fn begin_straight_turn(&mut self) {
+        self.straight_turns += 1;
         self.fruitless = 0;
     }
 
@@ -238,14 +251,14 @@ impl Core {
         // While there is time, and not when something has come.
         self.date(now);
         let due = self.engine.next_timeout().is_some_and(|due| due <= now);
-        let waits = |(_, path): (usize, &Path)| path.blocked() || self.engine.may_transmit(path.id);
         let idle = self.fetches.is_empty() && self.refused.is_empty();
         let fruitless = self.fruitless.saturating_add(1);
         if due
             || !idle
             || fruitless == FRUITLESS_TURNS
             || self.short_turns >= SHORT_TURNS
-            || self.paths.iter().any(waits)
+            || self.straight_turns >= STRAIGHT_TURNS
+            || self.may_transmit()
         {
             return false;
         }
@@ -480,8 +493,13 @@ impl Core {
     /// Sends what the engine wants sent, as far as there is room.
     #[inline]
     pub(crate) fn transmit(&mut self, now: Time) -> bool {
-        let waits = |(_, path): (usize, &Path)| path.blocked() || self.engine.may_transmit(path.id);
-        self.paths.iter().any(waits) && self.transmit_all(now)
+        self.may_transmit() && self.transmit_all(now)
+    }
+
+    /// Whether there may be anything to send, or a path waits for room.
+    #[inline]
+    fn may_transmit(&mut self) -> bool {
+        self.blocked || self.engine.may_transmit_any()
     }
 
     fn transmit_all(&mut self, now: Time) -> bool {
@@ -494,6 +512,7 @@ impl Core {
                 }
             }
         }
+        self.blocked = self.paths.iter().any(|(_, path)| path.blocked());
         busy
     }
 

@@ -340,7 +340,7 @@ impl Endpoint {
     /// [`Error::Failed`], which one from a certain peer does also where that is lost before anything has met it.
     pub fn recv(&self, matching: Match, buffer: &mut [u8]) -> Result<Received> {
         self.recv_within(matching, buffer, None)?
-            .ok_or(Error::Timeout(Duration::ZERO))
+            .ok_or_else(|| Error::Timeout(Duration::ZERO))
     }
 
     /// As [`Endpoint::recv`], for at most this long: `None` when the time is over. The receive is

@@ -244,6 +244,14 @@ impl Shared {
         settled(self.enter_to_ask())
     }
 
+    /// As [`enter`](Self::enter), for whoever sends a short message, and settles the [arrears](Core::settle_arrears) behind it.
+    #[inline(always)]
+    pub(crate) fn enter_to_send(&self) -> Inside<'_> {
+        let mut guarded = self.enter_to_ask();
+        guarded.core.requests.settle();
+        guarded
+    }
+
     /// As [`enter`](Self::enter), for whoever asks for the end of a request, which may be the one that is parked.
     #[inline(always)]
     pub(crate) fn enter_to_ask(&self) -> Inside<'_> {
@@ -543,7 +551,7 @@ impl Shared {
     ) -> Inside<'a> {
         guarded.core.waiters += 1;
         guarded.core.errand = true;
-        let mut guarded = guarded.wait(limit.unwrap_or(Duration::from_secs(1)));
+        let mut guarded = settled(guarded.wait(limit.unwrap_or(Duration::from_secs(1))));
         guarded.core.waiters -= 1;
         guarded
     }
@@ -628,10 +636,11 @@ impl Shared {
     }
 }
 
-/// Whoever comes in finds no send parked.
+/// Whoever comes in finds no send parked, and nothing put off.
 #[inline(always)]
 fn settled(mut guarded: Inside<'_>) -> Inside<'_> {
     guarded.core.requests.settle();
+    guarded.core.settle_arrears();
     guarded
 }
 
@@ -748,8 +757,9 @@ impl Clock {
     }
 
     /// As [`myrixen_platform::Clock::recent`].
+    #[inline]
     pub(crate) fn recent(&self) -> Time {
-        Time::ZERO + self.0.recent()
+        Time::from_nanos(self.0.recent_nanos())
     }
 
     /// As [`myrixen_platform::Clock::fine`].

@@ -36,11 +36,11 @@ impl Endpoint {
         if payload.len() > INLINE {
             return false;
         }
-        let mut core = self.shared.enter();
+        let mut core = self.shared.enter_to_send();
         if core.regions.shorts.sends() >= AHEAD {
             self.shared.leave(core);
             self.fall_back();
-            core = self.shared.enter();
+            core = self.shared.enter_to_send();
         }
         let sent = core.send_short(|| self.shared.recent(), &Cover::tagged(to, bits), payload);
         self.shared.leave(core);
@@ -67,8 +67,10 @@ impl Endpoint {
         timeout: Option<Duration>,
     ) -> Result<Option<Received>> {
         let mut core = self.shared.enter();
+        // Asked before the looks: what comes is not to wait for it.
+        let now = self.shared.recent();
         if let Some(at) = self.shared.look_for(&mut core, matching.space)
-            && let Some(received) = core.recv_straight(self.shared.recent(), at, matching, buffer)
+            && let Some(received) = core.recv_straight(now, at, matching, buffer)
         {
             core.look_on_if_it_looks();
             self.shared.leave(core);
@@ -159,6 +161,7 @@ impl Core {
         // Whoever waits for it has it by now.
         self.engine.sent_now(&send, ready);
         self.events();
+        self.settle_arrears();
         if self.paths[at].leads_to_back_end() {
             self.engine.date(clock());
         }

@@ -52,7 +52,8 @@ impl Core {
         if !taken {
             return Passed::Left;
         }
-        self.advance_straight(now, at, record);
+        self.paths[at].consumer.advance(record);
+        self.end_straight(now, at);
         passed
     }
 
@@ -81,7 +82,9 @@ impl Core {
             Some(bytes) => into.copy_from_slice(bytes),
             None => path.consumer.read(&record, payload.start, into),
         }
-        self.advance_straight(now, at, record);
+        self.paths[at].consumer.advance(record);
+        // The program may answer: that is not to wait for the rest.
+        self.arrears = Some((at, now));
         Some(Received {
             len: payload.len(),
             message_len: brought.envelope.length as usize,
@@ -111,13 +114,22 @@ impl Core {
         Some((record, head))
     }
 
-    /// That record was taken.
+    /// Does what was put off of a message that was received straight. Whoever comes in does so first, but who sends a short message, who does it then.
     #[inline(always)]
-    fn advance_straight(&mut self, now: Time, at: usize, record: Record) {
-        self.paths[at].consumer.advance(record);
+    pub(crate) fn settle_arrears(&mut self) {
+        if let Some((at, now)) = self.arrears.take() {
+            self.end_straight(now, at);
+        }
+    }
+
+    /// A record was taken straight.
+    fn end_straight(&mut self, now: Time, at: usize) {
         self.events();
-        self.begin_short_turn();
-        self.have_received(now, at);
+        self.begin_straight_turn();
+        // Unless the path was lost meanwhile.
+        if self.is_live(at) {
+            self.have_received(now, at);
+        }
         self.transmit(now);
     }
 }

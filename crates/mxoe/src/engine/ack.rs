@@ -55,7 +55,6 @@ impl Endpoint {
     }
 
     /// The same where a message is complete that was not acknowledged.
-    #[inline(always)]
     pub(super) fn owe_complete(&mut self, now: Time, key: Key, bytes: u32) {
         let partner = &mut self.partners[key];
         let owed = partner.owed_messages();

@@ -1,8 +1,8 @@
 //! What short messages leave for later, so that neither they nor their answers wait for it.
 //!
 //! When messages went out that went at once is said by the next call that knows the time, since to ask what time it is costs as much as a good part of
-//! sending. So their timers run from that call on. And what came with a message that was taken at once is heeded when the answer is out, or at the next such
-//! call: until then it is as if the acknowledgement were still on its way.
+//! sending. So their timers run from that call on. And what a message that was taken at once entails is heeded when the answer is out, or at the next such
+//! call: the acknowledgement that came with it, until then as if it were still on its way, and the one that is owed for it, which the answer may have brought.
 
 use super::Endpoint;
 use super::queue::Queue;
@@ -10,13 +10,15 @@ use crate::addr::SeqNo;
 use crate::matching::arena::Key;
 use crate::time::Time;
 
-/// An acknowledgement that has been heard, and not acted upon.
+/// A message that was taken at once, and what has not been done about it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Unheeded {
     pub(super) partner: Key,
-    /// The partner's oldest number that is missing.
-    pub(super) value: SeqNo,
-    /// When it was heard.
+    /// The acknowledgement that it brought, if that was news: the partner's oldest number that is missing.
+    pub(super) value: Option<SeqNo>,
+    /// How much of it was received, in bytes.
+    pub(super) bytes: u32,
+    /// When it came.
     pub(super) at: Time,
 }
 
@@ -39,8 +41,8 @@ impl Endpoint {
         !self.undated.is_empty() || self.unheeded.is_some()
     }
 
-    /// Acts upon an acknowledgement that was put off.
-    #[inline]
+    /// Does what was put off of a message that was taken.
+    #[inline(always)]
     pub(super) fn heed(&mut self) {
         if let Some(heard) = self.unheeded.take() {
             self.heed_late(heard);
@@ -48,10 +50,20 @@ impl Endpoint {
     }
 
     fn heed_late(&mut self, heard: Unheeded) {
-        // The partner may be gone, or another by now.
-        let partner = self.partners.peek(heard.partner);
-        if partner.is_some_and(|partner| heard.value.same_session(partner.sending.next)) {
-            self.acknowledge(heard.at, heard.partner, heard.value);
+        let Unheeded {
+            partner: key, at, ..
+        } = heard;
+        // It may be gone, or another by now.
+        let Some(partner) = self.partners.peek(key) else {
+            return;
+        };
+        let of_this_session = |value: &SeqNo| value.same_session(partner.sending.next);
+        let value = heard.value.filter(of_this_session);
+        if partner.owed_messages() != 0 {
+            self.owe_complete(at, key, heard.bytes);
+        }
+        if let Some(value) = value {
+            self.acknowledge(at, key, value);
         }
     }
 

@@ -277,6 +277,7 @@ impl Endpoint {
         if let Some(Some(path)) = self.paths.get_mut(pull.path.place()) {
             pull.asking = true;
             path.asking.push_back(key);
+            self.stirred = true;
         }
     }
 

@@ -157,8 +157,6 @@ impl Endpoint {
             seq,
             ..
         } = ready;
-        // Before this one is among those under way.
-        self.heed();
         let partner = &mut self.partners[key];
         let sending = &mut partner.sending;
         sending.next = seq.next();
@@ -179,6 +177,8 @@ impl Endpoint {
         if behind_others {
             self.spell_out(key);
         }
+        // What is owed for the message that this may answer has gone out with it.
+        self.heed();
         SentNow { path }
     }
 }

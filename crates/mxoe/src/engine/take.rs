@@ -101,7 +101,8 @@ impl Endpoint {
     /// A frame has arrived: takes it in if it is a short message whose turn has come and for which a receive is posted. The arguments are those
     /// of [`Arrival`](super::Arrival); what it gives is to be copied before the engine is called again. It is told by no event.
     ///
-    /// The acknowledgement that comes with it is heeded by the next [`send_now`](Self::send_now) or call that is told the time, [`date`](Self::date) being one.
+    /// The acknowledgement that comes with it is heeded, and the one that is owed for it, by the next [`send_now`](Self::send_now) or call that is told the time,
+    /// [`date`](Self::date) being one.
     ///
     /// `None`: nothing was done, and the frame is to go to [`handle_frame`](Self::handle_frame). So it is while there are events, which come first.
     #[inline(always)]
@@ -222,14 +223,12 @@ impl Endpoint {
         partner.receiving.next = turn.seq.next();
         partner.receiving.complete = partner.receiving.next;
         partner.receiving.gap_libacks = 0;
-        self.owe_complete(now, turn.partner, length);
-        if let Some(value) = turn.news {
-            self.unheeded = Some(Unheeded {
-                partner: turn.partner,
-                value,
-                at: now,
-            });
-        }
+        self.unheeded = Some(Unheeded {
+            partner: turn.partner,
+            value: turn.news,
+            bytes: length,
+            at: now,
+        });
         Brought {
             status: received_status(length, whole),
             envelope: turn.envelope,
