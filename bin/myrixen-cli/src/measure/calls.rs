@@ -6,7 +6,7 @@ use anyhow::{Context as _, ensure};
 use perf_event::events::Tracepoint;
 use perf_event::{Builder, Counter};
 
-use super::timing::Way;
+use super::timing::{Trips, Way};
 use crate::held::float;
 use crate::record::CallsPerMessage;
 
@@ -94,7 +94,7 @@ impl Calls {
         count: u64,
     ) -> anyhow::Result<CallsPerMessage> {
         self.per_message(count, 2, &mut |count| {
-            way.round_trips(size, count).map(drop)
+            way.round_trips(size, Trips::single(count)).map(drop)
         })
     }
 

@@ -8,7 +8,7 @@ use anyhow::{Context as _, bail};
 use hdrhistogram::Histogram;
 use myrixen::{Endpoint, Match, Peer, PoolBuf, SendBuffer};
 
-use super::timing::{Flow, Laps, WARM_UP, Way};
+use super::timing::{Flow, Laps, Trips, WARM_UP, Way};
 use super::{Answer, CONTROL_BYTES, Kind, Order, PATIENCE, Test, buffers_of, window};
 use crate::record::Wait;
 
@@ -55,7 +55,7 @@ impl<'a> Client<'a> {
     pub(crate) fn settle(&mut self, settled: impl Fn() -> bool) -> anyhow::Result<()> {
         let until = Instant::now() + Duration::from_secs(1);
         while !settled() && Instant::now() < until {
-            self.round_trips(8, WARM_UP)
+            self.round_trips(8, Trips::single(WARM_UP))
                 .context("the first messages failed")?;
         }
         Ok(())
@@ -63,8 +63,8 @@ impl<'a> Client<'a> {
 }
 
 impl Way for Client<'_> {
-    fn round_trips(&mut self, size: u64, count: u64) -> anyhow::Result<Histogram<u64>> {
-        self.in_one_go(size, 0, count)
+    fn round_trips(&mut self, size: u64, trips: Trips) -> anyhow::Result<Histogram<u64>> {
+        self.in_one_go(size, 0, trips)
     }
 
     fn one_way(&mut self, size: u64, count: u64) -> anyhow::Result<Flow> {
@@ -143,23 +143,23 @@ fn send_windowed<B: SendBuffer>(
 }
 
 impl Client<'_> {
-    /// Sends `before` messages and then `count`, each after the answer to the one before: round-trip times of the latter, in nanoseconds.
+    /// Sends `before` messages and then those of `trips`, each after the answer to the one before: round-trip times of the latter, in nanoseconds.
     pub(super) fn in_one_go(
         &mut self,
         size: u64,
         before: u64,
-        count: u64,
+        trips: Trips,
     ) -> anyhow::Result<Histogram<u64>> {
-        let count = before + count;
+        let count = before + trips.count;
         let run = self.order(Test::PingPong, size, count)?;
         let size = usize::try_from(size)?;
         let (bits, echo) = (Kind::Data.bits(run), Match::exact(Kind::Echo.bits(run)));
         let mut outgoing = vec![0x5a; size];
         let mut incoming = vec![0; size];
-        let mut laps = Laps::begin()?;
+        let mut laps = Laps::begin(trips.together)?;
         for number in 0..count {
             if number == before {
-                laps = Laps::begin()?;
+                laps = Laps::begin(trips.together)?;
             }
             let received = if size <= SHORT {
                 self.endpoint.send(&self.server, bits, &outgoing)?;
@@ -184,7 +184,7 @@ impl Client<'_> {
             }
             laps.lap()?;
         }
-        Ok(laps.into_times())
+        laps.into_times()
     }
 
     /// Orders a test and returns its number once the server is ready for it.

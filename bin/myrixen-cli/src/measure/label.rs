@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::Client;
-use super::timing::{self, Parties, Way};
+use super::timing::{self, Parties, Trips, Way};
 use crate::record::{
     Calls, CallsPerMessage, Path, Percentiles, PingPong, Rate, Record, Stream, Wait,
 };
@@ -39,7 +39,7 @@ impl Label {
         size: u64,
         rounds: u64,
     ) -> anyhow::Result<Record> {
-        let times = client.in_one_go(size, BEFORE, rounds)?;
+        let times = client.in_one_go(size, BEFORE, Trips::single(rounds))?;
         let measured = (timing::halves(&times), times.len());
         Ok(self.half_round_trips(size, measured))
     }

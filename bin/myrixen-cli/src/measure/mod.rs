@@ -20,7 +20,7 @@ pub(crate) use calls::Calls;
 pub(crate) use client::Client;
 pub(crate) use label::Label;
 pub(crate) use serve::{Served, serve};
-pub(crate) use timing::{Flow, Laps, Parties, Way};
+pub(crate) use timing::{Flow, Laps, Parties, Trips, Way};
 
 /// How long either side waits for the other within a test: longer than a back end takes to restart.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(15);

@@ -16,10 +16,31 @@ const LEAST: u64 = 10;
 /// ... and however fast it is, not more than this many in one go.
 const MOST: u64 = 1 << 24;
 
+/// Round trips shorter than this are timed [`TOGETHER`] at a time where their median is looked for: to read the clock once for each would be a tenth of what is
+/// measured, and the programs that ours are compared with do not.
+const SHORT: f64 = 4_000.0;
+/// See there.
+const TOGETHER: u64 = 16;
+
+/// How many round trips, and how many of them are timed together.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Trips {
+    pub(crate) count: u64,
+    /// Each of so many counts as their mean.
+    pub(crate) together: u64,
+}
+
+impl Trips {
+    /// Each timed by itself.
+    pub(crate) fn single(count: u64) -> Self {
+        Self { count, together: 1 }
+    }
+}
+
 /// A way to somebody who takes part in measurements.
 pub(crate) trait Way {
-    /// Sends `count` messages, each after the answer to the one before: round-trip times in nanoseconds.
-    fn round_trips(&mut self, size: u64, count: u64) -> anyhow::Result<Histogram<u64>>;
+    /// Sends messages, each after the answer to the one before: round-trip times in nanoseconds.
+    fn round_trips(&mut self, size: u64, trips: Trips) -> anyhow::Result<Histogram<u64>>;
 
     /// Sends `count` messages, and waits for the receipt for the last.
     fn one_way(&mut self, size: u64, count: u64) -> anyhow::Result<Flow>;
@@ -81,30 +102,48 @@ impl Flow {
 pub(crate) struct Laps {
     times: Histogram<u64>,
     before: Instant,
+    together: u64,
+    /// How many are over since.
+    over: u64,
 }
 
 impl Laps {
-    /// The first one begins now.
-    pub(crate) fn begin() -> anyhow::Result<Self> {
+    /// The first one begins now. So many are timed together.
+    pub(crate) fn begin(together: u64) -> anyhow::Result<Self> {
         Ok(Self {
             times: Histogram::new(3)?,
             before: Instant::now(),
+            together,
+            over: 0,
         })
     }
 
     /// One is over, and the next begins.
+    #[inline]
     pub(crate) fn lap(&mut self) -> anyhow::Result<()> {
+        self.over += 1;
+        if self.over == self.together {
+            self.note()?;
+        }
+        Ok(())
+    }
+
+    /// Notes the time of those that are over.
+    fn note(&mut self) -> anyhow::Result<()> {
         let after = Instant::now();
-        let nanoseconds = after.duration_since(self.before).as_nanos();
+        let each = after.duration_since(self.before).as_nanos() / u128::from(self.over);
         self.times
-            .record(u64::try_from(nanoseconds).unwrap_or(u64::MAX).max(1))?;
-        self.before = after;
+            .record_n(u64::try_from(each).unwrap_or(u64::MAX).max(1), self.over)?;
+        (self.before, self.over) = (after, 0);
         Ok(())
     }
 
     /// All of them, in nanoseconds.
-    pub(crate) fn into_times(self) -> Histogram<u64> {
-        self.times
+    pub(crate) fn into_times(mut self) -> anyhow::Result<Histogram<u64>> {
+        if self.over > 0 {
+            self.note()?;
+        }
+        Ok(self.times)
     }
 }
 
@@ -116,20 +155,34 @@ pub(crate) fn pingpong(
 ) -> anyhow::Result<(Percentiles, u64)> {
     let doing = || format!("the ping-pong of {size} bytes failed");
     let until = Instant::now() + time;
-    let warm_up = way.round_trips(size, WARM_UP).with_context(doing)?;
+    let warm_up = Trips::single(WARM_UP);
+    let warm_up = way.round_trips(size, warm_up).with_context(doing)?;
     let mut latest = warm_up.mean();
     // On a path so slow that the warm-up took all the time, it has to do.
     let late = Instant::now() >= until;
     let mut times = if late { warm_up } else { Histogram::new(3)? };
+    let mut together = Histogram::new(3)?;
     // In parts, because the first ones may be much faster or slower than what comes.
     while times.len() < LEAST || Instant::now() < until {
         let left = until.saturating_duration_since(Instant::now());
-        let count = fitting(left / 3, Duration::from_secs_f64(latest.max(1.0) / 1e9));
-        let part = way.round_trips(size, count).with_context(doing)?;
+        let each = Duration::from_secs_f64(latest.max(1.0) / 1e9);
+        if latest < SHORT {
+            let trips = Trips {
+                count: fitting(left / 4, each),
+                together: TOGETHER,
+            };
+            together.add(way.round_trips(size, trips).with_context(doing)?)?;
+        }
+        let trips = Trips::single(fitting(left / 4, each));
+        let part = way.round_trips(size, trips).with_context(doing)?;
         latest = part.mean();
         times.add(&part)?;
     }
-    Ok((halves(&times), times.len()))
+    let mut half = halves(&times);
+    if !together.is_empty() {
+        half.p50 = halves(&together).p50;
+    }
+    Ok((half, times.len() + together.len()))
 }
 
 /// Half of round trips.

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{bail, ensure};
 use hdrhistogram::Histogram;
 
-use crate::measure::{Flow, Laps, PATIENCE, Way};
+use crate::measure::{Flow, Laps, PATIENCE, Trips, Way};
 
 /// After which a datagram is sent again: on the networks that are measured none is lost but for want of memory.
 pub(super) const AGAIN: Duration = Duration::from_secs(1);
@@ -88,7 +88,7 @@ impl<D: Datagrams> Client<D> {
 }
 
 impl<D: Datagrams> Way for Client<D> {
-    fn round_trips(&mut self, size: u64, count: u64) -> anyhow::Result<Histogram<u64>> {
+    fn round_trips(&mut self, size: u64, trips: Trips) -> anyhow::Result<Histogram<u64>> {
         let largest = self.socket.largest();
         ensure!(
             (8..=largest).contains(&size),
@@ -96,12 +96,12 @@ impl<D: Datagrams> Way for Client<D> {
         );
         let mut outgoing = vec![0x5a; usize::try_from(size)?];
         let mut incoming = vec![0; outgoing.len()];
-        let mut laps = Laps::begin()?;
-        for _ in 0..count {
+        let mut laps = Laps::begin(trips.together)?;
+        for _ in 0..trips.count {
             self.exchange(&mut outgoing, &mut incoming)?;
             laps.lap()?;
         }
-        Ok(laps.into_times())
+        laps.into_times()
     }
 
     fn one_way(&mut self, _: u64, _: u64) -> anyhow::Result<Flow> {

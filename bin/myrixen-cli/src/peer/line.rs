@@ -8,7 +8,7 @@ use std::time::Instant;
 use anyhow::{bail, ensure};
 use hdrhistogram::Histogram;
 
-use crate::measure::{Flow, Way};
+use crate::measure::{Flow, Trips, Way};
 
 /// One word on a line of its own (two: processors fetch pairs).
 #[repr(align(128))]
@@ -62,10 +62,10 @@ impl Client {
 }
 
 impl Way for Client {
-    fn round_trips(&mut self, size: u64, count: u64) -> anyhow::Result<Histogram<u64>> {
+    fn round_trips(&mut self, size: u64, trips: Trips) -> anyhow::Result<Histogram<u64>> {
         ensure!(size == 8, "a word has 8 bytes");
         let mut times = Histogram::new(3)?;
-        let mut left = count;
+        let mut left = trips.count;
         while left > 0 {
             let batch = left.min(BATCH);
             let begun = Instant::now();

@@ -7,7 +7,7 @@ use std::time::Instant;
 use anyhow::bail;
 use hdrhistogram::Histogram;
 
-use crate::measure::{Flow, Way, window};
+use crate::measure::{Flow, Trips, Way, window};
 
 /// How far a side is, on a line of its own.
 #[repr(align(128))]
@@ -30,7 +30,7 @@ impl Count {
 pub(super) struct Client;
 
 impl Way for Client {
-    fn round_trips(&mut self, _: u64, _: u64) -> anyhow::Result<Histogram<u64>> {
+    fn round_trips(&mut self, _: u64, _: Trips) -> anyhow::Result<Histogram<u64>> {
         bail!("a copy has no answer to wait for")
     }
 

@@ -8,7 +8,7 @@ use std::time::Instant;
 use anyhow::{Context as _, bail, ensure};
 use hdrhistogram::Histogram;
 
-use crate::measure::{Flow, Laps, PATIENCE, Way};
+use crate::measure::{Flow, Laps, PATIENCE, Trips, Way};
 
 /// The largest message a server takes part with.
 const LARGEST: u64 = 1 << 30;
@@ -169,12 +169,13 @@ impl Client {
 }
 
 impl Way for Client {
-    fn round_trips(&mut self, size: u64, count: u64) -> anyhow::Result<Histogram<u64>> {
+    fn round_trips(&mut self, size: u64, trips: Trips) -> anyhow::Result<Histogram<u64>> {
+        let Trips { count, together } = trips;
         let echo = true;
         self.order(Order { echo, size, count })?;
         let outgoing = vec![0x5a; usize::try_from(size)?];
         let mut incoming = vec![0; outgoing.len()];
-        let mut laps = Laps::begin()?;
+        let mut laps = Laps::begin(together)?;
         for number in 0..count {
             self.0.write_all(&outgoing)?;
             self.0
@@ -186,7 +187,7 @@ impl Way for Client {
             incoming == outgoing || count == 0,
             "another answer came back than was sent"
         );
-        Ok(laps.into_times())
+        laps.into_times()
     }
 
     fn one_way(&mut self, size: u64, count: u64) -> anyhow::Result<Flow> {

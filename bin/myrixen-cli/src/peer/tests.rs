@@ -1,6 +1,7 @@
 use std::net::{TcpListener, UdpSocket};
 
 use super::*;
+use crate::measure::Trips;
 
 #[test]
 fn tcp_answers_and_takes_in() {
@@ -8,9 +9,9 @@ fn tcp_answers_and_takes_in() {
     let address = listener.local_addr().unwrap().to_string();
     let server = std::thread::spawn(move || tcp::serve_client(listener.accept().unwrap().0, false));
     let mut client = tcp::Client::new(&address, false).unwrap();
-    assert_eq!(client.round_trips(8, 30).unwrap().len(), 30);
+    assert_eq!(client.round_trips(8, Trips::single(30)).unwrap().len(), 30);
     assert_eq!(client.one_way(100_000, 7).unwrap().messages, 7);
-    assert_eq!(client.round_trips(0, 3).unwrap().len(), 3);
+    assert_eq!(client.round_trips(0, Trips::single(3)).unwrap().len(), 3);
     drop(client);
     server.join().unwrap().unwrap();
 }
@@ -29,8 +30,8 @@ fn an_answer_that_is_late_or_doubled_is_not_taken_for_another() {
         }
     });
     let mut client = udp::client(&address, false).unwrap();
-    assert_eq!(client.round_trips(64, 5).unwrap().len(), 5);
+    assert_eq!(client.round_trips(64, Trips::single(5)).unwrap().len(), 5);
     assert!(client.one_way(64, 5).is_err());
-    assert!(client.round_trips(4, 5).is_err());
+    assert!(client.round_trips(4, Trips::single(5)).is_err());
     server.join().unwrap();
 }

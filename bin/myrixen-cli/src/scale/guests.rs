@@ -174,13 +174,13 @@ fn echo(seat: &Seat, rounds: u64) -> anyhow::Result<Answer> {
 fn pingpong(seat: &Seat, size: usize, rounds: u64) -> anyhow::Result<Answer> {
     let peer = first_peer(seat)?;
     let mut buffer = vec![0x5a; size];
-    let mut laps = Laps::begin()?;
+    let mut laps = Laps::begin(1)?;
     for round in 0..rounds {
         seat.endpoint.send(peer, round, &buffer)?;
         receive(&seat.endpoint, &mut buffer)?;
         laps.lap()?;
     }
-    let p50_ns = laps.into_times().value_at_quantile(0.5);
+    let p50_ns = laps.into_times()?.value_at_quantile(0.5);
     Ok(Answer::Returned { p50_ns })
 }
 
