@@ -12,7 +12,8 @@ use myrixen_platform::message::ChannelId;
 use myrixen_platform::process::{DirectHandles, PortHandles};
 use myrixen_platform::{BellKind, Drained, MOST_UNDRAINED, Ready, Ringer, WaitSet, Waiter};
 use myrixen_ring::{
-    Capacity, Consumer, Kind, LINE, Layout, Producer, QueuePair, ReserveError, Side, Support, Terms,
+    Capacity, Consumer, Kind, LINE, Layout, Producer, QueuePair, Record, ReserveError, Side,
+    Support, Terms,
 };
 use myrixen_shm::Pages;
 
@@ -323,6 +324,21 @@ impl Path {
         slot.publish(Kind::Frame);
         self.unrung = true;
         Ok(true)
+    }
+
+    /// The next record, with a copy of its head, if it may be a short message's. Whatever is wrong with it is found by whoever goes the usual way.
+    #[inline(always)]
+    pub(crate) fn peek_short<'a>(
+        &mut self,
+        head: &'a mut [u8; HEAD_BYTES],
+    ) -> Option<(Record, &'a [u8])> {
+        let record = self.consumer.peek().ok()??;
+        if record.hint_len() > 0 {
+            return None;
+        }
+        let head = &mut head[..record.len().min(HEAD_BYTES)];
+        self.consumer.read(&record, 0, head);
+        Some((record, head))
     }
 
     /// What its bell is known by in a set: its number, and which of those that have had it.

@@ -739,7 +739,7 @@ impl Guarded {
 }
 
 /// Looks at the rings between two turns of whoever waits by looking: some hundred nanoseconds in which others wait for the lock.
-const LOOKS: u32 = 32;
+const LOOKS: u32 = 64;
 /// Whoever looks on without end asks after so many turns in vain, of a microsecond each, whether others want the processor.
 const VAIN_TURNS: u32 = 64;
 /// If they do, it sleeps after so many: a partner that has its processor has answered by then.

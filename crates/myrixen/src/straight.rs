@@ -4,7 +4,6 @@
 use mxoe::engine::{PartnerId, Status, Taken};
 use mxoe::frame::HEAD_BYTES;
 use mxoe::time::Time;
-use myrixen_ring::Record;
 
 use crate::binding::{Ended, Reaper};
 use crate::core::Core;
@@ -33,7 +32,9 @@ impl Core {
         reaper: &mut impl Reaper,
     ) -> Passed {
         let mut head = [0; HEAD_BYTES];
-        let Some((record, head)) = self.peek_straight(at, &mut head) else {
+        let may = self.may_turn_straight();
+        let path = self.paths.get_mut(at).filter(|_| may);
+        let Some((record, head)) = path.and_then(|path| path.peek_short(&mut head)) else {
             return Passed::Left;
         };
         let mut passed = Passed::Kept;
@@ -66,9 +67,12 @@ impl Core {
         matching: &Match,
         buffer: &mut [u8],
     ) -> Option<Received> {
+        if !self.may_turn_straight() {
+            return None;
+        }
         let mut head = [0; HEAD_BYTES];
-        let (record, head) = self.peek_straight(at, &mut head)?;
-        let path = &self.paths[at];
+        let path = self.paths.get_mut(at)?;
+        let (record, head) = path.peek_short(&mut head)?;
         let from = path.source(head)?;
         let room = u32::try_from(buffer.len()).unwrap_or(u32::MAX);
         let wanted = (&matching.filter(), room);
@@ -82,7 +86,7 @@ impl Core {
             Some(bytes) => into.copy_from_slice(bytes),
             None => path.consumer.read(&record, payload.start, into),
         }
-        self.paths[at].consumer.advance(record);
+        path.consumer.advance(record);
         // The program may answer: that is not to wait for the rest.
         self.arrears = Some((at, now));
         Some(Received {
@@ -91,27 +95,6 @@ impl Core {
             bits: brought.envelope.match_info,
             source: brought.envelope.address,
         })
-    }
-
-    /// The next record of a path, with a copy of its head, if it may be a short message that can be taken without a turn. Whatever is wrong with it is found by
-    /// whoever goes the usual way.
-    #[inline(always)]
-    fn peek_straight<'a>(
-        &mut self,
-        at: usize,
-        head: &'a mut [u8; HEAD_BYTES],
-    ) -> Option<(Record, &'a [u8])> {
-        if !self.may_turn_straight() {
-            return None;
-        }
-        let path = &mut self.paths[at];
-        let record = path.consumer.peek().ok()??;
-        if record.hint_len() > 0 {
-            return None;
-        }
-        let head = &mut head[..record.len().min(HEAD_BYTES)];
-        path.consumer.read(&record, 0, head);
-        Some((record, head))
     }
 
     /// Does what was put off of a message that was received straight. Whoever comes in does so first, but who sends a short message, who does it then.

@@ -143,7 +143,10 @@ impl Endpoint {
         self.heed();
         let turn = self.turn_of(path, from, head, len)?;
         let fits = turn.envelope.space == wanted.space && wanted.pattern().accepts(&turn.tag());
-        (fits && self.has_none(wanted.space)).then(|| self.bring(now, &turn, room))
+        if !(fits && self.has_none(wanted.space)) {
+            return None;
+        }
+        Some(self.bring(now, &turn, room))
     }
 
     /// Whether neither a receive nor a message waits in a space.

@@ -19,7 +19,7 @@ impl ShortMessage {
 
     /// Reads a frame, of which `head` holds the first bytes and `len` is the length. `None` for all that [`parse`](super::parse) does not take for a
     /// TINY or SMALL.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn read(head: &[u8], len: usize) -> Option<Self> {
         let (kind, body) = Body::of(head, len).ok()?;
         let limit = match kind {
