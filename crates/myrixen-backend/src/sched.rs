@@ -34,6 +34,11 @@ impl Deficit {
         }
     }
 
+    /// Whether nothing is left.
+    pub(crate) fn is_clear(&self) -> bool {
+        self.0 == 0
+    }
+
     /// The guest had nothing more to send: what is left is not saved up.
     pub(crate) fn clear(&mut self) {
         self.0 = 0;

@@ -193,15 +193,18 @@ impl Worker {
         let mut frames = 0;
         for round in 0..rounds {
             let before = frames;
+            let mut emptied = true;
             for _ in 0..guests {
                 let served = self.switch.serve_next(now, &mut self.uplinks);
-                if served > 0 {
+                if served.frames > 0 {
                     // At once: who sleeps should not wait for the others' turns.
                     self.switch.ring_bells();
                 }
-                frames += served;
+                frames += served.frames;
+                emptied &= served.emptied;
             }
-            if frames == before || (frames >= BURST && round + 1 >= ROUNDS) {
+            let few = emptied && frames <= A_FEW;
+            if few || frames == before || (frames >= BURST && round + 1 >= ROUNDS) {
                 break;
             }
         }

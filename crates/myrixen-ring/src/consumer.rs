@@ -105,6 +105,13 @@ impl<M: Memory> Consumer<M> {
         self.header() == STOP
     }
 
+    /// Whether there is nothing to do: [`is_empty`](Self::is_empty), and the room of all that was taken has been given back.
+    #[inline]
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.head == self.released && self.is_empty()
+    }
+
     /// The oldest record that has not been passed to [`advance`](Self::advance), or `None` when there is nothing.
     ///
     /// # Errors

@@ -84,6 +84,8 @@ pub(crate) struct Core {
     short_turns: u32,
     /// Of single messages.
     straight_turns: u32,
+    /// Messages received since a back end that the program drives had its turn.
+    pub(crate) undriven: u32,
     /// Frames wait for room on some path.
     blocked: bool,
     /// On which path a message has come, and when, of which only what the program waited for has been done.
@@ -146,6 +148,7 @@ impl Core {
             one_way: 0,
             short_turns: 0,
             straight_turns: 0,
+            undriven: 0,
             blocked: false,
             arrears: None,
             sent: false,

@@ -28,8 +28,11 @@ impl Door {
         Self(myrixen_bias::Door::new())
     }
 
-    /// Leads to this endpoint from now on, whose name is no other's.
+    /// Leads to this endpoint from now on, whose name is no other's; not where the program's threads drive the back end, which guests do not tell that they come.
     pub fn lead_to(&self, endpoint: &Endpoint, name: NonZeroU64) {
+        if endpoint.shared.drives {
+            return;
+        }
         let room = &endpoint.shared.guarded;
         self.0.lead_to(room);
         room.set_name(Some(name));

@@ -96,7 +96,7 @@ pub(crate) struct Shared {
     /// The progress thread may take the endpoint over.
     pub(crate) taken_over: bool,
     /// The program's threads drive the back end.
-    drives: bool,
+    pub(crate) drives: bool,
     /// Its number at the fabric.
     pub(crate) slot: usize,
     pub(crate) bells: WaitSet,
@@ -177,8 +177,7 @@ impl Shared {
             lending: Mutex::new(()),
             visits: AtomicU32::new(0),
             handles: AtomicUsize::new(0),
-            // Whoever comes in has to tell a back end that he drives.
-            guarded: ROOMS.take(guarded, !drives),
+            guarded: ROOMS.take(guarded, true),
             taken_over: parts.taken_over,
             drives,
             wakeup,
@@ -255,6 +254,9 @@ impl Shared {
     /// As [`enter`](Self::enter), for whoever asks for the end of a request, which may be the one that is parked.
     #[inline(always)]
     pub(crate) fn enter_to_ask(&self) -> Inside<'_> {
+        if self.drives {
+            self.tell_driver();
+        }
         if let Some(guarded) = self.guarded.lock_biased()
             && !guarded.adopted
         {
@@ -263,12 +265,16 @@ impl Shared {
         self.enter_otherwise()
     }
 
-    /// The same where others have to be told, or may be inside.
-    #[cold]
-    fn enter_otherwise(&self) -> Inside<'_> {
+    /// Tells a back end that we drive that from now on we do.
+    pub(crate) fn tell_driver(&self) {
         if let Some(driver) = &self.fabric.driver {
             driver.enter();
         }
+    }
+
+    /// The same where others have to be told, or may be inside.
+    #[cold]
+    fn enter_otherwise(&self) -> Inside<'_> {
         let mut guarded = self.guarded.lock();
         // Nobody else changes it.
         let visits = self.visits.load(Ordering::Relaxed);

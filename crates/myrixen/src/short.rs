@@ -73,6 +73,7 @@ impl Endpoint {
             && let Some(received) = core.recv_straight(now, at, matching, buffer)
         {
             core.look_on_if_it_looks();
+            self.shared.drive_now_and_then(&mut core);
             self.shared.leave(core);
             return Ok(Some(received));
         }

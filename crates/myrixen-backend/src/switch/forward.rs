@@ -40,12 +40,12 @@ impl Passing<'_> {
 }
 
 impl Switch {
-    /// Moves the frame of a record from a port, whose ring is in these pages.
+    /// Moves the frame of a record from a port, whose ring is in these pages; they are needed where it is longer than a head.
     pub(super) fn forward(
         &mut self,
         key: usize,
         record: &Record,
-        pages: &Pages,
+        pages: Option<&Pages>,
         uplinks: &mut Uplinks,
     ) -> Step {
         let mut head = [0; HEAD_BYTES];
@@ -60,12 +60,13 @@ impl Switch {
         let destination = self
             .table
             .find_cached(&mut port.cache, partition, route.destination);
-        let rest = match record.len() - head.len() {
-            0 => Body::Empty,
-            len => {
+        let rest = match (record.len() - head.len(), pages) {
+            (1.., Some(pages)) => {
+                let len = record.len() - head.len();
                 let offset = port.consumer.place(record, head.len(), len);
                 Body::Pages { pages, offset, len }
             }
+            _ => Body::Empty,
         };
         let frame = Passing { head, rest };
         let step = match destination {

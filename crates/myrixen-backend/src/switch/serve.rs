@@ -1,5 +1,6 @@
 //! Guests' turns: frames out of their ports' rings, fairly by bytes, until there is nothing more and the worker can sleep.
 
+use mxoe::frame::HEAD_BYTES;
 use mxoe::time::Time;
 
 use super::forward::Step;
@@ -28,6 +29,24 @@ impl Account {
             bucket.take(bytes);
         }
         true
+    }
+}
+
+/// What came of a guest's turn.
+#[derive(Clone, Copy)]
+pub(crate) struct Served {
+    /// How many frames were taken from its rings.
+    pub(crate) frames: usize,
+    /// They are empty now.
+    pub(crate) emptied: bool,
+}
+
+impl Default for Served {
+    fn default() -> Self {
+        Self {
+            frames: 0,
+            emptied: true,
+        }
     }
 }
 
@@ -68,16 +87,30 @@ impl Switch {
         }
     }
 
-    /// Gives the next guest its turn; gives the frames taken from its rings.
-    pub(crate) fn serve_next(&mut self, now: Time, uplinks: &mut Uplinks) -> usize {
-        let Some(index) = self.rota.next() else {
-            return 0;
+    /// Whether there is nothing to be done for a guest: its rings are empty, and all that was in them is given back.
+    fn is_quiet(&self, index: usize) -> bool {
+        let quiet = |key: &usize| {
+            let port = self.inbound.get(*key).filter(|port| !port.dead);
+            port.is_none_or(|port| !port.blocked && port.consumer.is_idle())
         };
+        let turn = self.rota.turn(index);
+        turn.is_some_and(|turn| turn.deficit.is_clear() && turn.awake.iter().all(quiet))
+    }
+
+    /// Gives the next guest its turn.
+    pub(crate) fn serve_next(&mut self, now: Time, uplinks: &mut Uplinks) -> Served {
+        let nothing = Served::default();
+        let Some(index) = self.rota.next() else {
+            return nothing;
+        };
+        if self.is_quiet(index) {
+            return nothing;
+        }
         let Some(turn) = self.rota.turn_mut(index) else {
-            return 0;
+            return nothing;
         };
         if turn.bucket.as_mut().is_some_and(|b| !b.may_send(now)) {
-            return 0;
+            return nothing;
         }
         let mut account = Account {
             deficit: turn.deficit,
@@ -114,7 +147,10 @@ impl Switch {
             (turn.deficit, turn.bucket, turn.rotation) =
                 (account.deficit, account.bucket, rotation);
         }
-        frames
+        Served {
+            frames,
+            emptied: all_empty,
+        }
     }
 
     /// One more visit to a port that is about to go, paid for by its guest.
@@ -164,7 +200,8 @@ impl Switch {
             if !account.take(record.len()) {
                 break;
             }
-            let pages = pages.get_or_insert_with(|| port.consumer.memory().clone());
+            let clone = || port.consumer.memory().clone();
+            let pages = (record.len() > HEAD_BYTES).then(|| &*pages.get_or_insert_with(clone));
             if self.forward(key, &record, pages, uplinks) == Step::Blocked {
                 *account = before;
                 end = Drained::Blocked;

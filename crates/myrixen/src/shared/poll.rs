@@ -11,6 +11,13 @@ use crate::core::{Core, FRUITLESS_TURNS};
 /// Within so long a program comes again that does nothing but look: a few such looks. One that computes meanwhile takes longer, and is not held up.
 const AT_ONCE: Duration = Duration::from_micros(2);
 
+/// Turns of a back end that we drive before a receive is posted that waits for what it may bring.
+const DRIVES: u32 = 16;
+/// Looks at the rings between two of these. Meanwhile another thread may drive, who may have something to bring.
+const LOOKS_BETWEEN: u32 = 4;
+/// Messages that are taken without a turn of the back end between two of them.
+const UNDRIVEN: u32 = 8;
+
 /// What a look has seen.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Seen {
@@ -58,14 +65,41 @@ impl Shared {
     /// Looks at the rings as whoever waits for a message in this space does first, for one that needs no receive, and tells where something has arrived.
     #[inline(always)]
     pub(crate) fn look_for(&self, guarded: &mut Guarded, space: Space) -> Option<usize> {
-        if self.drives || guarded.is_halted() || !guarded.core.engine.has_none(space) {
+        if guarded.is_halted() || !guarded.core.engine.has_none(space) {
             return None;
         }
         let arrived = guarded.core.look_out(1);
-        if !guarded.looks_on() {
+        if arrived.is_some() || !guarded.looks_on() {
             return arrived;
         }
-        arrived.or_else(|| guarded.core.look_longer(LOOKS))
+        match self.drives {
+            true => self.look_and_drive(&mut guarded.core),
+            false => guarded.core.look_longer(LOOKS),
+        }
+    }
+
+    /// The same where a back end that we drive has to bring it, or whoever drives it just now.
+    fn look_and_drive(&self, core: &mut Core) -> Option<usize> {
+        for _ in 0..DRIVES {
+            self.turn_back_end(core);
+            let arrived = core.look_out(LOOKS_BETWEEN);
+            if arrived.is_some() {
+                return arrived;
+            }
+        }
+        None
+    }
+
+    /// Where we drive the back end it has its turn now and then, also while there is always something that need not be waited for.
+    #[inline]
+    pub(crate) fn drive_now_and_then(&self, core: &mut Core) {
+        if self.drives {
+            core.undriven += 1;
+            if core.undriven >= UNDRIVEN {
+                core.undriven = 0;
+                self.turn_back_end(core);
+            }
+        }
     }
 
     fn look_thoroughly(&self, guarded: &mut Guarded) -> Seen {
