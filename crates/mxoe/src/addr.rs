@@ -197,45 +197,47 @@ impl fmt::Debug for SessionId {
 ///
 /// The count wraps, so there is no `Ord`: "before" and "after" only make sense against a base, and
 /// are asked for as a distance from it.
+// A word, though 16 bits would do: compilers load such a pair of bytes with its neighbours, and a load that reaches beyond what was just stored waits until that
+// is in the cache, behind all that was stored before. With every message sent that was the line of the ring it went to.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct SeqNo(u16);
+pub struct SeqNo(u32);
 
 impl SeqNo {
     /// The first number of a fresh partner: session bits 0, number 1.
     pub const FIRST: Self = Self(1);
     /// How many numbers there are before they repeat.
     pub const MODULUS: u16 = 1 << 14;
-    const NUMBER: u16 = Self::MODULUS - 1;
+    const NUMBER: u32 = Self::MODULUS as u32 - 1;
 
     /// The sequence number with these session bits (0..=3) and this number (0..=16383); higher bits of
     /// either are ignored.
     #[must_use]
     pub const fn new(session: u8, number: u16) -> Self {
-        Self(((session as u16 & 3) << 14) | (number & Self::NUMBER))
+        Self(((session as u32 & 3) << 14) | (number as u32 & Self::NUMBER))
     }
 
     /// As it stands in a frame.
     #[must_use]
     pub const fn from_wire(word: u16) -> Self {
-        Self(word)
+        Self(word as u32)
     }
 
     /// As it stands in a frame.
     #[must_use]
     pub const fn to_wire(self) -> u16 {
-        self.0
+        (self.0 & 0xffff) as u16
     }
 
     /// The session bits, 0..=3.
     #[must_use]
     pub const fn session(self) -> u8 {
-        self.0.to_be_bytes()[0] >> 6
+        (self.0 >> 14 & 3) as u8
     }
 
     /// The number without session bits, 0..=16383.
     #[must_use]
     pub const fn number(self) -> u16 {
-        self.0 & Self::NUMBER
+        (self.0 & Self::NUMBER) as u16
     }
 
     /// Whether both have the same session bits. Where they have not, a distance means nothing.
@@ -253,19 +255,19 @@ impl SeqNo {
     /// The number `by` after this one, modulo 16384; the session bits stay.
     #[must_use]
     pub const fn advance(self, by: u16) -> Self {
-        Self((self.0 & !Self::NUMBER) | (self.0.wrapping_add(by) & Self::NUMBER))
+        Self((self.0 & !Self::NUMBER) | (self.0.wrapping_add(by as u32) & Self::NUMBER))
     }
 
     /// The number `by` before this one, modulo 16384; the session bits stay.
     #[must_use]
     pub const fn retreat(self, by: u16) -> Self {
-        Self((self.0 & !Self::NUMBER) | (self.0.wrapping_sub(by) & Self::NUMBER))
+        Self((self.0 & !Self::NUMBER) | (self.0.wrapping_sub(by as u32) & Self::NUMBER))
     }
 
     /// How far `self` lies after `base`, modulo 16384: 0..=16383. Session bits are not looked at.
     #[must_use]
     pub const fn distance_from(self, base: Self) -> u16 {
-        self.0.wrapping_sub(base.0) & Self::NUMBER
+        (self.0.wrapping_sub(base.0) & Self::NUMBER) as u16
     }
 
     /// The first number under the next session bits, after a partner was given up (section 6.4).

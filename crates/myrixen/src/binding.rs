@@ -107,7 +107,7 @@ impl Endpoint {
     /// As for [`launch`](Self::launch).
     pub fn launch_short(&self, payload: &[u8], launch: &Launch) -> Result<(), Status> {
         if launch.completes == Completes::WhenBuffered && payload.len() <= INLINE {
-            let mut core = self.shared.enter();
+            let mut core = self.shared.enter_to_send();
             let clock = || self.shared.recent();
             let sent = core.send_short_ended(clock, &launch.cover(), payload, launch.context);
             self.shared.leave(core);
@@ -124,7 +124,7 @@ impl Endpoint {
     /// As for [`launch`](Self::launch).
     #[inline]
     pub fn inject(&self, payload: &[u8], launch: &Launch) -> Result<bool, Status> {
-        let mut core = self.shared.enter();
+        let mut core = self.shared.enter_to_send();
         if payload.len() <= INLINE {
             if core.regions.shorts.sends() >= AHEAD {
                 core.turn(self.shared.recent(), true);
@@ -134,6 +134,7 @@ impl Endpoint {
                 return Ok(true);
             }
         }
+        core.settle_arrears();
         self.inject_otherwise(core, payload, launch)
     }
 
@@ -246,6 +247,7 @@ impl Endpoint {
                 self.shared.leave(guarded);
                 return found;
             }
+            guarded.settle_arrears();
             if seen != Seen::Enough {
                 guarded = self.reap_on(guarded, seen);
             }

@@ -54,7 +54,7 @@ impl Core {
             return Passed::Left;
         }
         self.paths[at].consumer.advance(record);
-        self.end_straight(now, at);
+        self.arrears = Some((at, now));
         passed
     }
 
@@ -97,7 +97,7 @@ impl Core {
         })
     }
 
-    /// Does what was put off of a message that was received straight. Whoever comes in does so first, but who sends a short message, who does it then.
+    /// Does what was put off of a message that was taken straight. Whoever comes in does so first, but who sends a short message, who does it then.
     #[inline(always)]
     pub(crate) fn settle_arrears(&mut self) {
         if let Some((at, now)) = self.arrears.take() {
