@@ -207,7 +207,9 @@ impl World {
                 label,
                 length,
             } => {
-                self.at(at).send(now, to, label, length.bytes());
+                if let Some(flight) = self.at(at).send(now, to, label, length.bytes()) {
+                    self.launch(flight);
+                }
             }
             Step::Receive {
                 at,
