@@ -162,6 +162,21 @@ fn receive_tiny_now(mut pair: Box<Pair>) -> Box<Pair> {
     pair
 }
 
+// The same for a program that waits for it, and has posted no receive.
+#[library_benchmark]
+#[bench::engine(setup = arrived, args = (TINY, OPERATIONS))]
+fn receive_tiny_unposted(mut pair: Box<Pair>) -> Box<Pair> {
+    for burst in pair.frames.chunks(BURST) {
+        for frame in burst {
+            pair.to.take_unposted(black_box(frame), TINY);
+        }
+        while let Some(frame) = pair.to.transmit() {
+            black_box(frame);
+        }
+    }
+    pair
+}
+
 // The same, with 32 other receives posted.
 #[library_benchmark]
 #[bench::engine(setup = arrived_among_many)]
@@ -233,6 +248,7 @@ library_benchmark_group!(
         acknowledge_tiny,
         receive_tiny_matched,
         receive_tiny_now,
+        receive_tiny_unposted,
         receive_tiny_among_many,
         receive_tiny_unexpected,
         send_medium_fragment,

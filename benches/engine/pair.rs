@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use mxoe::addr::{Address, EndpointId, NicAddr};
 use mxoe::engine::{
-    Arrival, Config, Connect, Endpoint, Event, PartnerId, PathId, PathProfile, Receive, RegionId,
-    Send, SendMode, SentNow, Space, Transmit,
+    Arrival, Config, Connect, Endpoint, Event, Filter, PartnerId, PathId, PathProfile, Receive,
+    RegionId, Send, SendMode, SentNow, Space, Transmit,
 };
 use mxoe::frame::{Dialect, HEAD_BYTES};
 use mxoe::time::Time;
@@ -155,6 +155,24 @@ impl Side {
         let endpoint = &mut self.endpoint;
         let taken = endpoint.take_now(self.now, PathId::SWITCH, *from, head, *len);
         black_box(taken).expect("its turn, and wanted");
+    }
+
+    /// A frame arrives whose turn it is and for which somebody waits with so much room.
+    #[inline(never)]
+    pub(crate) fn take_unposted(&mut self, frame: &Frame, room: u32) {
+        self.now += TICK;
+        let Frame { from, head, len } = frame;
+        let head = &head[..(*len).min(HEAD_BYTES)];
+        let wanted = Filter {
+            space: Space::Tagged,
+            match_info: 0,
+            mask: 0,
+            source: None,
+        };
+        let wanted = (black_box(&wanted), room);
+        let endpoint = &mut self.endpoint;
+        let brought = endpoint.take_unposted(self.now, PathId::SWITCH, *from, (head, *len), wanted);
+        black_box(brought).expect("its turn, and wanted");
     }
 
     /// A frame arrives.

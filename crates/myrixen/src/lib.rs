@@ -50,6 +50,7 @@ mod home;
 mod inline;
 mod later;
 mod lending;
+mod look;
 mod mailbox;
 mod message;
 mod offer;

@@ -145,11 +145,16 @@ impl Briefs {
 
 impl Endpoint {
     /// Makes a partner's brief messages entries as all others. What is done with one of them by name, or what goes out behind them, comes after that.
+    #[inline]
     pub(super) fn spell_out(&mut self, key: Key) {
-        let sending = &mut self.partners[key].sending;
-        if sending.brief.is_empty() {
-            return;
+        if !self.partners[key].sending.brief.is_empty() {
+            self.spell_out_all(key);
         }
+    }
+
+    #[cold]
+    fn spell_out_all(&mut self, key: Key) {
+        let sending = &mut self.partners[key].sending;
         sending.timed = None;
         // Fewer than half of all numbers are under way.
         let count = u16::try_from(sending.brief.len()).unwrap_or(u16::MAX);
