@@ -69,7 +69,8 @@ impl Endpoint {
         let mut core = self.shared.enter();
         // Asked before the looks: what comes is not to wait for it.
         let now = self.shared.recent();
-        if let Some(at) = self.shared.look_for(&mut core, matching.space)
+        let waits = timeout != Some(Duration::ZERO);
+        if let Some(at) = self.shared.look_for(&mut core, matching.space, waits)
             && let Some(received) = core.recv_straight(now, at, matching, buffer)
         {
             core.look_on_if_it_looks();

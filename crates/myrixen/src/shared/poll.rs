@@ -62,14 +62,20 @@ impl Shared {
         self.look_thoroughly(guarded)
     }
 
-    /// Looks at the rings as whoever waits for a message in this space does first, for one that needs no receive, and tells where something has arrived.
+    /// Looks at the rings as whoever wants a message in this space does first, for one that needs no receive, and tells where something has arrived. Looks once where
+    /// nobody `waits`.
     #[inline(always)]
-    pub(crate) fn look_for(&self, guarded: &mut Guarded, space: Space) -> Option<usize> {
+    pub(crate) fn look_for(
+        &self,
+        guarded: &mut Guarded,
+        space: Space,
+        waits: bool,
+    ) -> Option<usize> {
         if guarded.is_halted() || !guarded.core.engine.has_none(space) {
             return None;
         }
         let arrived = guarded.core.look_out(1);
-        if arrived.is_some() || !guarded.looks_on() {
+        if arrived.is_some() || !(waits && guarded.looks_on()) {
             return arrived;
         }
         match self.drives {
