@@ -229,7 +229,7 @@ impl Endpoint {
     /// As [`reap`](Self::reap). A short message that has just come does not go through the queue, if nothing is before it and `reaper` takes it so.
     #[inline]
     pub fn reap_for(&self, limit: usize, reaper: &mut impl Reaper) -> usize {
-        let mut guarded = self.shared.enter();
+        let mut guarded = self.shared.enter_to_reap();
         let mut found = 0;
         if !guarded.requests.has_ended() {
             let seen = self.shared.look_once(&mut guarded);

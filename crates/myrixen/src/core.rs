@@ -23,6 +23,7 @@ use crate::path::{Incarnation, Path};
 use crate::region::{Regions, Store};
 use crate::request::{Ended, Key, Outcome, Requests};
 use crate::shorts;
+use crate::standby::Standby;
 
 /// Whoever looks on, and could go on or let others go on at some cost, does so after this many turns that have found nothing: a microsecond or two, in which a
 /// partner that looks on has answered.
@@ -82,6 +83,8 @@ pub(crate) struct Core {
     straight_turns: u32,
     /// Messages received since a back end that the program drives had its turn.
     pub(crate) undriven: u32,
+    /// A receive that the engine has not been told of.
+    pub(crate) standby: Option<Standby>,
     /// Frames wait for room on some path.
     blocked: bool,
     /// On which path a message has come, and when, of which only what the program waited for has been done.
@@ -145,6 +148,7 @@ impl Core {
             short_turns: 0,
             straight_turns: 0,
             undriven: 0,
+            standby: None,
             blocked: false,
             arrears: None,
             sent: false,
@@ -274,6 +278,7 @@ impl Core {
     /// would be put aside, and taken from there by a receive that is about to be posted, which is dearer than to leave it where it is.
     #[inline(never)]
     fn receive(&mut self, now: Time, at: usize, end: &mut impl FnMut(&mut Self, &Taken)) -> bool {
+        self.settle_standby(|| now);
         let mut taken = 0;
         while taken < RECEIVE_BUDGET {
             match self.receive_one(now, at, end) {
@@ -301,6 +306,7 @@ impl Core {
     /// Takes what is left on a path that is about to be let go of, or of whose other end there is bad news: whoever has ended sends nothing a second time. No more
     /// than the ring holds, for the other end may be there and go on.
     pub(crate) fn take_rest(&mut self, now: Time, at: usize) {
+        self.settle_standby(|| now);
         let most = self.paths.get(at).map_or(0, Path::most_records);
         let mut taken = 0;
         // A ring that is broken holds nothing more.
@@ -407,11 +413,12 @@ impl Core {
     #[inline]
     pub(crate) fn begin_receive(
         &mut self,
-        clock: impl FnOnce() -> Time,
+        clock: impl Fn() -> Time,
         matching: &Match,
         into: ClaimedReceive,
         begun: impl FnOnce(&mut Self, engine::RequestId),
     ) -> Result<engine::RequestId, Status> {
+        self.settle_standby(&clock);
         let mut there = None;
         let receive = Receive {
             space: matching.space,

@@ -444,7 +444,7 @@ impl Core {
     #[inline(always)]
     pub(crate) fn begin_recv(
         &mut self,
-        clock: impl FnOnce() -> Time,
+        clock: impl Fn() -> Time,
         matching: Match,
         buffer: impl Buffer,
         queue: Option<u64>,
@@ -452,6 +452,19 @@ impl Core {
         let len = message_len(buffer.room())?;
         let key = self.requests.reserve();
         self.regions.put(key.region(), buffer);
+        if queue.is_some() && len as usize <= INLINE && self.may_stand_by(&matching) {
+            let new = New {
+                kind: Kind::Receive,
+                bits: matching.bits,
+                partner: matching.source,
+                len: 0,
+                may_end_early: false,
+                queue,
+            };
+            self.requests.fill(key, new, None);
+            self.stand_by(key, matching, len);
+            return Ok(key);
+        }
         let into = ClaimedReceive {
             region: key.region(),
             len,

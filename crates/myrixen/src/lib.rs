@@ -67,6 +67,7 @@ mod rounds;
 mod shared;
 mod short;
 mod shorts;
+mod standby;
 mod straight;
 mod unexpected;
 mod waiting;

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use mxoe::addr::Address;
-use mxoe::engine::{SendMode, Taken};
+use mxoe::engine::{Brought, SendMode, Taken};
 use mxoe::time::Time;
 
 use crate::buffer::{Memory, RecvBuffer, SendBuffer};
@@ -16,7 +16,7 @@ use crate::error::{Error, Result, Status, UnknownRequest};
 use crate::message::{Match, Peer};
 use crate::queue::{Completion, End, keep};
 use crate::request::{Key, Kind, New, Outcome, Parked};
-use crate::shared::{Inside, Quest};
+use crate::shared::{Guarded, Inside, Quest};
 use crate::short::AHEAD;
 use crate::shorts::INLINE;
 
@@ -317,11 +317,17 @@ impl Endpoint {
     #[inline(never)]
     pub(crate) fn wait_for_end<T>(
         &self,
-        core: Inside<'_>,
+        mut core: Inside<'_>,
         (id, timeout): (RequestId, Option<Duration>),
         mut memory: Option<&mut Memory>,
         look: &impl Fn(&End) -> T,
     ) -> Result<Option<T>, UnknownRequest> {
+        if core.stands_by(id.key())
+            && let Some(seen) = self.wait_straight(&mut core, timeout, memory.as_deref_mut(), look)
+        {
+            self.shared.leave(core);
+            return Ok(Some(seen));
+        }
         let awaited = AwaitedEnd {
             key: id.key(),
             wakeups: core.wakeups,
@@ -339,6 +345,29 @@ impl Endpoint {
         };
         self.shared.leave(core);
         ended
+    }
+
+    /// The first looks of a wait for the receive that stands by: its end, if what it waits for comes.
+    #[inline(always)]
+    fn wait_straight<T>(
+        &self,
+        core: &mut Guarded,
+        timeout: Option<Duration>,
+        memory: Option<&mut Memory>,
+        look: &impl Fn(&End) -> T,
+    ) -> Option<T> {
+        // Asked before the looks: what comes is not to wait for it.
+        let now = self.shared.recent();
+        let at = self
+            .shared
+            .look_first(core, timeout != Some(Duration::ZERO))?;
+        let (key, brought) = core.take_standby(now, at)?;
+        let straight = core.requests.end_straight(key.token(), |_| true)?;
+        let seen = look(&End::of_brought(&straight, &brought));
+        core.give_memory(key.region(), memory);
+        core.look_on_if_it_looks();
+        self.shared.drive_now_and_then(core);
+        Some(seen)
     }
 
     /// Waits until the memory of a send is the program's again, though the send may not be over: whatever is sent eagerly, or would be if it were not
@@ -473,6 +502,10 @@ impl<T, L: Fn(&End) -> T> Quest for AwaitedEnd<'_, L, T> {
 
     #[inline]
     fn turn_at(&mut self, core: &mut Core, now: Time, looks_on: bool, at: usize) -> bool {
+        if let Some((key, brought)) = core.take_standby(now, at) {
+            self.end_by(core, key, &brought);
+            return true;
+        }
         core.turn_at(now, looks_on, at, &mut |core, taken| self.end(core, taken))
     }
 }
@@ -481,14 +514,20 @@ impl<T, L: Fn(&End) -> T> AwaitedEnd<'_, L, T> {
     /// A receive has got a short message.
     #[inline(always)]
     fn end(&mut self, core: &mut Core, taken: &Taken) {
-        if taken.token == self.key.token()
-            && let Some(straight) = core.requests.end_straight(taken.token, |_| true)
+        self.end_by(core, Key::from_token(taken.token), &taken.brought);
+    }
+
+    /// The receive of this name has got it, or that of a slot.
+    #[inline(always)]
+    fn end_by(&mut self, core: &mut Core, key: Key, brought: &Brought) {
+        if key == self.key
+            && let Some(straight) = core.requests.end_straight(key.token(), |_| true)
         {
-            self.seen = Some((self.look)(&End::of_taken(&straight, taken)));
+            self.seen = Some((self.look)(&End::of_brought(&straight, brought)));
             core.give_memory(self.key.region(), self.memory.as_deref_mut());
             core.ended = true;
         } else {
-            core.end_taken(taken);
+            core.end_brought(key.token(), brought);
         }
     }
 }

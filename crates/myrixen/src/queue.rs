@@ -4,7 +4,7 @@
 use std::ops::Deref;
 use std::time::Duration;
 
-use mxoe::engine::{self, RegionId, Taken};
+use mxoe::engine::{self, Brought, RegionId};
 
 use crate::buffer::{Buffer, Memory, RecvBuffer, SendBuffer};
 use crate::core::Core;
@@ -276,8 +276,8 @@ impl End {
 
     /// That of a receive which a short message has completed.
     #[inline(always)]
-    pub(crate) fn of_taken(straight: &Straight, taken: &Taken) -> Self {
-        let envelope = &taken.brought.envelope;
+    pub(crate) fn of_brought(straight: &Straight, brought: &Brought) -> Self {
+        let envelope = &brought.envelope;
         let peer = Peer {
             partner: envelope.source,
             address: envelope.address,
@@ -286,10 +286,10 @@ impl End {
             kind: Kind::Receive,
             context: straight.context,
             bits: envelope.match_info,
-            status: taken.brought.status,
+            status: brought.status,
             peer: Some(peer),
             message_len: envelope.length as usize,
-            len: taken.brought.length as usize,
+            len: brought.length as usize,
         }
     }
 

@@ -251,6 +251,14 @@ impl Shared {
         guarded
     }
 
+    /// As [`enter`](Self::enter), for whoever reads ends as they come: the receive that [stands by](crate::standby) may go on doing so.
+    #[inline(always)]
+    pub(crate) fn enter_to_reap(&self) -> Inside<'_> {
+        let mut guarded = self.enter_to_send();
+        guarded.core.settle_arrears();
+        guarded
+    }
+
     /// As [`enter`](Self::enter), for whoever asks for the end of a request, which may be the one that is parked.
     #[inline(always)]
     pub(crate) fn enter_to_ask(&self) -> Inside<'_> {
@@ -647,6 +655,10 @@ impl Shared {
 fn settled(mut guarded: Inside<'_>) -> Inside<'_> {
     guarded.core.requests.settle();
     guarded.core.settle_arrears();
+    if guarded.core.standby.is_some() {
+        let now = guarded.clock.recent();
+        guarded.core.settle_standby(|| now);
+    }
     guarded
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use mxoe::engine::{ClaimedReceive, PathId, RegionId, RequestId, Send, SendMode, Taken};
+use mxoe::engine::{Brought, ClaimedReceive, PathId, RegionId, RequestId, Send, SendMode, Taken};
 use mxoe::time::Time;
 use myrixen_ring::Record;
 
@@ -210,21 +210,27 @@ impl Core {
     /// A receive has got a short message.
     #[inline]
     pub(crate) fn end_taken(&mut self, taken: &Taken) {
+        self.end_brought(taken.token, &taken.brought);
+    }
+
+    /// The receive with this token has got a short message.
+    #[inline]
+    pub(crate) fn end_brought(&mut self, token: u64, brought: &Brought) {
         let outcome = Outcome::Received {
-            status: taken.brought.status,
-            envelope: taken.brought.envelope,
-            length: taken.brought.length,
+            status: brought.status,
+            envelope: brought.envelope,
+            length: brought.length,
         };
-        match shorts::of_token(taken.token) {
+        match shorts::of_token(token) {
             Some(slot) => self.ended |= self.regions.shorts.end(slot, outcome),
-            None => self.end(taken.token, outcome),
+            None => self.end(token, outcome),
         }
     }
 
     /// Posts a receive for a short message.
     fn await_short(
         &mut self,
-        clock: impl FnOnce() -> Time,
+        clock: impl Fn() -> Time,
         matching: &Match,
         room: usize,
     ) -> Result<Awaited> {

@@ -1,7 +1,7 @@
 //! Short messages that come while somebody looks for just such a one. Their ends are shown as they come to whoever reads the ends of requests, past the
 //! completion queue where nothing is before them, or given to whoever waits in a receive, which then need not be posted.
 
-use mxoe::engine::{PartnerId, Status, Taken};
+use mxoe::engine::{Brought, PartnerId, Status};
 use mxoe::frame::HEAD_BYTES;
 use mxoe::time::Time;
 
@@ -31,24 +31,34 @@ impl Core {
         at: usize,
         reaper: &mut impl Reaper,
     ) -> Passed {
+        let mut passed = Passed::Kept;
+        let mut show = |core: &mut Self, token, brought: &Brought| {
+            let went_well = brought.status == Status::Success;
+            let takes = |label| went_well && reaper.takes_short(label);
+            match core.requests.end_straight(token, takes) {
+                Some(straight) => {
+                    core.let_go(Key::from_token(token).region());
+                    reaper.short(Ended::of_brought(straight, brought));
+                    passed = Passed::Shown;
+                }
+                None => core.end_brought(token, brought),
+            }
+        };
+        if self.standby.is_some() {
+            if let Some((key, brought)) = self.take_standby(now, at) {
+                show(self, key.token(), &brought);
+                return passed;
+            }
+            self.settle_standby(|| now);
+        }
         let mut head = [0; HEAD_BYTES];
         let may = self.may_turn_straight();
         let path = self.paths.get_mut(at).filter(|_| may);
         let Some((record, head)) = path.and_then(|path| path.peek_short(&mut head)) else {
             return Passed::Left;
         };
-        let mut passed = Passed::Kept;
         let taken = self.take_short(now, at, &record, head, |core, taken| {
-            let went_well = taken.brought.status == Status::Success;
-            let takes = |label| went_well && reaper.takes_short(label);
-            match core.requests.end_straight(taken.token, takes) {
-                Some(straight) => {
-                    core.let_go(Key::from_token(taken.token).region());
-                    reaper.short(Ended::of_taken(straight, taken));
-                    passed = Passed::Shown;
-                }
-                None => core.end_taken(taken),
-            }
+            show(core, taken.token, &taken.brought);
         });
         if !taken {
             return Passed::Left;
@@ -120,19 +130,19 @@ impl Core {
 impl Ended {
     /// The end of a receive of the completion queue's, by a short message.
     #[inline(always)]
-    fn of_taken(straight: Straight, taken: &Taken) -> Self {
-        let envelope = &taken.brought.envelope;
+    fn of_brought(straight: Straight, brought: &Brought) -> Self {
+        let envelope = &brought.envelope;
         Self {
             kind: Kind::Receive,
             context: straight.context,
             label: straight.label,
-            status: taken.brought.status,
+            status: brought.status,
             peer: Some(PartnerId::to_u64(envelope.source)),
             source: Some(envelope.address),
             bits: envelope.match_info,
             data: envelope.data,
             message_len: envelope.length,
-            len: taken.brought.length,
+            len: brought.length,
         }
     }
 }

@@ -156,6 +156,14 @@ impl Endpoint {
         self.matcher.is_empty(space)
     }
 
+    /// Whether a receive like this one may wait without being posted for what [`take_unposted`](Self::take_unposted) takes: it would be posted, and before all others.
+    #[inline]
+    #[must_use]
+    pub fn may_stand_by(&self, wanted: &Filter) -> bool {
+        let may_come = |source| self.may_send(source);
+        self.open && self.has_none(wanted.space) && wanted.source.is_none_or(may_come)
+    }
+
     /// Whether the frame is a short message whose turn has come. Nothing is done.
     #[inline(always)]
     fn turn_of(&self, path: PathId, from: NicAddr, frame: &[u8], len: usize) -> Option<Turn> {

@@ -71,7 +71,16 @@ impl Shared {
         space: Space,
         waits: bool,
     ) -> Option<usize> {
-        if guarded.is_halted() || !guarded.core.engine.has_none(space) {
+        if !guarded.core.engine.has_none(space) {
+            return None;
+        }
+        self.look_first(guarded, waits)
+    }
+
+    /// The first looks of a wait, before anything else is done for it.
+    #[inline(always)]
+    pub(crate) fn look_first(&self, guarded: &mut Guarded, waits: bool) -> Option<usize> {
+        if guarded.is_halted() {
             return None;
         }
         let arrived = guarded.core.look_out(1);
