@@ -175,16 +175,27 @@ impl<R: Copy, M: Copy, S: Copy + Eq + Hash> Matcher<R, M, S> {
         }
     }
 
-    /// Whether neither a receive nor a message waits in a space, hidden ones included.
     #[inline]
-    #[must_use]
-    pub fn is_empty(&self, space: Space) -> bool {
-        let queues = match space {
+    fn queues_of(&self, space: Space) -> &Queues<R, M, S> {
+        match space {
             Space::Tagged => &self.tagged,
             Space::Plain => &self.plain,
             Space::Service => &self.service,
-        };
-        queues.posted.len() == 0 && queues.arrived.len() == 0
+        }
+    }
+
+    /// Whether no message waits in a space, hidden ones included.
+    #[inline]
+    #[must_use]
+    pub fn has_no_arrived(&self, space: Space) -> bool {
+        self.queues_of(space).arrived.len() == 0
+    }
+
+    /// Whether a receive is posted that accepts this message.
+    #[inline]
+    #[must_use]
+    pub fn is_wanted(&self, space: Space, tag: &Tag<S>) -> bool {
+        self.queues_of(space).posted.accepts(tag)
     }
 
     /// Queues a receive behind all others. Whether a message that it accepts is there already is the caller's to

@@ -22,7 +22,7 @@ pub(crate) struct Standby {
 }
 
 impl Core {
-    /// Whether a receive like this one may stand by: nothing is before it.
+    /// Whether a receive like this one may stand by: no message is there for it, and no other one does.
     #[inline]
     pub(crate) fn may_stand_by(&self, matching: &Match) -> bool {
         self.standby.is_none() && self.engine.may_stand_by(&matching.filter())

@@ -130,7 +130,8 @@ impl Endpoint {
     }
 
     /// As [`take_now`](Self::take_now), for a program that waits with `room` bytes for such a message, and has posted no receive: it needs none where it has the
-    /// message at once. Only while no receive is posted in that space and no message waits there ([`has_none`](Self::has_none)), since these come first.
+    /// message at once. Only while no message waits in that space ([`has_none`](Self::has_none)), and not if a receive is posted that accepts it, since these come
+    /// first.
     #[inline(always)]
     pub fn take_unposted(
         &mut self,
@@ -142,21 +143,22 @@ impl Endpoint {
     ) -> Option<Brought> {
         self.heed();
         let turn = self.turn_of(path, from, head, len)?;
-        let fits = turn.envelope.space == wanted.space && wanted.pattern().accepts(&turn.tag());
-        if !(fits && self.has_none(wanted.space)) {
+        let (space, tag) = (wanted.space, turn.tag());
+        let fits = turn.envelope.space == space && wanted.pattern().accepts(&tag);
+        if !(fits && self.has_none(space)) || self.matcher.is_wanted(space, &tag) {
             return None;
         }
         Some(self.bring(now, &turn, room))
     }
 
-    /// Whether neither a receive nor a message waits in a space.
+    /// Whether no message waits in a space.
     #[inline]
     #[must_use]
     pub fn has_none(&self, space: Space) -> bool {
-        self.matcher.is_empty(space)
+        self.matcher.has_no_arrived(space)
     }
 
-    /// Whether a receive like this one may wait without being posted for what [`take_unposted`](Self::take_unposted) takes: it would be posted, and before all others.
+    /// Whether a receive like this one may wait without being posted for what [`take_unposted`](Self::take_unposted) takes: it would be posted.
     #[inline]
     #[must_use]
     pub fn may_stand_by(&self, wanted: &Filter) -> bool {

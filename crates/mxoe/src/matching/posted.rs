@@ -260,6 +260,23 @@ impl<R: Copy, S: Copy + Eq + Hash> PostedQueue<R, S> {
         oldest.map(|(_, key)| key)
     }
 
+    /// Whether any receive accepts the message.
+    #[inline]
+    pub(super) fn accepts(&self, tag: &Tag<S>) -> bool {
+        if self.sorted {
+            return self.find_sorted(tag).is_some();
+        }
+        let mut next = self.all.map_or(Key::NIL, |all| all.first);
+        while let Some(key) = next.some() {
+            let node = &self.nodes.0[key];
+            if node.pattern.accepts(tag) {
+                return true;
+            }
+            next = node.links.next;
+        }
+        false
+    }
+
     #[inline]
     pub(super) fn take(&mut self, tag: &Tag<S>) -> Option<R> {
         if self.sorted {
