@@ -76,30 +76,32 @@ impl Clock {
         }
     }
 
-    /// As [`recent`](Self::recent), in nanoseconds.
-    #[inline]
-    #[must_use]
-    pub fn recent_nanos(&self) -> u64 {
-        match self.dear {
-            true => u64::try_from(self.recent().as_nanos()).unwrap_or(u64::MAX),
-            false => glance().saturating_sub(self.start),
-        }
-    }
-
     /// The time, at most a tick ago where reading it is dear and a microsecond or two elsewhere, and never before what this clock has told this
     /// thread.
     #[must_use]
     pub fn recent(&self) -> Duration {
-        if !self.dear {
-            return self.fine();
+        Duration::from_nanos(self.recent_nanos())
+    }
+
+    /// The same in nanoseconds.
+    #[inline]
+    #[must_use]
+    pub fn recent_nanos(&self) -> u64 {
+        match self.dear {
+            true => self.ticked(),
+            false => glance().saturating_sub(self.start),
         }
+    }
+
+    /// The kernel's last tick, or the last reading if that is later.
+    fn ticked(&self) -> u64 {
         let tick = nanos(ClockId::MonotonicCoarse).saturating_sub(self.start);
         let last = self.last.load(Ordering::Relaxed);
         if last < tick {
             // Once a tick; what others have told meanwhile stays.
             self.last.fetch_max(tick, Ordering::Relaxed);
         }
-        Duration::from_nanos(last.max(tick))
+        last.max(tick)
     }
 
     /// When `timeout` is over, given what [`recent`](Self::recent) has just told: not too early, and where it is long perhaps a tick late.

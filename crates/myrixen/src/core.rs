@@ -5,8 +5,8 @@ use std::task::Waker;
 
 use mxoe::addr::Address;
 use mxoe::engine::{
-    self, Arrival, ClaimedReceive, Event, PathId, Receive, RegionId, Space, Status, Taken, Target,
-    Transmit, UnexpectedId,
+    self, Arrival, ClaimedReceive, Event, PathId, RegionId, Space, Status, Taken, Target, Transmit,
+    UnexpectedId,
 };
 use mxoe::frame::{Dialect, HEAD_BYTES};
 use mxoe::time::Time;
@@ -32,7 +32,7 @@ pub(crate) const FRUITLESS_TURNS: u32 = 8;
 const RECEIVE_BUDGET: usize = 64;
 /// Turns at single paths between two whole ones.
 const SHORT_TURNS: u32 = 16;
-/// The same, where no more than one short message is taken each time.
+/// Messages that are taken straight, without a turn, between two of these.
 const STRAIGHT_TURNS: u32 = 128;
 /// Bytes kept for sends that were reported complete early, per endpoint.
 pub(crate) const RETAINED_CAP: usize = 16 << 20;
@@ -79,10 +79,8 @@ pub(crate) struct Core {
     pub(crate) one_way: u32,
     /// Turns at single paths since the last whole one.
     short_turns: u32,
-    /// Of single messages.
+    /// Messages that were taken straight, without a turn, since then.
     straight_turns: u32,
-    /// Messages received since a back end that the program drives had its turn.
-    pub(crate) undriven: u32,
     /// A receive that the engine has not been told of.
     pub(crate) standby: Option<Standby>,
     /// Frames wait for room on some path.
@@ -147,7 +145,6 @@ impl Core {
             one_way: 0,
             short_turns: 0,
             straight_turns: 0,
-            undriven: 0,
             standby: None,
             blocked: false,
             arrears: None,
@@ -420,15 +417,7 @@ impl Core {
     ) -> Result<engine::RequestId, Status> {
         self.settle_standby(&clock);
         let mut there = None;
-        let receive = Receive {
-            space: matching.space,
-            match_info: matching.bits,
-            mask: matching.mask,
-            source: matching.source,
-            region: into.region,
-            len: into.len,
-            token: into.token,
-        };
+        let receive = matching.receive(into);
         let request = self.engine.receive(|| *there.insert(clock()), receive)?;
         begun(self, request);
         if let Some(now) = there {

@@ -452,15 +452,15 @@ impl Core {
         let len = message_len(buffer.room())?;
         let key = self.requests.reserve();
         self.regions.put(key.region(), buffer);
+        let new = New {
+            kind: Kind::Receive,
+            bits: matching.bits,
+            partner: matching.source,
+            len: 0,
+            may_end_early: false,
+            queue,
+        };
         if queue.is_some() && len as usize <= INLINE && self.may_stand_by(&matching) {
-            let new = New {
-                kind: Kind::Receive,
-                bits: matching.bits,
-                partner: matching.source,
-                len: 0,
-                may_end_early: false,
-                queue,
-            };
             self.requests.fill(key, new, None);
             self.stand_by(key, matching, len);
             return Ok(key);
@@ -471,14 +471,6 @@ impl Core {
             token: key.token(),
         };
         let begun = self.begin_receive(clock, &matching, into, |core, engine| {
-            let new = New {
-                kind: Kind::Receive,
-                bits: matching.bits,
-                partner: matching.source,
-                len: 0,
-                may_end_early: false,
-                queue,
-            };
             core.requests.fill(key, new, Some(engine));
         });
         match begun {

@@ -1,7 +1,7 @@
 //! What a program says of messages, and what it is told of them.
 
 use mxoe::addr::Address;
-use mxoe::engine::{Envelope, Filter, PartnerId, Space};
+use mxoe::engine::{ClaimedReceive, Envelope, Filter, PartnerId, Receive, Space};
 
 /// A remote endpoint that we are connected to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -99,6 +99,20 @@ impl Match {
             match_info: self.bits,
             mask: self.mask,
             source: self.source,
+        }
+    }
+
+    /// What the engine is told of a receive for such a message.
+    #[inline(always)]
+    pub(crate) fn receive(&self, into: ClaimedReceive) -> Receive {
+        Receive {
+            space: self.space,
+            match_info: self.bits,
+            mask: self.mask,
+            source: self.source,
+            region: into.region,
+            len: into.len,
+            token: into.token,
         }
     }
 }

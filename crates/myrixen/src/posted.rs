@@ -365,8 +365,7 @@ impl Endpoint {
         let straight = core.requests.end_straight(key.token(), |_| true)?;
         let seen = look(&End::of_brought(&straight, &brought));
         core.give_memory(key.region(), memory);
-        core.look_on_if_it_looks();
-        self.shared.drive_now_and_then(core);
+        self.shared.took_straight(core);
         Some(seen)
     }
 

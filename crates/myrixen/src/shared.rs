@@ -56,6 +56,8 @@ pub(crate) struct Guarded {
     spins: bool,
     /// Something had come then.
     found: bool,
+    /// Messages taken straight since a back end that the program drives had its turn.
+    undriven: u32,
     /// The fabric's.
     pub(crate) clock: Clock,
     wait: Wait,
@@ -157,6 +159,7 @@ impl Shared {
             looked: None,
             spins: false,
             found: false,
+            undriven: 0,
             clock: parts.fabric.clock.clone(),
             wait: parts.wait,
             polling: Polling::new(Duration::ZERO),
@@ -655,10 +658,8 @@ impl Shared {
 fn settled(mut guarded: Inside<'_>) -> Inside<'_> {
     guarded.core.requests.settle();
     guarded.core.settle_arrears();
-    if guarded.core.standby.is_some() {
-        let now = guarded.clock.recent();
-        guarded.core.settle_standby(|| now);
-    }
+    let Guarded { core, clock, .. } = &mut *guarded;
+    core.settle_standby(|| clock.recent());
     guarded
 }
 

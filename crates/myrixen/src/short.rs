@@ -1,15 +1,17 @@
 //! Short messages in one step each: see `mxoe::engine`, `send_now` and `take_now`. What either does not do goes the long way.
 
+use std::ops::Range;
 use std::time::Duration;
 
 use mxoe::engine::{Brought, ClaimedReceive, PathId, RegionId, RequestId, Send, SendMode, Taken};
 use mxoe::time::Time;
-use myrixen_ring::Record;
+use myrixen_ring::{Consumer, Record};
 
 use crate::core::{Core, RETAINED_CAP};
 use crate::endpoint::{Cover, Endpoint, not_received};
 use crate::error::{Error, Result};
 use crate::message::{Match, Peer, Received};
+use crate::region::Regions;
 use crate::request::Outcome;
 use crate::shorts::{self, INLINE, Shorts};
 
@@ -22,6 +24,32 @@ const FAR_AHEAD: usize = RETAINED_CAP / INLINE;
 
 /// For how long a receiver that looks on, and has more to do than we, is waited for.
 const PATIENCE: Duration = Duration::from_micros(20);
+
+/// A frame in a ring, of whose beginning there is a copy.
+pub(crate) struct Frame<'a> {
+    pub(crate) consumer: &'a Consumer,
+    pub(crate) record: &'a Record,
+    pub(crate) head: &'a [u8],
+}
+
+impl Frame<'_> {
+    /// Copies its bytes from `at` on.
+    #[inline(always)]
+    pub(crate) fn copy(&self, at: usize, into: &mut [u8]) {
+        match self.head.get(at..at + into.len()) {
+            Some(bytes) => into.copy_from_slice(bytes),
+            None => self.consumer.read(self.record, at, into),
+        }
+    }
+
+    /// Copies these of its bytes to the beginning of a region.
+    #[inline(always)]
+    pub(crate) fn copy_to(&self, regions: &mut Regions, region: RegionId, bytes: &Range<usize>) {
+        regions.write(region, 0, bytes.len(), |at, piece| {
+            self.copy(bytes.start + at, piece);
+        });
+    }
+}
 
 /// A short message that is waited for.
 struct Awaited {
@@ -73,8 +101,7 @@ impl Endpoint {
         if let Some(at) = self.shared.look_for(&mut core, matching.space, waits)
             && let Some(received) = core.recv_straight(now, at, matching, buffer)
         {
-            core.look_on_if_it_looks();
-            self.shared.drive_now_and_then(&mut core);
+            self.shared.took_straight(&mut core);
             self.shared.leave(core);
             return Ok(Some(received));
         }
@@ -194,15 +221,12 @@ impl Core {
         let Some(taken) = taken else {
             return false;
         };
-        let payload = taken.brought.payload();
-        let whole = head.get(payload.clone());
-        self.regions
-            .write(taken.region, 0, payload.len(), |at, piece| {
-                match whole.and_then(|whole| whole.get(at..at + piece.len())) {
-                    Some(bytes) => piece.copy_from_slice(bytes),
-                    None => path.consumer.read(record, payload.start + at, piece),
-                }
-            });
+        let frame = Frame {
+            consumer: &path.consumer,
+            record,
+            head,
+        };
+        frame.copy_to(&mut self.regions, taken.region, &taken.brought.payload());
         end(self, &taken);
         true
     }

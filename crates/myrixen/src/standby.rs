@@ -4,8 +4,7 @@
 //! never posted. All else that could bring a message, or comes before or behind it, posts it first ([`Core::settle_standby`]), so that nobody can tell the
 //! difference. Sends do not: they bring nothing.
 
-use mxoe::engine::{Brought, ClaimedReceive, Receive};
-use mxoe::frame::HEAD_BYTES;
+use mxoe::engine::{Brought, ClaimedReceive};
 use mxoe::time::Time;
 
 use crate::core::Core;
@@ -15,7 +14,7 @@ use crate::request::{Key, Outcome};
 /// See the module. Its request is there, and its memory.
 #[derive(Clone, Copy)]
 pub(crate) struct Standby {
-    pub(crate) key: Key,
+    key: Key,
     matching: Match,
     /// Bytes of room.
     room: u32,
@@ -59,20 +58,11 @@ impl Core {
             matching,
             room,
         } = *standby;
-        let into = ClaimedReceive {
+        let receive = matching.receive(ClaimedReceive {
             region: key.region(),
             len: room,
             token: key.token(),
-        };
-        let receive = Receive {
-            space: matching.space,
-            match_info: matching.bits,
-            mask: matching.mask,
-            source: matching.source,
-            region: into.region,
-            len: into.len,
-            token: into.token,
-        };
+        });
         match self.engine.receive(|| now, receive) {
             Ok(id) => self.requests.started(key, id),
             // Whom it is from has been lost since.
@@ -89,31 +79,10 @@ impl Core {
             matching,
             room,
         } = self.standby?;
-        if !self.may_turn_straight() {
-            return None;
-        }
-        let mut head = [0; HEAD_BYTES];
-        let path = self.paths.get_mut(at)?;
-        let (record, head) = path.peek_short(&mut head)?;
-        let from = path.source(head)?;
-        let wanted = (&matching.filter(), room);
-        let frame = (head, record.len());
-        let brought = self
-            .engine
-            .take_unposted(now, path.id, from, frame, wanted)?;
-        let payload = brought.payload();
-        let whole = head.get(payload.clone());
-        self.regions
-            .write(key.region(), 0, payload.len(), |at, piece| {
-                match whole.and_then(|whole| whole.get(at..at + piece.len())) {
-                    Some(bytes) => piece.copy_from_slice(bytes),
-                    None => path.consumer.read(&record, payload.start + at, piece),
-                }
-            });
-        path.consumer.advance(record);
+        let brought = self.take_unposted(now, at, &matching, room, |regions, frame, bytes| {
+            frame.copy_to(regions, key.region(), bytes);
+        })?;
         self.standby = None;
-        // The program may answer: that is not to wait for the rest.
-        self.arrears = Some((at, now));
         Some((key, brought))
     }
 }

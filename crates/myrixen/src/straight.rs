@@ -1,6 +1,8 @@
 //! Short messages that come while somebody looks for just such a one. Their ends are shown as they come to whoever reads the ends of requests, past the
 //! completion queue where nothing is before them, or given to whoever waits in a receive, which then need not be posted.
 
+use std::ops::Range;
+
 use mxoe::engine::{Brought, PartnerId, Status};
 use mxoe::frame::HEAD_BYTES;
 use mxoe::time::Time;
@@ -8,7 +10,9 @@ use mxoe::time::Time;
 use crate::binding::{Ended, Reaper};
 use crate::core::Core;
 use crate::message::{Match, Received};
+use crate::region::Regions;
 use crate::request::{Key, Kind, Straight};
+use crate::short::Frame;
 
 /// What has become of a record.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -44,17 +48,16 @@ impl Core {
                 None => core.end_brought(token, brought),
             }
         };
-        if self.standby.is_some() {
-            if let Some((key, brought)) = self.take_standby(now, at) {
-                show(self, key.token(), &brought);
-                return passed;
-            }
-            self.settle_standby(|| now);
+        if let Some((key, brought)) = self.take_standby(now, at) {
+            show(self, key.token(), &brought);
+            return passed;
         }
+        if !self.may_turn_straight() {
+            return Passed::Left;
+        }
+        self.settle_standby(|| now);
         let mut head = [0; HEAD_BYTES];
-        let may = self.may_turn_straight();
-        let path = self.paths.get_mut(at).filter(|_| may);
-        let Some((record, head)) = path.and_then(|path| path.peek_short(&mut head)) else {
+        let Some((record, head)) = self.paths[at].peek_short(&mut head) else {
             return Passed::Left;
         };
         let taken = self.take_short(now, at, &record, head, |core, taken| {
@@ -77,6 +80,29 @@ impl Core {
         matching: &Match,
         buffer: &mut [u8],
     ) -> Option<Received> {
+        let room = u32::try_from(buffer.len()).unwrap_or(u32::MAX);
+        let brought = self.take_unposted(now, at, matching, room, |_, frame, bytes| {
+            frame.copy(bytes.start, &mut buffer[..bytes.len()]);
+        })?;
+        Some(Received {
+            len: brought.length as usize,
+            message_len: brought.envelope.length as usize,
+            bits: brought.envelope.match_info,
+            source: brought.envelope.address,
+        })
+    }
+
+    /// Takes what has come on a path if it is a short message for which somebody waits with so much room, and no receive is posted. `place` copies
+    /// its bytes, and is told which of the frame's they are.
+    #[inline(always)]
+    pub(crate) fn take_unposted(
+        &mut self,
+        now: Time,
+        at: usize,
+        matching: &Match,
+        room: u32,
+        place: impl FnOnce(&mut Regions, &Frame<'_>, &Range<usize>),
+    ) -> Option<Brought> {
         if !self.may_turn_straight() {
             return None;
         }
@@ -84,27 +110,19 @@ impl Core {
         let path = self.paths.get_mut(at)?;
         let (record, head) = path.peek_short(&mut head)?;
         let from = path.source(head)?;
-        let room = u32::try_from(buffer.len()).unwrap_or(u32::MAX);
-        let wanted = (&matching.filter(), room);
-        let frame = (head, record.len());
-        let brought = self
-            .engine
-            .take_unposted(now, path.id, from, frame, wanted)?;
-        let payload = brought.payload();
-        let into = &mut buffer[..payload.len()];
-        match head.get(payload.clone()) {
-            Some(bytes) => into.copy_from_slice(bytes),
-            None => path.consumer.read(&record, payload.start, into),
-        }
+        let (seen, wanted) = ((head, record.len()), (&matching.filter(), room));
+        let engine = &mut self.engine;
+        let brought = engine.take_unposted(now, path.id, from, seen, wanted)?;
+        let frame = Frame {
+            consumer: &path.consumer,
+            record: &record,
+            head,
+        };
+        place(&mut self.regions, &frame, &brought.payload());
         path.consumer.advance(record);
         // The program may answer: that is not to wait for the rest.
         self.arrears = Some((at, now));
-        Some(Received {
-            len: payload.len(),
-            message_len: brought.envelope.length as usize,
-            bits: brought.envelope.match_info,
-            source: brought.envelope.address,
-        })
+        Some(brought)
     }
 
     /// Does what was put off of a message that was taken straight. Whoever comes in does so first, but who sends a short message, who does it then.

@@ -1,5 +1,7 @@
 //! Requests known by a number, and what bindings to other languages need beside them.
 
+mod pair;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -8,33 +10,7 @@ use myrixen::{
     Completes, Connecting, Endpoint, EndpointOptions, Error, Fabric, Foreign, Kind, Match,
     Outgoing, Peer, RequestId, Status, Verdict,
 };
-
-const PATIENCE: Duration = Duration::from_secs(30);
-const SOON: Option<Duration> = Some(Duration::from_millis(20));
-
-struct Pair {
-    /// The back end runs inside it.
-    _fabric: Fabric,
-    a: Endpoint,
-    b: Endpoint,
-    to_b: Peer,
-    to_a: Peer,
-}
-
-fn pair() -> Pair {
-    let fabric = Fabric::embedded().expect("an embedded back end");
-    let open = || fabric.open(EndpointOptions::default()).expect("opened");
-    let (a, b) = (open(), open());
-    let to_b = a.connect(b.address(), 0, PATIENCE).expect("connected");
-    let to_a = b.connect(a.address(), 0, PATIENCE).expect("connected");
-    Pair {
-        _fabric: fabric,
-        a,
-        b,
-        to_b,
-        to_a,
-    }
-}
+use pair::{PATIENCE, Pair, SOON};
 
 fn outgoing(bits: u64, completes: Completes, context: u64) -> Outgoing {
     Outgoing {
@@ -46,7 +22,7 @@ fn outgoing(bits: u64, completes: Completes, context: u64) -> Outgoing {
 
 #[test]
 fn a_buffered_send_is_over_at_once_and_others_when_they_arrive() {
-    let pair = pair();
+    let pair = Pair::new();
     let buffered = outgoing(1, Completes::WhenBuffered, 11);
     let id = pair.a.post_short(&pair.to_b, b"short", buffered);
     let id = id.expect("sent");
@@ -111,7 +87,7 @@ fn arrives(pair: &Pair, len: usize, fill: u8) {
 
 #[test]
 fn an_eager_send_ends_for_whoever_asks_though_nobody_acknowledges() {
-    let pair = pair();
+    let pair = Pair::new();
     for len in [129, 4096, 32 << 10] {
         let id = unanswered(&pair, len, 1);
         assert!(
@@ -161,7 +137,7 @@ fn an_eager_send_ends_for_whoever_asks_though_nobody_acknowledges() {
 
 #[test]
 fn what_is_complete_early_does_not_time_out() {
-    let pair = pair();
+    let pair = Pair::new();
     let id = unanswered(&pair, 4096, 1);
     pair.a.set_timeout(id, SOON).expect("known");
     let done = pair.a.wait(id, None).expect("known").expect("over");
@@ -177,7 +153,7 @@ fn what_is_complete_early_does_not_time_out() {
 
 #[test]
 fn ends_are_found_by_number_and_by_match_information_once() {
-    let pair = pair();
+    let pair = Pair::new();
     let post = |bits| {
         let id = pair.b.post_recv(Match::exact(bits), vec![0; 8], bits);
         id.expect("posted")
@@ -232,7 +208,7 @@ fn a_connect_is_a_request_too() {
 
 #[test]
 fn requests_are_taken_back_forgotten_and_end_in_time() {
-    let pair = pair();
+    let pair = Pair::new();
     let post = || {
         pair.b
             .post_recv(Match::exact(1), vec![0; 8], 0)
@@ -255,7 +231,7 @@ fn requests_are_taken_back_forgotten_and_end_in_time() {
 
 #[test]
 fn a_peer_of_another_endpoint_gets_nothing() {
-    let pair = pair();
+    let pair = Pair::new();
     // What b calls a has the number by which a calls b.
     let (b, foreign) = (&pair.b, &pair.to_b);
     for completes in [Completes::WhenDelivered, Completes::WhenBuffered] {
@@ -281,7 +257,7 @@ fn a_peer_of_another_endpoint_gets_nothing() {
 
 #[test]
 fn a_wakeup_ends_every_wait_with_nothing() {
-    let pair = pair();
+    let pair = Pair::new();
     let id = pair
         .b
         .post_recv(Match::exact(1), vec![0; 8], 0)
@@ -307,7 +283,7 @@ fn a_wakeup_ends_every_wait_with_nothing() {
 
 #[test]
 fn a_message_left_by_the_handler_goes_to_the_receive_it_posted() {
-    let pair = pair();
+    let pair = Pair::new();
     let seen = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&seen);
     pair.b.set_unexpected_handler(Some(
@@ -357,7 +333,7 @@ fn a_message_left_by_the_handler_goes_to_the_receive_it_posted() {
 
 #[test]
 fn nothing_arrives_while_an_endpoint_is_paused() {
-    let pair = pair();
+    let pair = Pair::new();
     pair.b.pause();
     pair.a.send(&pair.to_b, 1, b"early").expect("sent");
     assert!(pair.b.probe(Match::any(), SOON).is_none());
@@ -370,7 +346,7 @@ fn nothing_arrives_while_an_endpoint_is_paused() {
 
 #[test]
 fn breaking_off_fails_what_is_begun() {
-    let pair = pair();
+    let pair = Pair::new();
     let matched = outgoing(1, Completes::WhenMatched, 0);
     let id = pair
         .a
@@ -410,7 +386,7 @@ fn send_kept(pair: &Pair, kept: &Arc<Vec<u8>>, completes: Completes) -> RequestI
 
 #[test]
 fn the_buffer_of_an_eager_length_is_given_back_while_the_end_is_waited_for() {
-    let pair = pair();
+    let pair = Pair::new();
     let at_once = Some(Duration::ZERO);
     for completes in [Completes::WhenDelivered, Completes::WhenMatched] {
         for len in [129, 4096, 32 << 10] {
@@ -450,7 +426,7 @@ fn the_buffer_of_an_eager_length_is_given_back_while_the_end_is_waited_for() {
 /// 16 MiB may be copied: 512 of these.
 #[test]
 fn no_more_is_copied_than_may_be_kept_and_the_room_comes_back() {
-    let pair = pair();
+    let pair = Pair::new();
     let kept = Arc::new(vec![7; 32 << 10]);
     for _ in 0..2 {
         let send = |_| send_kept(&pair, &kept, Completes::WhenMatched);

@@ -1,42 +1,19 @@
 //! Receives that short messages complete without their having been posted: nobody can tell them from others.
 
-use std::time::Duration;
+mod pair;
 
-use myrixen::{Endpoint, EndpointOptions, Fabric, Match, Peer, RequestId, Status, Wait};
-
-const PATIENCE: Duration = Duration::from_secs(30);
-const SOON: Option<Duration> = Some(Duration::from_millis(20));
-
-struct Pair {
-    /// The back end runs inside it.
-    _fabric: Fabric,
-    a: Endpoint,
-    b: Endpoint,
-    to_b: Peer,
-    to_a: Peer,
-}
-
-fn pair(wait: Wait) -> Pair {
-    let fabric = Fabric::embedded().expect("an embedded back end");
-    let open = || fabric.open(EndpointOptions::default()).expect("opened");
-    let (a, b) = (open(), open());
-    for endpoint in [&a, &b] {
-        endpoint.set_wait(wait);
-    }
-    let to_b = a.connect(b.address(), 0, PATIENCE).expect("connected");
-    let to_a = b.connect(a.address(), 0, PATIENCE).expect("connected");
-    Pair {
-        _fabric: fabric,
-        a,
-        b,
-        to_b,
-        to_a,
-    }
-}
+use myrixen::{Match, RequestId, Status, Wait};
+use pair::{PATIENCE, Pair, SOON};
 
 /// Both ways in which a program may wait.
 fn pairs() -> [Pair; 2] {
-    [pair(Wait::Spin), pair(Wait::Sleep)]
+    [Wait::Spin, Wait::Sleep].map(|wait| {
+        let pair = Pair::new();
+        for endpoint in [&pair.a, &pair.b] {
+            endpoint.set_wait(wait);
+        }
+        pair
+    })
 }
 
 impl Pair {

@@ -105,14 +105,18 @@ impl Shared {
         None
     }
 
-    /// Where we drive the back end it has its turn now and then, also while there is always something that need not be waited for.
+    /// What was looked for has come, and was taken: who waits so goes on looking. Where we drive the back end it has its turn now and then, also while there is
+    /// always something that need not be waited for.
     #[inline]
-    pub(crate) fn drive_now_and_then(&self, core: &mut Core) {
+    pub(crate) fn took_straight(&self, guarded: &mut Guarded) {
+        if guarded.looks_on() {
+            guarded.core.look_on();
+        }
         if self.drives {
-            core.undriven += 1;
-            if core.undriven >= UNDRIVEN {
-                core.undriven = 0;
-                self.turn_back_end(core);
+            guarded.undriven += 1;
+            if guarded.undriven >= UNDRIVEN {
+                guarded.undriven = 0;
+                self.turn_back_end(&mut guarded.core);
             }
         }
     }
@@ -181,14 +185,6 @@ fn no_quest(_: &mut Core, _: bool) -> Option<()> {
 }
 
 impl Guarded {
-    /// What was looked for has come: who waits so goes on looking.
-    #[inline]
-    pub(crate) fn look_on_if_it_looks(&mut self) {
-        if self.looks_on() {
-            self.core.look_on();
-        }
-    }
-
     /// When the program has looked last.
     #[inline]
     pub(crate) fn seen_at(&self) -> Time {
