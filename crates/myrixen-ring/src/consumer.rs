@@ -105,11 +105,12 @@ impl<M: Memory> Consumer<M> {
         self.header() == STOP
     }
 
-    /// Whether there is nothing to do: [`is_empty`](Self::is_empty), and the room of all that was taken has been given back.
+    /// Whether there is nothing to do: [`is_empty`](Self::is_empty), the room of all that was taken has been given back, and no producer waits to be rung
+    /// for it.
     #[inline]
     #[must_use]
     pub fn is_idle(&self) -> bool {
-        self.head == self.released && self.is_empty()
+        self.head == self.released && self.is_empty() && self.waits() == self.rung_for
     }
 
     /// The oldest record that has not been passed to [`advance`](Self::advance), or `None` when there is nothing.
@@ -305,9 +306,15 @@ impl<M: Memory> Consumer<M> {
     /// Whether the producer waits for room and has not been rung for it.
     #[inline(always)]
     fn starved(&mut self) -> bool {
-        let wait = self.memory.load_u32(self.ring.starved, Ordering::Relaxed);
+        let wait = self.waits();
         let due = wait != 0 && wait != self.rung_for;
         self.rung_for = wait;
         due
+    }
+
+    /// The number of the producer's wait for room; 0 while it does not.
+    #[inline(always)]
+    fn waits(&self) -> u32 {
+        self.memory.load_u32(self.ring.starved, Ordering::Relaxed)
     }
 }

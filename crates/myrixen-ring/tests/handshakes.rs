@@ -240,6 +240,22 @@ fn a_starved_producer_is_rung_when_there_is_room() {
 }
 
 #[test]
+fn a_wait_for_room_that_is_seen_late_is_something_to_do() {
+    let terms = terms(Support::OURS);
+    let pages = Pages::private(terms.layout.total()).expect("memory");
+    let mut front = QueuePair::create(pages.clone(), &terms, Side::Front).expect("made");
+    let mut back = QueuePair::join(pages.clone(), &terms, Side::Back).expect("joined");
+    assert!(publish(&mut front, b"1") && !back.consumer.is_idle());
+    assert!(consume(&mut back).is_some() && !back.consumer.is_idle());
+    assert!(consume(&mut back).is_none() && !back.consumer.release());
+    assert!(back.consumer.is_idle());
+    // The producer said so before it saw the room that was given back, and is seen only now: `starved` of ring 0.
+    pages.store_u32(512, 1, Ordering::Relaxed);
+    assert!(!back.consumer.is_idle() && back.consumer.release());
+    assert!(back.consumer.is_idle() && !back.consumer.release());
+}
+
+#[test]
 fn an_empty_ring_gives_everything_back() {
     let (mut front, mut back) = pair();
     for _ in 0..1000 {
