@@ -199,17 +199,23 @@ impl Client<'_> {
             run,
         };
         let text = serde_json::to_vec(&order)?;
-        self.endpoint
-            .send(&self.server, Kind::Order.bits(run), &text)?;
+        let (endpoint, server) = (self.endpoint, &self.server);
+        let ordering = endpoint.issend(server, Kind::Order.bits(run), text)?;
         let mut answer = [0; CONTROL_BYTES];
-        let answers = Match::exact(Kind::Answer.bits(run)).from(&self.server);
-        let Some(received) = self.endpoint.recv_timeout(answers, &mut answer, PATIENCE)? else {
+        let answers = Match::exact(Kind::Answer.bits(run)).from(server);
+        let Some(received) = endpoint.recv_timeout(answers, &mut answer, PATIENCE)? else {
+            let why = match endpoint.test_send(ordering)? {
+                Ok(_) => "it has the order: see what it says",
+                Err(_) => {
+                    "it has not taken the order: is `myrixen perf serve` running there, and is it serving nobody else?"
+                }
+            };
             bail!(
-                "{} did not answer within {PATIENCE:?}: is `myrixen perf serve` running there, \
-                 and is it serving nobody else?",
-                self.server.address()
+                "{} did not answer within {PATIENCE:?}; {why}",
+                server.address()
             );
         };
+        endpoint.wait_send(ordering)?;
         match serde_json::from_slice(&answer[..received.len])
             .context("the server's answer is not one of this version")?
         {

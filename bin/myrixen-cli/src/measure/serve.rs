@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, anyhow, bail};
 use myrixen::{Endpoint, INLINE, Match, Peer};
 
 use super::{Answer, CONTROL_BYTES, Kind, Order, PATIENCE, Test, buffers_of, room};
@@ -38,7 +38,12 @@ pub(crate) fn serve(
             continue;
         };
         let Some(client) = endpoint.peer(received.source) else {
-            continue; // It has gone since.
+            let error = anyhow!(
+                "an order of {} was not carried out: it has gone since",
+                received.source
+            );
+            watch(Served::Failed { error });
+            continue;
         };
         match serve_order(endpoint, &client, &order[..received.len], &mut spare) {
             Ok(order) => watch(Served::Test {
