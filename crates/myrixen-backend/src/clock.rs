@@ -20,8 +20,9 @@ impl Clock {
     }
 
     /// A time that is at most a tick of the kernel earlier, where reading the clock is dear.
+    #[inline]
     #[must_use]
     pub fn recent(&self) -> Time {
-        Time::ZERO + self.0.recent()
+        Time::from_nanos(self.0.recent_nanos())
     }
 }

@@ -77,6 +77,7 @@ impl<T> Outbox<T> {
 
 impl<T> Inbox<T> {
     /// Whether there may be something.
+    #[inline]
     pub(crate) fn has_mail(&self) -> bool {
         self.0.filled.load(Ordering::Acquire) // look
     }
@@ -87,10 +88,17 @@ impl<T> Inbox<T> {
     }
 
     /// The next item. Costs one load when there is none.
+    #[inline]
     pub(crate) fn take(&mut self) -> Option<T> {
-        if !self.has_mail() {
-            return None;
+        if self.has_mail() {
+            self.take_first()
+        } else {
+            None
         }
+    }
+
+    #[cold]
+    fn take_first(&mut self) -> Option<T> {
         let mut queue = self.0.lock();
         let queue = queue.as_mut()?;
         let item = queue.pop_front();

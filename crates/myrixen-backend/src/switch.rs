@@ -225,6 +225,7 @@ impl Switch {
     }
 
     /// Tells what there was no room for.
+    #[inline]
     pub(crate) fn report_again(&mut self) {
         while let Some(report) = self.unheard.pop() {
             if let Err(report) = self.reports.send(report) {
@@ -272,6 +273,7 @@ impl Switch {
     }
 
     /// Rings everybody who sleeps and was given something.
+    #[inline]
     pub(crate) fn ring_bells(&mut self) {
         while let Some(key) = self.touched.pop() {
             if self

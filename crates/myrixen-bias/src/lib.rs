@@ -26,3 +26,4 @@ pub use lock::{Guard, Lock};
 pub use presence::{Presence, Present};
 #[cfg(not(loom))]
 pub use room::{Door, Guest, Inside, Room, Rooms};
+pub use thread::thread_number;

@@ -170,6 +170,16 @@ pub(crate) fn numbered() -> u64 {
     number()
 }
 
+/// The calling thread's number, which no other thread has, had or will have; it gets one if it has none. 0 in a thread that is about to end.
+#[inline]
+#[must_use]
+pub fn thread_number() -> u64 {
+    match number() {
+        NONE => numbered(),
+        own => own,
+    }
+}
+
 /// Whether this thread may still do something.
 pub(crate) fn is_alive(number: u64) -> bool {
     whole(ALIVE.lock()).contains(&number)

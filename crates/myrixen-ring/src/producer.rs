@@ -191,6 +191,12 @@ impl<M: Memory> Producer<M> {
             && self.memory.load_u32(self.ring.looking, Ordering::Relaxed) != 0
     }
 
+    /// Whether the consumer says that it has consumed all that was published.
+    #[must_use]
+    pub fn is_consumed(&self) -> bool {
+        self.memory.load_u32(self.ring.consumed, Ordering::Relaxed) == self.tail
+    }
+
     /// Whether the consumer says that it sleeps. A hint that costs no fence: it may be falling asleep, or waking up.
     #[must_use]
     pub fn peer_sleeps(&self) -> bool {

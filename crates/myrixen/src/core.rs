@@ -1,6 +1,7 @@
 //! An endpoint's works: the engine, its paths, the memory behind its names. One lock holds it all.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::task::Waker;
 
 use mxoe::addr::Address;
@@ -15,6 +16,7 @@ use myrixen_ring::{PeerFault, ReserveError};
 use slab::Slab;
 
 use crate::buffer::Memory;
+use crate::driver::Driver;
 use crate::error::Result;
 use crate::fetch::{Fetch, Fetches};
 use crate::message::Match;
@@ -96,8 +98,8 @@ pub(crate) struct Core {
     pub(crate) frame: Transmit,
     /// Direct channels are wanted.
     direct: bool,
-    /// Whoever sends drives the back end next, or rings.
-    driven: bool,
+    /// Of a back end that the program drives: whoever sends gives it a turn.
+    pub(crate) driver: Option<Arc<dyn Driver>>,
     pub(crate) store: Store,
     pub(crate) offers: Offers,
     pub(crate) fetches: Fetches,
@@ -120,8 +122,8 @@ pub(crate) struct Start {
     pub(crate) eager_max: u32,
     /// Direct channels are wanted.
     pub(crate) direct: bool,
-    /// The program drives the back end.
-    pub(crate) driven: bool,
+    /// Of the back end, where the program drives it.
+    pub(crate) driver: Option<Arc<dyn Driver>>,
     pub(crate) guards: Option<Guards>,
 }
 
@@ -153,7 +155,7 @@ impl Core {
             eager_max: start.eager_max,
             frame: Transmit::new(),
             direct: start.direct,
-            driven: start.driven,
+            driver: start.driver,
             store: Store::default(),
             offers: Offers::default(),
             fetches: Fetches::default(),
@@ -481,11 +483,17 @@ impl Core {
     pub(crate) fn after_sending(&mut self, at: usize) {
         let path = &mut self.paths[at];
         let back_end = path.leads_to_back_end();
-        if !(back_end && self.driven) {
+        if !(back_end && self.driver.is_some()) {
             path.ring();
         }
         self.sent |= back_end;
         self.errand |= back_end;
+    }
+
+    /// Whether the back end has taken all that we have put into its ring.
+    pub(crate) fn is_taken_by_back_end(&self) -> bool {
+        let path = self.paths.get(usize::from(PathId::SWITCH.get()));
+        path.is_none_or(|path| path.producer.is_consumed())
     }
 
     /// Rings a back end that was to be driven, and could not be.

@@ -26,8 +26,39 @@ pub(crate) enum Rest {
 pub(crate) struct Turn {
     /// There was something to do.
     pub(crate) busy: bool,
-    /// All rings were looked at. Else whoever has put something into one is to ring its bell.
+    /// All rings were looked at, or will be by who looks on. Else whoever has put something into one is to ring its bell.
     pub(crate) saw_all: bool,
+}
+
+/// So many looks at a thread that drives have to find nothing new before another one takes its place. Between two of them that one looks at its rings for the
+/// time of a turn.
+const PATIENCE: u32 = 4;
+
+/// What a waiter has seen of another thread that drives.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Watch {
+    /// How many turns there had been.
+    turns: u32,
+    /// How many times no more than that.
+    in_vain: u32,
+}
+
+impl Watch {
+    /// There have been so many turns by now: whether whoever has them goes on.
+    #[cfg_attr(
+        not(feature = "embedded"),
+        allow(dead_code, reason = "nothing is driven")
+    )]
+    pub(crate) fn goes_on(&mut self, turns: u32) -> bool {
+        if std::mem::replace(&mut self.turns, turns) != turns {
+            self.in_vain = 0;
+        }
+        self.in_vain += 1;
+        if self.in_vain > PATIENCE {
+            self.in_vain = 0;
+        }
+        self.in_vain > 0
+    }
 }
 
 /// A descriptor of an uplink to sleep on, and for what.
@@ -38,8 +69,18 @@ pub(crate) trait Driver: Send + Sync {
     /// A program's thread comes in: from now on threads of programs drive.
     fn enter(&self);
 
-    /// One round of the back end.
-    fn turn(&self) -> Turn;
+    /// Whether it is for the caller to drive: it has had the last turn.
+    fn is_callers(&self) -> bool;
+
+    /// One round of the back end, by who has put something into a ring. Not where another thread drives, and looks on, or has taken all of it: `is_taken`
+    /// tells.
+    fn turn(&self, is_taken: &dyn Fn() -> bool) -> Turn;
+
+    /// The same by who waits. `None`: another thread is at it, and the caller has nothing to do but to look at its rings. `watch` is the caller's own.
+    fn turn_of_waiter(&self, watch: &mut Watch) -> Option<Turn>;
+
+    /// Whether the caller, who has had the last turn, takes another one whatever comes, so that others may leave things to it.
+    fn look_on(&self, looks_on: bool);
 
     /// The caller is about to sleep, on [`fd`](Self::fd) and on what is put into `uplinks`, which is cleared first. Then it calls
     /// [`wake_up`](Self::wake_up), unless it is to stay awake.

@@ -566,7 +566,7 @@ impl Endpoint {
             engine: engine::Endpoint::new(config),
             dialect: board.dialect,
             direct: options.direct,
-            driven: inner.driver.is_some(),
+            driver: inner.driver.clone(),
             guards: options
                 .read_in_place
                 .then(|| Guards::new(&inner.pool, Audience::Partners))

@@ -3,28 +3,96 @@
 
 use std::io;
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd, RawFd};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::Duration;
 
 use myrixen_backend::{Clock, Rest as WorkerRest, Worker};
+use myrixen_bias::thread_number;
 use myrixen_platform::Waker;
 
-use crate::driver::{Driver, Rest, Turn, Watched};
+use crate::driver::{Driver, Rest, Turn, Watch, Watched};
 
 /// How often the keeper looks whether programs still come in, while any does.
 const TICK: Duration = Duration::from_millis(5);
 
+/// Apart from all that other threads write.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+struct Apart<T>(T);
+
+/// Which thread of a program drives. Whose turn it was last has the worker's tables in its caches, and those of the ports: so others that wait leave it to
+/// that one while it goes on.
+#[derive(Debug, Default)]
+struct Reign {
+    /// Whose turn it was last.
+    holder: AtomicU64,
+    /// How many there have been; wraps.
+    turns: AtomicU32,
+    /// The holder looks on: it takes another one.
+    looks_on: AtomicBool,
+    /// A turn looks at all rings.
+    saw_all: AtomicBool,
+}
+
+impl Reign {
+    fn is_held_by_me(&self) -> bool {
+        self.holder.load(Ordering::Relaxed) == thread_number()
+    }
+
+    /// The calling thread has had a turn, which looked at all rings or not.
+    fn took_turn(&self, saw_all: bool) {
+        let turns = self.turns.load(Ordering::Relaxed);
+        self.turns.store(turns.wrapping_add(1), Ordering::Relaxed);
+        set(&self.saw_all, saw_all);
+        if !self.is_held_by_me() {
+            self.looks_on.store(false, Ordering::Relaxed);
+            self.holder.store(thread_number(), Ordering::Relaxed);
+        }
+    }
+}
+
+/// A store only where there is something to be changed: others look at the line.
+fn set(flag: &AtomicBool, to: bool) {
+    if flag.load(Ordering::Relaxed) != to {
+        flag.store(to, Ordering::Release);
+    }
+}
+
+/// How often programs have come in, by threads: the keeper sees by it whether one still does.
+#[derive(Debug, Default)]
+struct Visits([Apart<AtomicUsize>; 8]);
+
+impl Visits {
+    /// A thread with this number comes in. Two that share a place may count as one.
+    fn note(&self, thread: u64) {
+        let places = self.0.len() as u64;
+        // The two lowest bits of such numbers are 0.
+        let at = usize::try_from(thread / 4 % places).unwrap_or(0);
+        let Apart(visits) = &self.0[at];
+        visits.store(
+            visits.load(Ordering::Relaxed).wrapping_add(1),
+            Ordering::Relaxed,
+        );
+    }
+
+    /// Another number whenever somebody has come in.
+    fn sum(&self) -> usize {
+        let visits = self.0.iter().map(|Apart(own)| own.load(Ordering::Relaxed));
+        visits.fold(0, usize::wrapping_add)
+    }
+}
+
 /// See the module.
 pub(crate) struct Inline {
-    worker: Mutex<Worker>,
+    worker: Apart<Mutex<Worker>>,
+    reign: Apart<Reign>,
+    visits: Visits,
     uplinks: Mutex<Vec<Uplink>>,
     clock: Clock,
     /// The worker's, to be had without the lock.
     fd: OwnedFd,
     waker: Waker,
-    /// How often programs have come in: the keeper sees by it whether one still does.
-    visits: AtomicUsize,
     /// Threads of programs that sleep on the descriptor: they will drive when it is ready.
     sleepers: AtomicUsize,
     /// Somebody has slept since the bells that can wake him were last drained.
@@ -58,10 +126,11 @@ impl Inline {
         let inline = Arc::new(Self {
             fd: worker.as_fd().try_clone_to_owned()?,
             waker: worker.waker(),
-            worker: Mutex::new(worker),
+            worker: Apart(Mutex::new(worker)),
+            reign: Apart::default(),
+            visits: Visits::default(),
             uplinks: Mutex::default(),
             clock,
-            visits: AtomicUsize::new(0),
             sleepers: AtomicUsize::new(0),
             undrained: AtomicBool::new(false),
             kept: AtomicBool::new(false),
@@ -70,7 +139,7 @@ impl Inline {
             stop: Mutex::default(),
             changed: Condvar::new(),
         });
-        inline.note_uplinks(&lock(&inline.worker))?;
+        inline.note_uplinks(&lock(&inline.worker.0))?;
         let kept = Arc::clone(&inline);
         std::thread::Builder::new()
             .name("myrixen-keeper".into())
@@ -86,7 +155,7 @@ impl Inline {
     }
 
     fn keep(&self) {
-        let mut seen = self.visits.load(Ordering::Relaxed);
+        let (mut seen, mut turns) = (self.visits.sum(), 0);
         loop {
             let guard = lock(&self.stop);
             let (guard, _) = self
@@ -96,8 +165,13 @@ impl Inline {
             if *guard {
                 return;
             }
-            let visits = self.visits.load(Ordering::Relaxed);
+            let visits = self.visits.sum();
             if std::mem::replace(&mut seen, visits) != visits {
+                let now = self.reign.0.turns.load(Ordering::Relaxed);
+                if std::mem::replace(&mut turns, now) == now {
+                    // Who comes in leaves it to one that has gone.
+                    self.turn_now();
+                }
                 continue;
             }
             if self.sleepers.load(Ordering::SeqCst) > 0 {
@@ -128,7 +202,7 @@ impl Inline {
 
     /// Drives until a program comes in. True when the back end has stopped.
     fn drive(&self) -> bool {
-        let mut worker = lock(&self.worker);
+        let mut worker = lock(&self.worker.0);
         worker.keep_uplinks_apart(false);
         self.kept.store(true, Ordering::SeqCst);
         worker.wake_up();
@@ -154,7 +228,7 @@ impl Inline {
         self.wanted.fetch_add(1, Ordering::SeqCst); // pairs with: drive
         if self.kept.swap(false, Ordering::SeqCst) {
             self.waker.wake();
-            drop(lock(&self.worker));
+            drop(lock(&self.worker.0));
         }
         self.wanted.fetch_sub(1, Ordering::SeqCst);
     }
@@ -178,7 +252,7 @@ impl Inline {
     }
 
     fn try_worker(&self) -> Option<MutexGuard<'_, Worker>> {
-        match self.worker.try_lock() {
+        match self.worker.0.try_lock() {
             Ok(worker) => Some(worker),
             Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
             Err(TryLockError::WouldBlock) => None,
@@ -186,25 +260,61 @@ impl Inline {
     }
 }
 
-impl Driver for Inline {
-    fn enter(&self) {
-        let visits = self.visits.load(Ordering::Relaxed);
-        self.visits.store(visits.wrapping_add(1), Ordering::Relaxed);
-        if self.kept.load(Ordering::Relaxed) {
-            self.take_back();
-        }
-    }
-
-    fn turn(&self) -> Turn {
+impl Inline {
+    /// A turn, unless somebody else is in the middle of one.
+    fn turn_now(&self) -> Turn {
         let Some(mut worker) = self.try_worker() else {
             return Turn {
                 busy: false,
                 saw_all: false,
             };
         };
+        let activity = worker.turn(self.clock.recent());
+        let saw_all = worker.looks_at_all();
+        self.reign.0.took_turn(saw_all);
         Turn {
-            busy: worker.turn(self.clock.recent()).is_busy(),
-            saw_all: worker.looks_at_all(),
+            busy: activity.is_busy(),
+            saw_all,
+        }
+    }
+}
+
+impl Driver for Inline {
+    #[inline]
+    fn enter(&self) {
+        self.visits.note(thread_number());
+        if self.kept.load(Ordering::Relaxed) {
+            self.take_back();
+        }
+    }
+
+    fn is_callers(&self) -> bool {
+        self.reign.0.is_held_by_me()
+    }
+
+    fn turn(&self, is_taken: &dyn Fn() -> bool) -> Turn {
+        let Apart(reign) = &self.reign;
+        if !reign.is_held_by_me() && (reign.looks_on.load(Ordering::Acquire) || is_taken()) {
+            return Turn {
+                busy: false,
+                saw_all: reign.saw_all.load(Ordering::Relaxed),
+            };
+        }
+        self.turn_now()
+    }
+
+    fn turn_of_waiter(&self, watch: &mut Watch) -> Option<Turn> {
+        let Apart(reign) = &self.reign;
+        if !reign.is_held_by_me() && watch.goes_on(reign.turns.load(Ordering::Relaxed)) {
+            return None;
+        }
+        Some(self.turn_now())
+    }
+
+    fn look_on(&self, looks_on: bool) {
+        let Apart(reign) = &self.reign;
+        if reign.is_held_by_me() {
+            set(&reign.looks_on, looks_on);
         }
     }
 
@@ -213,7 +323,6 @@ impl Driver for Inline {
         // Before the look at the worker: from here on the keeper leaves it to us.
         self.sleepers.fetch_add(1, Ordering::SeqCst);
         let mut limit = None;
-        // Else somebody else drives, and rings for us. When he stops, we are the one who watches the uplinks.
         if let Some(mut worker) = self.try_worker() {
             if self.undrained.swap(false, Ordering::Relaxed) {
                 worker.wake_up();
@@ -232,6 +341,9 @@ impl Driver for Inline {
                 // No descriptor is left to sleep on: by the clock then.
                 limit = Some(limit.map_or(TICK, |limit: Duration| limit.min(TICK)));
             }
+        } else {
+            // Whose turn it is may have looked at our rings already, and take no other one: we are to look once more ourselves.
+            self.waker.wake();
         }
         let noted = lock(&self.uplinks);
         uplinks.extend(noted.iter().map(|uplink| uplink.watched.clone()));

@@ -503,6 +503,10 @@ impl<T, L: Fn(&End) -> T> Quest for AwaitedEnd<'_, L, T> {
     fn turn_at(&mut self, core: &mut Core, now: Time, looks_on: bool, at: usize) -> bool {
         if let Some((key, brought)) = core.take_standby(now, at) {
             self.end_by(core, key, &brought);
+            if self.seen.is_none() {
+                // Whoever waits on may do so asleep.
+                core.settle_arrears();
+            }
             return true;
         }
         core.turn_at(now, looks_on, at, &mut |core, taken| self.end(core, taken))

@@ -3,6 +3,7 @@
 //! the others on it.
 
 mod closing;
+mod driving;
 mod poll;
 mod quest;
 
@@ -22,7 +23,7 @@ use myrixen_platform::{Crowding, Polling, Ready, WaitSet, Waker as BellWaker};
 
 use crate::binding::Bell;
 use crate::core::{Core, FRUITLESS_TURNS};
-use crate::driver::{Bed, Rest, Watched};
+use crate::driver::{Bed, Rest, Watch, Watched};
 use crate::fabric::Inner;
 use crate::path::Wait;
 use crate::request::{Key, Outcome};
@@ -58,6 +59,8 @@ pub(crate) struct Guarded {
     found: bool,
     /// Messages taken straight since a back end that the program drives had its turn.
     undriven: u32,
+    /// Whether another thread drives it.
+    watch: Watch,
     /// The fabric's.
     pub(crate) clock: Clock,
     wait: Wait,
@@ -160,6 +163,7 @@ impl Shared {
             spins: false,
             found: false,
             undriven: 0,
+            watch: Watch::default(),
             clock: parts.fabric.clock.clone(),
             wait: parts.wait,
             polling: Polling::new(Duration::ZERO),
@@ -276,13 +280,6 @@ impl Shared {
         self.enter_otherwise()
     }
 
-    /// Tells a back end that we drive that from now on we do.
-    pub(crate) fn tell_driver(&self) {
-        if let Some(driver) = &self.fabric.driver {
-            driver.enter();
-        }
-    }
-
     /// The same where others have to be told, or may be inside.
     #[cold]
     fn enter_otherwise(&self) -> Inside<'_> {
@@ -331,7 +328,7 @@ impl Shared {
     fn leave_word(&self, mut guarded: Inside<'_>) {
         self.mind_timers(&mut guarded);
         if std::mem::take(&mut guarded.core.sent) {
-            self.turn_back_end(&mut guarded.core);
+            guarded.core.turn_back_end();
         }
         let ended = std::mem::take(&mut guarded.core.ended);
         let wakers = std::mem::take(&mut guarded.core.wakers);
@@ -361,18 +358,6 @@ impl Shared {
         }
     }
 
-    /// Lets a back end that we drive look at its rings and uplinks. True if it had anything to do.
-    fn turn_back_end(&self, core: &mut Core) -> bool {
-        let Some(driver) = &self.fabric.driver else {
-            return false;
-        };
-        let turn = driver.turn();
-        if !turn.saw_all {
-            core.ring_back_end();
-        }
-        turn.busy
-    }
-
     /// Looks at the rings, that many times, until something has arrived, and tells where. Not where a back end of our own has to bring it first.
     #[inline]
     fn look_out(&self, core: &Core, times: u32) -> Option<usize> {
@@ -396,7 +381,7 @@ impl Shared {
         match arrived {
             Some(at) if !guarded.is_halted() => quest.turn_at(&mut guarded.core, now, looks_on, at),
             None if may_rest && !self.drives && guarded.core.rests(now) => false,
-            _ => self.turn_back_end(&mut guarded.core) | guarded.turn(now, looks_on),
+            _ => guarded.wait_for_back_end() | guarded.turn(now, looks_on),
         }
     }
 
@@ -603,7 +588,7 @@ impl Shared {
             return guarded;
         };
         if std::mem::take(&mut guarded.core.sent) {
-            self.turn_back_end(&mut guarded.core);
+            guarded.core.turn_back_end();
         }
         let mut due = [due, deadline].into_iter().flatten().min();
         let driver = self.fabric.driver.as_deref();

@@ -185,16 +185,22 @@ impl Core {
         }
         let at = usize::from(ready.path().get());
         let published = self.paths[at].send_short(&self.frame.head, payload);
+        let back_end = self.paths[at].leads_to_back_end();
+        let driven = back_end && self.drives_back_end();
+        if driven {
+            self.turn_back_end();
+        }
         send.region = self.regions.shorts.keep(cover.to, payload, len);
         send.token = shorts::token(send.region);
-        // Whoever waits for it has it by now.
+        // Whoever waits for it has it by now, unless another thread is to bring it.
         self.engine.sent_now(&send, ready);
         self.events();
         self.settle_arrears();
-        if self.paths[at].leads_to_back_end() {
+        if back_end {
             self.engine.date(clock());
         }
         match published {
+            Ok(_) if driven => {}
             Ok(_) => self.after_sending(at),
             // It counts as lost, and goes by another path.
             Err(_) => self.lose(at),

@@ -1,6 +1,6 @@
 //! A back end that the program's own threads drive.
 
-use std::sync::mpsc;
+use std::sync::{Barrier, mpsc};
 use std::thread;
 use std::time::Duration;
 
@@ -131,6 +131,38 @@ fn a_sleeper_is_woken_whoever_drives() {
         }
     });
     b.send(&to_a, 1, &[]).unwrap();
+}
+
+/// One thread looks on and drives, another one sends meanwhile and leaves it to that one, which goes then, as the sender does.
+#[test]
+fn what_is_left_to_a_thread_that_goes_away_gets_on() {
+    let [(_a, on_a, drives), (_b, _on_b, b)] = hosts(Wait::Spin);
+    let sends = on_a.open(options(Wait::Spin)).unwrap();
+    let to_b = connect(&sends, &b);
+    let received = || {
+        let mut none = [0; 8];
+        let got = b.recv_timeout(Match::any(), &mut none, PATIENCE).unwrap();
+        got.map(|got| got.bits)
+    };
+    for number in 0..200 {
+        let (look, away) = (Barrier::new(2), Barrier::new(3));
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                look.wait();
+                let time = Duration::from_micros(number % 20);
+                let none = drives.recv_timeout(Match::any(), &mut [], time);
+                assert!(none.unwrap().is_none());
+                away.wait();
+            });
+            scope.spawn(|| {
+                look.wait();
+                sends.send(&to_b, number, &[1; 8]).unwrap();
+                away.wait();
+            });
+            assert_eq!(received(), Some(number));
+            away.wait();
+        });
+    }
 }
 
 #[test]

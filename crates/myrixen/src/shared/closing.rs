@@ -20,7 +20,7 @@ impl Drop for Shared {
         self.linger();
         let mut guarded = self.lock();
         guarded.core.say_last(self.now());
-        self.turn_back_end(&mut guarded.core);
+        guarded.core.turn_back_end();
         self.end_directs(&mut guarded.core);
         drop(guarded);
         self.wait_for_pages(|path| path.direct.is_some());

@@ -11,10 +11,6 @@ use crate::core::{Core, FRUITLESS_TURNS};
 /// Within so long a program comes again that does nothing but look: a few such looks. One that computes meanwhile takes longer, and is not held up.
 const AT_ONCE: Duration = Duration::from_micros(2);
 
-/// Turns of a back end that we drive before a receive is posted that waits for what it may bring.
-const DRIVES: u32 = 16;
-/// Looks at the rings between two of these. Meanwhile another thread may drive, who may have something to bring.
-const LOOKS_BETWEEN: u32 = 4;
 /// Messages that are taken without a turn of the back end between two of them.
 const UNDRIVEN: u32 = 8;
 
@@ -93,18 +89,6 @@ impl Shared {
         }
     }
 
-    /// The same where a back end that we drive has to bring it, or whoever drives it just now.
-    fn look_and_drive(&self, core: &mut Core) -> Option<usize> {
-        for _ in 0..DRIVES {
-            self.turn_back_end(core);
-            let arrived = core.look_out(LOOKS_BETWEEN);
-            if arrived.is_some() {
-                return arrived;
-            }
-        }
-        None
-    }
-
     /// What was looked for has come, and was taken: who waits so goes on looking. Where we drive the back end it has its turn now and then, also while there is
     /// always something that need not be waited for.
     #[inline]
@@ -116,7 +100,7 @@ impl Shared {
             guarded.undriven += 1;
             if guarded.undriven >= UNDRIVEN {
                 guarded.undriven = 0;
-                self.turn_back_end(&mut guarded.core);
+                guarded.core.turn_back_end();
             }
         }
     }
