@@ -225,12 +225,21 @@ impl Inline {
 
     /// Has the keeper let go of the worker.
     fn take_back(&self) {
+        if self.kept.load(Ordering::SeqCst) {
+            drop(self.await_worker());
+        }
+    }
+
+    /// The worker, when whoever has it has had his turn; the keeper lets go of it.
+    #[cold]
+    fn await_worker(&self) -> MutexGuard<'_, Worker> {
         self.wanted.fetch_add(1, Ordering::SeqCst); // pairs with: drive
         if self.kept.swap(false, Ordering::SeqCst) {
             self.waker.wake();
-            drop(lock(&self.worker.0));
         }
+        let worker = lock(&self.worker.0);
         self.wanted.fetch_sub(1, Ordering::SeqCst);
+        worker
     }
 
     /// Notes what the uplinks are to be waited for.
@@ -323,28 +332,26 @@ impl Driver for Inline {
         // Before the look at the worker: from here on the keeper leaves it to us.
         self.sleepers.fetch_add(1, Ordering::SeqCst);
         let mut limit = None;
-        if let Some(mut worker) = self.try_worker() {
-            if self.undrained.swap(false, Ordering::Relaxed) {
-                worker.wake_up();
-            }
-            let now = self.clock.now();
-            match worker.prepare_sleep(now) {
-                WorkerRest::Awake => {
-                    drop(worker);
-                    self.sleepers.fetch_sub(1, Ordering::SeqCst);
-                    return Rest::Awake;
-                }
-                WorkerRest::Until(time) => limit = Some(time.since(now)),
-                WorkerRest::Asleep => {}
-            }
-            if self.note_uplinks(&worker).is_err() {
-                // No descriptor is left to sleep on: by the clock then.
-                limit = Some(limit.map_or(TICK, |limit: Duration| limit.min(TICK)));
-            }
-        } else {
-            // Whose turn it is may have looked at our rings already, and take no other one: we are to look once more ourselves.
-            self.waker.wake();
+        // Whose turn it is may have looked at our rings already, and take no other one, or have lost its processor to us: so it is waited for.
+        let mut worker = self.try_worker().unwrap_or_else(|| self.await_worker());
+        if self.undrained.swap(false, Ordering::Relaxed) {
+            worker.wake_up();
         }
+        let now = self.clock.now();
+        match worker.prepare_sleep(now) {
+            WorkerRest::Awake => {
+                drop(worker);
+                self.sleepers.fetch_sub(1, Ordering::SeqCst);
+                return Rest::Awake;
+            }
+            WorkerRest::Until(time) => limit = Some(time.since(now)),
+            WorkerRest::Asleep => {}
+        }
+        if self.note_uplinks(&worker).is_err() {
+            // No descriptor is left to sleep on: by the clock then.
+            limit = Some(limit.map_or(TICK, |limit: Duration| limit.min(TICK)));
+        }
+        drop(worker);
         let noted = lock(&self.uplinks);
         uplinks.extend(noted.iter().map(|uplink| uplink.watched.clone()));
         Rest::Asleep(limit)
