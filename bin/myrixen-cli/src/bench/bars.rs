@@ -15,6 +15,7 @@ const BARS: &[&str] = &[
     "direct/peer:ucx-posix half_rtt 8 <=1.2 spin",
     "direct/peer:ucx-posix msgs_per_s 8 >=1.3 spin",
     "direct/peer:memcpy mb_per_s 1m >=0.9 spin",
+    "direct-lent/peer:memcpy mb_per_s 1m >=0.9 spin",
     "direct/peer:fi-shm mb_per_s 1m >=0.9 spin",
     "direct/peer:ucx-cma mb_per_s 1m >=0.9 spin",
     "direct/peer:fi-shm mb_per_s 16k >=1.2 spin",

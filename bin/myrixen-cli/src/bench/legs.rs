@@ -182,6 +182,7 @@ pub(super) fn all(cores: usize, only: &[String]) -> anyhow::Result<Vec<Leg>> {
         (Contestant::Peer(Kind::Line), 2, [Wait::Spin].as_slice()),
         (Contestant::Peer(Kind::Memcpy), 2, &[Wait::Spin]),
         (ours(Path::Direct, None, main, (0, 1)), 2, &BOTH),
+        (ours(Path::DirectLent, None, main, (0, 1)), 2, &[Wait::Spin]),
         (
             ours(Path::Switched, None, switched, (0, 1)),
             3,

@@ -21,7 +21,7 @@ use crate::demo::hosts::{Post, Site};
 use crate::demo::measure::describe;
 use crate::demo::protocol::{Command, GuestPlace, Plan, Report};
 use crate::peer::Kind;
-use crate::record::{Record, Wait};
+use crate::record::{Path, Record, Wait};
 use crate::scale;
 use crate::shares::{Shares, Split};
 use crate::system;
@@ -236,10 +236,15 @@ impl Stage {
             guests: (client, server),
         } = ours;
         let (on, with) = (*on, self.guests[*server].1.number);
-        let plan = Plan {
+        let mut plan = Plan {
             parties: Some(self.parties(*client, *server)),
             ..plan
         };
+        if *path == Path::DirectLent {
+            // What is eager is sent as from any other memory.
+            (plan.pingpong_sizes, plan.rate_sizes) = (Vec::new(), Vec::new());
+            plan.stream_sizes.retain(|size| *size > EAGER_MAX);
+        }
         let (client, server) = (self.guests[*client].0, self.guests[*server].0);
         let order = Command::Measure {
             on,
@@ -417,6 +422,9 @@ fn keep(records: &mut Vec<Record>) -> impl FnMut(Record) -> String {
         text
     }
 }
+
+/// The longest message that is sent eagerly, in bytes.
+const EAGER_MAX: u64 = 32 << 10;
 
 /// Of a plan what a peer can do.
 fn fitting(kind: Kind, plan: Plan) -> Plan {

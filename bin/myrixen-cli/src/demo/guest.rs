@@ -292,10 +292,14 @@ impl Guest {
             Which::Main => (&self.main, partner.main),
             Which::Switched => (&self.switched, partner.switched),
         };
-        let wanted = label.path == Path::Direct;
+        let lent = label.path == Path::DirectLent;
+        let wanted = lent || label.path == Path::Direct;
         let is_wanted = || matches!(endpoint.path(&peer), PathKind::Direct { .. }) == wanted;
         let mut client = Client::new(endpoint, peer, label.wait);
         client.settle(is_wanted)?;
+        if lent {
+            client.lend();
+        }
         if !is_wanted() {
             bail!(
                 "messages to guest {with} do not take the {} path that was to be measured",

@@ -28,7 +28,7 @@ pub(crate) struct Client<'a> {
 enum Spare {
     /// All messages of a stream are sent from one, as other people's benchmarks do it.
     Ordinary(Vec<Arc<[u8]>>),
-    /// Which the server can read in place.
+    /// Which the server can read in place. Each message is written first: what both only read would be in both ends' caches.
     Lent(Vec<PoolBuf>),
 }
 
@@ -94,8 +94,20 @@ impl Way for Client<'_> {
         } else {
             let bits = Kind::Data.bits(run);
             match &mut self.spare {
-                Spare::Ordinary(spare) => send_windowed(endpoint, &server, spare, bits, count)?,
-                Spare::Lent(spare) => send_windowed(endpoint, &server, spare, bits, count)?,
+                Spare::Ordinary(spare) => {
+                    send_windowed(
+                        endpoint,
+                        &server,
+                        spare,
+                        bits,
+                        (0..count).map(|_| |_: &mut _| ()),
+                    )?;
+                }
+                Spare::Lent(spare) => {
+                    let write =
+                        |number: u64| move |one: &mut PoolBuf| one.fill(number.to_le_bytes()[0]);
+                    send_windowed(endpoint, &server, spare, bits, (0..count).map(write))?;
+                }
             }
         }
         let receipt = Match::exact(Kind::Echo.bits(run));
@@ -115,17 +127,17 @@ impl Way for Client<'_> {
     }
 }
 
-/// Keeps a window of sends under way, each from a buffer of its own.
+/// Keeps a window of sends under way, each from a buffer of its own, which one of `messages` fills.
 fn send_windowed<B: SendBuffer>(
     endpoint: &Endpoint,
     server: &Peer,
     spare: &mut Vec<B>,
     bits: u64,
-    count: u64,
+    messages: impl Iterator<Item = impl FnOnce(&mut B)>,
 ) -> anyhow::Result<()> {
     let mut under_way = VecDeque::new();
-    for _ in 0..count {
-        let buffer = match spare.pop() {
+    for fill in messages {
+        let mut buffer = match spare.pop() {
             Some(buffer) => buffer,
             None => {
                 let oldest = under_way
@@ -134,6 +146,7 @@ fn send_windowed<B: SendBuffer>(
                 endpoint.wait_send(oldest)?
             }
         };
+        fill(&mut buffer);
         under_way.push_back(endpoint.isend(server, bits, buffer)?);
     }
     for sending in under_way {
