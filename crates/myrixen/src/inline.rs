@@ -167,9 +167,10 @@ impl Inline {
             }
             let visits = self.visits.sum();
             if std::mem::replace(&mut seen, visits) != visits {
+                drop(guard);
                 let now = self.reign.0.turns.load(Ordering::Relaxed);
                 if std::mem::replace(&mut turns, now) == now {
-                    // Who comes in leaves it to one that has gone.
+                    // Whoever comes in leaves it to somebody who has gone.
                     self.turn_now();
                 }
                 continue;
@@ -267,9 +268,7 @@ impl Inline {
             Err(TryLockError::WouldBlock) => None,
         }
     }
-}
 
-impl Inline {
     /// A turn, unless somebody else is in the middle of one.
     fn turn_now(&self) -> Turn {
         let Some(mut worker) = self.try_worker() else {
