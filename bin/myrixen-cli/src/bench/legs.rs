@@ -285,7 +285,11 @@ mod tests {
         };
         assert_eq!(
             names(2, &["direct"]),
-            ["direct, spinning", "direct, sleeping"]
+            [
+                "direct, spinning",
+                "direct, sleeping",
+                "direct-lent, spinning"
+            ]
         );
         assert_eq!(
             names(2, &["wire"]),
