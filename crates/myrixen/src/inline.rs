@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering}
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::Duration;
 
+use mxoe::time::Time;
 use myrixen_backend::{Clock, Rest as WorkerRest, Worker};
 use myrixen_bias::thread_number;
 use myrixen_platform::Waker;
@@ -83,9 +84,39 @@ impl Visits {
     }
 }
 
+/// So many turns in a row are taken at one time, as the worker sees it: nothing in it needs the time of each, and to read it takes a fifth of a turn.
+const TURNS_AT_ONE_TIME: u32 = 8;
+
+/// What time it is for a worker.
+#[derive(Debug, Default)]
+struct Dial {
+    time: Time,
+    /// How many more turns are taken at this time.
+    left: u32,
+}
+
+impl Dial {
+    fn tell(&mut self, clock: &Clock) -> Time {
+        match self.left.checked_sub(1) {
+            Some(left) => self.left = left,
+            None => {
+                self.time = clock.recent();
+                self.left = TURNS_AT_ONE_TIME - 1;
+            }
+        }
+        self.time
+    }
+}
+
+/// What whoever takes a turn has for himself meanwhile.
+struct Works {
+    worker: Worker,
+    dial: Dial,
+}
+
 /// See the module.
 pub(crate) struct Inline {
-    worker: Apart<Mutex<Worker>>,
+    works: Apart<Mutex<Works>>,
     reign: Apart<Reign>,
     visits: Visits,
     uplinks: Mutex<Vec<Uplink>>,
@@ -126,7 +157,10 @@ impl Inline {
         let inline = Arc::new(Self {
             fd: worker.as_fd().try_clone_to_owned()?,
             waker: worker.waker(),
-            worker: Apart(Mutex::new(worker)),
+            works: Apart(Mutex::new(Works {
+                worker,
+                dial: Dial::default(),
+            })),
             reign: Apart::default(),
             visits: Visits::default(),
             uplinks: Mutex::default(),
@@ -139,7 +173,7 @@ impl Inline {
             stop: Mutex::default(),
             changed: Condvar::new(),
         });
-        inline.note_uplinks(&lock(&inline.worker.0))?;
+        inline.note_uplinks(&lock(&inline.works.0).worker)?;
         let kept = Arc::clone(&inline);
         std::thread::Builder::new()
             .name("myrixen-keeper".into())
@@ -203,7 +237,8 @@ impl Inline {
 
     /// Drives until a program comes in. True when the back end has stopped.
     fn drive(&self) -> bool {
-        let mut worker = lock(&self.worker.0);
+        let mut works = lock(&self.works.0);
+        let worker = &mut works.worker;
         worker.keep_uplinks_apart(false);
         self.kept.store(true, Ordering::SeqCst);
         worker.wake_up();
@@ -227,20 +262,20 @@ impl Inline {
     /// Has the keeper let go of the worker.
     fn take_back(&self) {
         if self.kept.load(Ordering::SeqCst) {
-            drop(self.await_worker());
+            drop(self.await_works());
         }
     }
 
     /// The worker, when whoever has it has had his turn; the keeper lets go of it.
     #[cold]
-    fn await_worker(&self) -> MutexGuard<'_, Worker> {
+    fn await_works(&self) -> MutexGuard<'_, Works> {
         self.wanted.fetch_add(1, Ordering::SeqCst); // pairs with: drive
         if self.kept.swap(false, Ordering::SeqCst) {
             self.waker.wake();
         }
-        let worker = lock(&self.worker.0);
+        let works = lock(&self.works.0);
         self.wanted.fetch_sub(1, Ordering::SeqCst);
-        worker
+        works
     }
 
     /// Notes what the uplinks are to be waited for.
@@ -261,9 +296,9 @@ impl Inline {
         Ok(())
     }
 
-    fn try_worker(&self) -> Option<MutexGuard<'_, Worker>> {
-        match self.worker.0.try_lock() {
-            Ok(worker) => Some(worker),
+    fn try_works(&self) -> Option<MutexGuard<'_, Works>> {
+        match self.works.0.try_lock() {
+            Ok(works) => Some(works),
             Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
             Err(TryLockError::WouldBlock) => None,
         }
@@ -271,13 +306,14 @@ impl Inline {
 
     /// A turn, unless somebody else is in the middle of one.
     fn turn_now(&self) -> Turn {
-        let Some(mut worker) = self.try_worker() else {
+        let Some(mut works) = self.try_works() else {
             return Turn {
                 busy: false,
                 saw_all: false,
             };
         };
-        let activity = worker.turn(self.clock.recent());
+        let Works { worker, dial } = &mut *works;
+        let activity = worker.turn(dial.tell(&self.clock));
         let saw_all = worker.looks_at_all();
         self.reign.0.took_turn(saw_all);
         Turn {
@@ -332,25 +368,28 @@ impl Driver for Inline {
         self.sleepers.fetch_add(1, Ordering::SeqCst);
         let mut limit = None;
         // Whose turn it is may have looked at our rings already, and take no other one, or have lost its processor to us: so it is waited for.
-        let mut worker = self.try_worker().unwrap_or_else(|| self.await_worker());
+        let mut works = self.try_works().unwrap_or_else(|| self.await_works());
+        // A sleep may take its time.
+        let Works { worker, dial } = &mut *works;
+        dial.left = 0;
         if self.undrained.swap(false, Ordering::Relaxed) {
             worker.wake_up();
         }
         let now = self.clock.now();
         match worker.prepare_sleep(now) {
             WorkerRest::Awake => {
-                drop(worker);
+                drop(works);
                 self.sleepers.fetch_sub(1, Ordering::SeqCst);
                 return Rest::Awake;
             }
             WorkerRest::Until(time) => limit = Some(time.since(now)),
             WorkerRest::Asleep => {}
         }
-        if self.note_uplinks(&worker).is_err() {
+        if self.note_uplinks(worker).is_err() {
             // No descriptor is left to sleep on: by the clock then.
             limit = Some(limit.map_or(TICK, |limit: Duration| limit.min(TICK)));
         }
-        drop(worker);
+        drop(works);
         let noted = lock(&self.uplinks);
         uplinks.extend(noted.iter().map(|uplink| uplink.watched.clone()));
         Rest::Asleep(limit)

@@ -57,7 +57,7 @@ pub(crate) struct Guarded {
     spins: bool,
     /// Something had come then.
     found: bool,
-    /// Messages taken straight since a back end that the program drives had its turn.
+    /// Messages taken straight, without a look for more, since a back end that the program drives had its turn.
     undriven: u32,
     /// Whether another thread drives it.
     watch: Watch,

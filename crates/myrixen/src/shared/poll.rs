@@ -84,7 +84,10 @@ impl Shared {
             return arrived;
         }
         match self.drives {
-            true => self.look_and_drive(&mut guarded.core),
+            true => {
+                guarded.undriven = 0;
+                self.look_and_drive(&mut guarded.core)
+            }
             false => guarded.core.look_longer(LOOKS),
         }
     }
