@@ -193,17 +193,22 @@ impl Worker {
         let mut frames = 0;
         for round in 0..rounds {
             let before = frames;
-            let mut emptied = true;
-            for _ in 0..guests {
+            let (mut emptied, mut last) = (true, 0);
+            for number in 1..=guests {
                 let served = self.switch.serve_next(now, &mut self.uplinks);
                 if served.frames > 0 {
                     // At once: who sleeps should not wait for the others' turns.
                     self.switch.ring_bells();
+                    last = number;
                 }
                 frames += served.frames;
                 emptied &= served.emptied;
             }
             let few = emptied && frames <= A_FEW;
+            if few && guests <= FEW {
+                // What comes next is an answer of somebody else's, as a rule, who is looked at first then.
+                self.switch.pass_over(last);
+            }
             if few || frames == before || (frames >= BURST && round + 1 >= ROUNDS) {
                 break;
             }

@@ -67,6 +67,13 @@ impl Switch {
         self.rota.active()
     }
 
+    /// So many guests have had their turns: the next round begins behind them.
+    pub(crate) fn pass_over(&mut self, guests: usize) {
+        for _ in 0..guests {
+            self.rota.next();
+        }
+    }
+
     /// Whether there are more ports that doze than one round looks at: then their bells are to be heard now and then, however much
     /// there is to do.
     pub(crate) fn must_listen(&self) -> bool {
