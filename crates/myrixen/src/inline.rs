@@ -17,6 +17,10 @@ use crate::driver::{Driver, Rest, Turn, Watch, Watched};
 /// How often the keeper looks whether programs still come in, while any does.
 const TICK: Duration = Duration::from_millis(5);
 
+/// So many times a sender looks whether another thread that drives takes what it has sent, or looks on, before it does so itself: a few hundred nanoseconds,
+/// in which that one is back from a message that it has just got.
+const GLANCES: u32 = 16;
+
 /// Apart from all that other threads write.
 #[derive(Debug, Default)]
 #[repr(align(128))]
@@ -338,11 +342,16 @@ impl Driver for Inline {
 
     fn turn(&self, is_taken: &dyn Fn() -> bool) -> Turn {
         let Apart(reign) = &self.reign;
-        if !reign.is_held_by_me() && (reign.looks_on.load(Ordering::Acquire) || is_taken()) {
-            return Turn {
-                busy: false,
-                saw_all: reign.saw_all.load(Ordering::Relaxed),
-            };
+        if !reign.is_held_by_me() {
+            for _ in 0..GLANCES {
+                if reign.looks_on.load(Ordering::Acquire) || is_taken() {
+                    return Turn {
+                        busy: false,
+                        saw_all: reign.saw_all.load(Ordering::Relaxed),
+                    };
+                }
+                std::hint::spin_loop();
+            }
         }
         self.turn_now()
     }
