@@ -219,7 +219,7 @@ impl<T> Lock<T> {
 
     fn enter<'a>(&'a self, mut queue: MutexGuard<'a, History>, usual: bool) -> Guard<'a, T> {
         self.take_back(&mut queue);
-        let given = usual.then(|| queue.came(thread::numbered())).flatten();
+        let given = usual.then(|| queue.came(thread::thread_number())).flatten();
         let Some(owner) = given else {
             return self.guard_of(queue);
         };

@@ -77,7 +77,7 @@ impl Presence {
     #[cold]
     fn count(&self) -> bool {
         if self.owner.load(Ordering::Relaxed) == thread::NOBODY && available() {
-            let me = thread::numbered();
+            let me = thread::thread_number();
             let (nobody, order) = (thread::NOBODY, Ordering::SeqCst);
             let claims = || self.owner.compare_exchange(nobody, me, order, order);
             if me != thread::NONE && claims().is_ok() {

@@ -159,25 +159,24 @@ mod own {
 /// This thread's number, if it has one.
 pub(crate) use own::number;
 
-/// The same; gives it one if it can have one.
-pub(crate) fn numbered() -> u64 {
-    static NEXT: AtomicU64 = AtomicU64::new(1 + FREE);
-    if number() == NONE {
-        let new = NEXT.fetch_add(1 + FREE, Ordering::Relaxed);
-        whole(ALIVE.lock()).insert(new);
-        own::begin(Life(new));
-    }
-    number()
-}
-
 /// The calling thread's number, which no other thread has, had or will have; it gets one if it has none. 0 in a thread that is about to end.
 #[inline]
 #[must_use]
 pub fn thread_number() -> u64 {
     match number() {
-        NONE => numbered(),
+        NONE => take_number(),
         own => own,
     }
+}
+
+/// Gives the thread a number, if it can have one.
+#[cold]
+fn take_number() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(1 + FREE);
+    let new = NEXT.fetch_add(1 + FREE, Ordering::Relaxed);
+    whole(ALIVE.lock()).insert(new);
+    own::begin(Life(new));
+    number()
 }
 
 /// Whether this thread may still do something.

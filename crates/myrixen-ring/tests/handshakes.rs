@@ -17,13 +17,16 @@ fn terms(support: Support) -> Terms {
 }
 
 fn pair() -> (QueuePair, QueuePair) {
-    let terms = terms(Support::OURS);
+    let (_, front, back) = pair_of(&terms(Support::OURS));
+    (front, back)
+}
+
+/// The pages of a pair, and its two ends.
+fn pair_of(terms: &Terms) -> (Pages, QueuePair, QueuePair) {
     let pages = Pages::private(terms.layout.total()).expect("memory");
-    let front = QueuePair::create(pages.clone(), &terms, Side::Front).expect("made");
-    (
-        front,
-        QueuePair::join(pages, &terms, Side::Back).expect("joined"),
-    )
+    let front = QueuePair::create(pages.clone(), terms, Side::Front).expect("made");
+    let back = QueuePair::join(pages.clone(), terms, Side::Back).expect("joined");
+    (pages, front, back)
 }
 
 fn publish(pair: &mut QueuePair, frame: &[u8]) -> bool {
@@ -194,10 +197,7 @@ fn where_notice_was_not_agreed_nobody_relies_on_it() {
         features: Features::HINTS,
         ..Support::OURS
     };
-    let terms = terms(support);
-    let pages = Pages::private(terms.layout.total()).expect("memory");
-    let mut front = QueuePair::create(pages.clone(), &terms, Side::Front).expect("made");
-    let mut back = QueuePair::join(pages.clone(), &terms, Side::Back).expect("joined");
+    let (pages, mut front, mut back) = pair_of(&terms(support));
     back.consumer.look_on();
     assert!(back.consumer.prepare_sleep().may_sleep);
     // A peer that says so all the same is not believed.
@@ -241,10 +241,7 @@ fn a_starved_producer_is_rung_when_there_is_room() {
 
 #[test]
 fn a_wait_for_room_that_is_seen_late_is_something_to_do() {
-    let terms = terms(Support::OURS);
-    let pages = Pages::private(terms.layout.total()).expect("memory");
-    let mut front = QueuePair::create(pages.clone(), &terms, Side::Front).expect("made");
-    let mut back = QueuePair::join(pages.clone(), &terms, Side::Back).expect("joined");
+    let (pages, mut front, mut back) = pair_of(&terms(Support::OURS));
     assert!(publish(&mut front, b"1") && !back.consumer.is_idle());
     assert!(consume(&mut back).is_some() && !back.consumer.is_idle());
     assert!(consume(&mut back).is_none() && !back.consumer.release());
@@ -357,9 +354,7 @@ fn what_cannot_work_together_is_told_so() {
 #[test]
 fn the_layout_is_the_documented_one() {
     let terms = terms(Support::OURS);
-    let pages = Pages::private(terms.layout.total()).expect("memory");
-    let mut front = QueuePair::create(pages.clone(), &terms, Side::Front).expect("made");
-    let mut back = QueuePair::join(pages.clone(), &terms, Side::Back).expect("joined");
+    let (pages, mut front, mut back) = pair_of(&terms);
     let bytes = |at: usize, len: usize| {
         let mut bytes = vec![0; len];
         pages.read(at, &mut bytes);

@@ -69,10 +69,10 @@ pub(crate) trait Driver: Send + Sync {
     /// A program's thread comes in: from now on threads of programs drive.
     fn enter(&self);
 
-    /// Whether it is for the caller to drive: it has had the last turn.
-    fn is_callers(&self) -> bool;
+    /// One round of the back end, if the caller has had the last one.
+    fn turn_of_holder(&self) -> Option<Turn>;
 
-    /// One round of the back end, by who has put something into a ring. Not where another thread drives, and looks on, or has taken all of it: `is_taken`
+    /// The same by who has put something into a ring. Not where another thread drives, and looks on, or has taken all of it: `is_taken`
     /// tells.
     fn turn(&self, is_taken: &dyn Fn() -> bool) -> Turn;
 

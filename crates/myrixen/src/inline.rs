@@ -336,8 +336,8 @@ impl Driver for Inline {
         }
     }
 
-    fn is_callers(&self) -> bool {
-        self.reign.0.is_held_by_me()
+    fn turn_of_holder(&self) -> Option<Turn> {
+        self.reign.0.is_held_by_me().then(|| self.turn_now())
     }
 
     fn turn(&self, is_taken: &dyn Fn() -> bool) -> Turn {

@@ -186,10 +186,7 @@ impl Core {
         let at = usize::from(ready.path().get());
         let published = self.paths[at].send_short(&self.frame.head, payload);
         let back_end = self.paths[at].leads_to_back_end();
-        let driven = back_end && self.drives_back_end();
-        if driven {
-            self.turn_back_end();
-        }
+        let driven = back_end && self.turn_own_back_end();
         send.region = self.regions.shorts.keep(cover.to, payload, len);
         send.token = shorts::token(send.region);
         // Whoever waits for it has it by now, unless another thread is to bring it.

@@ -95,18 +95,12 @@ impl Way for Client<'_> {
             let bits = Kind::Data.bits(run);
             match &mut self.spare {
                 Spare::Ordinary(spare) => {
-                    send_windowed(
-                        endpoint,
-                        &server,
-                        spare,
-                        bits,
-                        (0..count).map(|_| |_: &mut _| ()),
-                    )?;
+                    send_windowed(endpoint, &server, spare, bits, count, |_, _| ())?;
                 }
                 Spare::Lent(spare) => {
-                    let write =
-                        |number: u64| move |one: &mut PoolBuf| one.fill(number.to_le_bytes()[0]);
-                    send_windowed(endpoint, &server, spare, bits, (0..count).map(write))?;
+                    send_windowed(endpoint, &server, spare, bits, count, |number, one| {
+                        one.fill(number.to_le_bytes()[0]);
+                    })?;
                 }
             }
         }
@@ -127,16 +121,17 @@ impl Way for Client<'_> {
     }
 }
 
-/// Keeps a window of sends under way, each from a buffer of its own, which one of `messages` fills.
+/// Keeps a window of sends under way, each from a buffer of its own, which `fill` is given with the message's number.
 fn send_windowed<B: SendBuffer>(
     endpoint: &Endpoint,
     server: &Peer,
     spare: &mut Vec<B>,
     bits: u64,
-    messages: impl Iterator<Item = impl FnOnce(&mut B)>,
+    count: u64,
+    mut fill: impl FnMut(u64, &mut B),
 ) -> anyhow::Result<()> {
     let mut under_way = VecDeque::new();
-    for fill in messages {
+    for number in 0..count {
         let mut buffer = match spare.pop() {
             Some(buffer) => buffer,
             None => {
@@ -146,7 +141,7 @@ fn send_windowed<B: SendBuffer>(
                 endpoint.wait_send(oldest)?
             }
         };
-        fill(&mut buffer);
+        fill(number, &mut buffer);
         under_way.push_back(endpoint.isend(server, bits, buffer)?);
     }
     for sending in under_way {

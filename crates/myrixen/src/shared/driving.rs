@@ -2,7 +2,7 @@
 
 use super::{Guarded, LOOKS, Shared};
 use crate::core::Core;
-use crate::driver::{Turn, Watch};
+use crate::driver::{Driver, Turn, Watch};
 
 /// Turns of a back end that we drive before a receive is posted that waits for what it may bring.
 const DRIVES: u32 = 32;
@@ -16,28 +16,6 @@ impl Shared {
             driver.enter();
         }
     }
-
-    /// The first looks of a wait for what a back end that we drive has to bring, or whoever drives it just now.
-    pub(super) fn look_and_drive(&self, core: &mut Core) -> Option<usize> {
-        let driver = core.driver.as_deref()?;
-        let mut watch = Watch::default();
-        let mut arrived = None;
-        for _ in 0..DRIVES {
-            let looks = match driver.turn_of_waiter(&mut watch) {
-                Some(_) => {
-                    driver.look_on(true);
-                    LOOKS_AFTER_TURN
-                }
-                None => LOOKS,
-            };
-            arrived = core.look_out(looks);
-            if arrived.is_some() {
-                break;
-            }
-        }
-        driver.look_on(false);
-        arrived
-    }
 }
 
 impl Core {
@@ -47,29 +25,62 @@ impl Core {
             return false;
         };
         let turn = driver.turn(&|| self.is_taken_by_back_end());
-        self.heed(turn)
+        self.heed(turn).busy
     }
 
-    /// Whether it is for us to drive the back end.
-    pub(crate) fn drives_back_end(&self) -> bool {
-        let driver = self.driver.as_ref();
-        driver.is_some_and(|driver| driver.is_callers())
+    /// The same at once, if it is for us to do so. False: for another thread, as far as it goes on.
+    pub(crate) fn turn_own_back_end(&mut self) -> bool {
+        let driver = self.driver.as_deref();
+        let turn = driver.and_then(Driver::turn_of_holder);
+        turn.map(|turn| self.heed(turn)).is_some()
     }
 
-    /// A back end has had a turn. True if it had anything to do.
-    fn heed(&mut self, turn: Turn) -> bool {
+    /// As [`turn_back_end`](Self::turn_back_end), for who waits for what it may bring. `None`: another thread is at it.
+    fn wait_for_back_end(&mut self, watch: &mut Watch) -> Option<Turn> {
+        let turn = self.driver.as_deref()?.turn_of_waiter(watch)?;
+        Some(self.heed(turn))
+    }
+
+    /// A back end has had a turn.
+    fn heed(&mut self, turn: Turn) -> Turn {
         if !turn.saw_all {
             self.ring_back_end();
         }
-        turn.busy
+        turn
+    }
+
+    /// The first looks of a wait for what a back end that we drive has to bring, or whoever drives it just now.
+    pub(super) fn look_and_drive(&mut self) -> Option<usize> {
+        let mut watch = Watch::default();
+        let mut arrived = None;
+        for _ in 0..DRIVES {
+            let looks = match self.wait_for_back_end(&mut watch) {
+                Some(_) => {
+                    self.look_on_as_driver(true);
+                    LOOKS_AFTER_TURN
+                }
+                None => LOOKS,
+            };
+            arrived = self.look_out(looks);
+            if arrived.is_some() {
+                break;
+            }
+        }
+        self.look_on_as_driver(false);
+        arrived
+    }
+
+    fn look_on_as_driver(&self, looks_on: bool) {
+        if let Some(driver) = &self.driver {
+            driver.look_on(looks_on);
+        }
     }
 }
 
 impl Guarded {
-    /// As [`turn_back_end`](Core::turn_back_end), for who waits for what it may bring.
+    /// A turn of a back end that we drive, for who waits. True if it had anything to do.
     pub(super) fn wait_for_back_end(&mut self) -> bool {
-        let driver = self.core.driver.as_deref();
-        let turn = driver.and_then(|driver| driver.turn_of_waiter(&mut self.watch));
-        turn.is_some_and(|turn| self.core.heed(turn))
+        let turn = self.core.wait_for_back_end(&mut self.watch);
+        turn.is_some_and(|turn| turn.busy)
     }
 }

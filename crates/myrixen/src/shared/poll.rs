@@ -86,7 +86,7 @@ impl Shared {
         match self.drives {
             true => {
                 guarded.undriven = 0;
-                self.look_and_drive(&mut guarded.core)
+                guarded.core.look_and_drive()
             }
             false => guarded.core.look_longer(LOOKS),
         }
