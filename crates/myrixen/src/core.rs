@@ -322,7 +322,7 @@ impl Core {
     pub(crate) fn have_received(&mut self, now: Time, at: usize) {
         self.one_way = self.one_way.saturating_add(1);
         let path = &mut self.paths[at];
-        path.promptness.heard();
+        path.pace.heard();
         path.release();
         if path.is_loop_back() {
             self.engine.acknowledge_own(now);

@@ -55,6 +55,7 @@ mod mailbox;
 mod message;
 mod offer;
 mod options;
+mod pace;
 mod path;
 mod posted;
 mod progress;

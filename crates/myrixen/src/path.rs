@@ -20,8 +20,8 @@ use myrixen_shm::Pages;
 use crate::address::from_port;
 use crate::buffer::Memory;
 use crate::error::{Error, Result};
-use crate::fetch::Promptness;
 use crate::offer::{Guards, MAX_HINT, Readable, Theirs};
+use crate::pace::Pace;
 use crate::region::Regions;
 use crate::shorts::INLINE;
 
@@ -79,8 +79,8 @@ pub(crate) struct Path {
     pub(crate) waiter: Waiter,
     /// Bytes of the ring that frames arrive in.
     receive_room: u32,
-    /// Whether the other end sends at once what it is asked for.
-    pub(crate) promptness: Promptness,
+    /// How what the other end offers has come.
+    pub(crate) pace: Pace,
     /// Records were published since the other end was last rung.
     unrung: bool,
     /// Frames wait for room.
@@ -235,7 +235,7 @@ impl Path {
             waiter: parts.waiter,
             receive_room: parts.receive_room,
             direct,
-            promptness: Promptness::default(),
+            pace: Pace::default(),
             unrung: false,
             blocked: false,
             undrained: None,
