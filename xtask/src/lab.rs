@@ -127,16 +127,56 @@ pub(crate) fn run(request: &Request) -> anyhow::Result<ExitCode> {
         keep: request.keep,
         quick: request.quick,
     };
-    let mut outcomes = Vec::new();
+    let mut trials = Vec::new();
     for test in &tests {
         println!("\n=== {}: {}", test.name, test.spec.what);
-        let outcome = lab
-            .run(test)
-            .with_context(|| format!("cannot run the test {}", test.name))?;
-        println!("=== {}: {}", test.name, verdict(&outcome));
-        outcomes.push((test.name.as_str(), outcome));
+        let trial =
+            try_out(&lab, test).with_context(|| format!("cannot run the test {}", test.name))?;
+        println!("=== {}: {}", test.name, trial.verdict());
+        trials.push((test.name.as_str(), trial));
     }
-    Ok(summary(&outcomes))
+    Ok(summary(&trials))
+}
+
+/// How a test went, at its second run if there was one.
+struct Trial {
+    outcome: Outcome,
+    /// What a kernel said in the first run.
+    first: Option<String>,
+}
+
+impl Trial {
+    fn verdict(&self) -> String {
+        let verdict = verdict(&self.outcome);
+        match &self.first {
+            Some(first) => format!("{verdict}; at the second run, after the first: {first}"),
+            None => verdict,
+        }
+    }
+}
+
+/// Runs a test, and once more where the first thing to go wrong was a kernel: kernels have faults of their own, and nothing of ours runs in them. What comes again is taken
+/// to be brought about by what the test does.
+fn try_out(lab: &Lab, test: &Test) -> anyhow::Result<Trial> {
+    let outcome = lab.run(test)?;
+    if !outcome.by_kernel {
+        return Ok(Trial {
+            outcome,
+            first: None,
+        });
+    }
+    let kept = lab.put_by(test)?;
+    println!(
+        "=== {}: {}\n=== {}: what is left of that is in {}; once more, to see whether it comes again",
+        test.name,
+        verdict(&outcome),
+        test.name,
+        kept.display()
+    );
+    Ok(Trial {
+        outcome: lab.run(test)?,
+        first: Some(outcome.failures.join("; ")),
+    })
 }
 
 fn verdict(outcome: &Outcome) -> String {
@@ -149,14 +189,14 @@ fn verdict(outcome: &Outcome) -> String {
 }
 
 /// Prints the table; the exit code tells whether anything failed.
-fn summary(outcomes: &[(&str, Outcome)]) -> ExitCode {
+fn summary(trials: &[(&str, Trial)]) -> ExitCode {
     println!();
-    for (name, outcome) in outcomes {
-        println!("{name:16} {}", verdict(outcome));
+    for (name, trial) in trials {
+        println!("{name:16} {}", trial.verdict());
     }
-    if outcomes
+    if trials
         .iter()
-        .all(|(_, outcome)| outcome.failures.is_empty())
+        .all(|(_, trial)| trial.outcome.failures.is_empty())
     {
         ExitCode::SUCCESS
     } else {

@@ -45,8 +45,10 @@ pub(crate) enum Meaning<'a> {
     Result(Map<String, Value>),
     /// To be told to all dom0s.
     Signal(&'a str),
-    /// A kernel has found itself broken, or a line for the lab makes no sense.
+    /// A line for the lab makes no sense.
     Broken(&'static str),
+    /// A kernel, or the hypervisor, has found itself broken.
+    Trouble(&'static str),
 }
 
 impl fmt::Display for Domain {
@@ -105,7 +107,7 @@ impl Line {
         if self.text.starts_with("ok: ") {
             return Meaning::Progress;
         }
-        kernel_trouble(&self.text).map_or(Meaning::Text, Meaning::Broken)
+        kernel_trouble(&self.text).map_or(Meaning::Text, Meaning::Trouble)
     }
 }
 
@@ -224,8 +226,8 @@ mod tests {
     #[test]
     fn a_kernel_in_trouble_is_noticed() {
         let page = "[  9.1] BUG: Bad page map in process x";
-        assert!(meaning_of(page).starts_with("Broken"));
-        assert!(meaning_of("<domU1> Kernel panic - not syncing").starts_with("Broken"));
+        assert!(meaning_of(page).starts_with("Trouble"));
+        assert!(meaning_of("<domU1> Kernel panic - not syncing").starts_with("Trouble"));
         assert_eq!(meaning_of("a bug: none"), "Text");
     }
 }

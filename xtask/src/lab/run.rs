@@ -39,6 +39,8 @@ pub(crate) struct Lab {
 pub(crate) struct Outcome {
     /// What went wrong; nothing, if it passed.
     pub(crate) failures: Vec<String>,
+    /// The first of it is that a kernel has found itself broken.
+    pub(crate) by_kernel: bool,
     /// Results that were collected.
     pub(crate) results: usize,
     /// How long it took.
@@ -53,7 +55,7 @@ impl Lab {
     /// When it cannot be run; a test that fails is no error.
     pub(crate) fn run(&self, test: &Test) -> anyhow::Result<Outcome> {
         let began = Instant::now();
-        let folder = self.root.join("target/lab/xen").join(&test.name);
+        let folder = self.folder(&test.name);
         let record = Record::create(&folder)?;
         let work = folder.join("work");
         std::fs::create_dir(&work).with_context(|| format!("cannot create {}", work.display()))?;
@@ -91,6 +93,7 @@ impl Lab {
             pressure: Pressure::begin(),
             verbose: self.boot == Boot::Verbose,
             failures: Vec::new(),
+            by_kernel: false,
             deadline: Instant::now() + Duration::from_secs(test.spec.timeout_s),
         };
         watch.until_the_end(&events)?;
@@ -108,9 +111,31 @@ impl Lab {
         }
         Ok(Outcome {
             failures: watch.failures,
+            by_kernel: watch.by_kernel,
             results,
             took: began.elapsed(),
         })
+    }
+
+    /// Where what is left of a test is.
+    fn folder(&self, name: &str) -> PathBuf {
+        self.root.join("target/lab/xen").join(name)
+    }
+
+    /// Keeps what is left of a test from the next run of it.
+    ///
+    /// # Errors
+    ///
+    /// When that cannot be done.
+    pub(crate) fn put_by(&self, test: &Test) -> anyhow::Result<PathBuf> {
+        let kept = self.folder(&format!("{}-first", test.name));
+        if kept.exists() {
+            std::fs::remove_dir_all(&kept)
+                .with_context(|| format!("cannot remove {}", kept.display()))?;
+        }
+        std::fs::rename(self.folder(&test.name), &kept)
+            .with_context(|| format!("cannot make {}", kept.display()))?;
+        Ok(kept)
     }
 
     fn archives(&self, test: &Test, names: &[char], work: &Path) -> anyhow::Result<Vec<PathBuf>> {
@@ -147,6 +172,7 @@ struct Watch<'a> {
     pressure: Pressure,
     verbose: bool,
     failures: Vec<String>,
+    by_kernel: bool,
     deadline: Instant,
 }
 
@@ -202,6 +228,10 @@ impl Watch<'_> {
             }
             Meaning::Failed(what) => self.fail(format!("{name}: {what}")),
             Meaning::Broken(what) => self.fail(format!("{name}: {what}: {}", line.text)),
+            Meaning::Trouble(what) => {
+                self.by_kernel |= self.failures.is_empty();
+                self.fail(format!("{name}: {what}: {}", line.text));
+            }
             Meaning::Ended(status) => {
                 self.hosts[index].over = true;
                 self.hosts[index].machine.stop();
