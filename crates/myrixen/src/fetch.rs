@@ -122,7 +122,7 @@ impl Core {
         let mut at = 0;
         while let Some(fetch) = asked.get(at) {
             let path = fetch.path_in(&mut self.paths);
-            let late = !patience || path.is_none_or(|path| path.pace.is_late(now, fetch.len));
+            let late = !patience || path.is_none_or(|path| path.pace.gives_up(now, fetch.len));
             if !late {
                 at += 1;
                 continue;

@@ -96,9 +96,13 @@ impl Pace {
         self.silent_since = None;
     }
 
-    /// Nothing has come in this turn of a message of so many bytes. Whether it has been so for too long.
-    pub(crate) fn is_late(&mut self, now: Time, len: usize) -> bool {
-        now.since(*self.silent_since.get_or_insert(now)) >= self.patience(len)
+    /// Nothing has come in this turn of a message of so many bytes. Whether it has been so for too long: then a trial of asking is over.
+    pub(crate) fn gives_up(&mut self, now: Time, len: usize) -> bool {
+        let late = now.since(*self.silent_since.get_or_insert(now)) >= self.patience(len);
+        if late && !self.settled && !self.asking_is_cheaper() {
+            self.left = 0;
+        }
+        late
     }
 
     fn patience(&self, len: usize) -> Duration {
@@ -219,7 +223,7 @@ mod tests {
         let mut pace = Pace::default();
         let late_at = |pace: &mut Pace, len: usize| {
             pace.heard();
-            let late = |us: &u64| pace.is_late(Time::ZERO + micros(*us), len);
+            let late = |us: &u64| pace.gives_up(Time::ZERO + micros(*us), len);
             (0..1000).find(late)
         };
         assert_eq!(late_at(&mut pace, MIB), Some(50));
@@ -230,6 +234,24 @@ mod tests {
         assert_eq!(late_at(&mut pace, MIB / 16), Some(50));
         assert!(matches!(late_at(&mut pace, 4 * MIB), Some(195..=201)));
         assert_eq!(late_at(&mut pace, 100 * MIB), Some(500));
+    }
+
+    #[test]
+    fn who_does_not_answer_is_asked_once_a_trial() {
+        let mut pace = Pace::default();
+        let mut asked = 0;
+        for at in 0..4000 {
+            if pace.is_to_ask() {
+                asked += 1;
+                let at = Time::ZERO + micros(1000 * at);
+                assert!(!pace.gives_up(at, MIB));
+                assert!(pace.gives_up(at + micros(500), MIB));
+                pace.learn_of_asking(micros(140), MIB);
+            }
+            pace.learn_of_reading(micros(90), MIB);
+        }
+        // The first run, and then one each 40, 72, 136, 264, 520, 520 ... messages.
+        assert!((12..20).contains(&asked), "{asked}");
     }
 
     #[test]
