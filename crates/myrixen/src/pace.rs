@@ -4,6 +4,7 @@
 //! in one, by one processor, through the kernel. Where processors share caches and the partner answers, asking is twice as fast; where they do not, or he computes, or his
 //! processor is taken from him, reading is. So what either way has taken of late decides, and the dearer one is tried now and then.
 
+use std::num::NonZeroU64;
 use std::time::{Duration, Instant};
 
 use mxoe::time::Time;
@@ -23,7 +24,7 @@ const MOST_PATIENCE: Duration = Duration::from_micros(500);
 /// What a byte has taken of late.
 #[derive(Default)]
 struct Cost {
-    picos: Option<u64>,
+    picos: Option<NonZeroU64>,
     /// Of the run that is not over.
     took: Duration,
     bytes: usize,
@@ -50,11 +51,12 @@ impl Cost {
 
     /// Better news counts for more than worse: what holds a run up now and then is not the way it goes.
     fn learn(&mut self, picos: u64) {
-        self.picos = Some(match self.picos {
+        let learned = match self.picos.map(NonZeroU64::get) {
             None => picos,
             Some(before) if picos < before => picos.midpoint(before),
             Some(before) => before + (picos.min(before.saturating_mul(4)) - before) / 4,
-        });
+        };
+        self.picos = NonZeroU64::new(learned);
     }
 }
 
@@ -107,7 +109,7 @@ impl Pace {
 
     fn patience(&self, len: usize) -> Duration {
         let saved = match (self.asking.picos, self.reading.picos) {
-            (Some(asking), Some(reading)) => reading.saturating_sub(asking),
+            (Some(asking), Some(reading)) => reading.get().saturating_sub(asking.get()),
             _ => 0,
         };
         Duration::from_nanos(saved.saturating_mul(len as u64) / 1000)
