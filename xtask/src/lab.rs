@@ -127,76 +127,59 @@ pub(crate) fn run(request: &Request) -> anyhow::Result<ExitCode> {
         keep: request.keep,
         quick: request.quick,
     };
-    let mut trials = Vec::new();
+    let mut outcomes = Vec::new();
     for test in &tests {
         println!("\n=== {}: {}", test.name, test.spec.what);
-        let trial =
+        let outcome =
             try_out(&lab, test).with_context(|| format!("cannot run the test {}", test.name))?;
-        println!("=== {}: {}", test.name, trial.verdict());
-        trials.push((test.name.as_str(), trial));
+        println!("=== {}: {}", test.name, verdict(&outcome));
+        outcomes.push((test.name.as_str(), outcome));
     }
-    Ok(summary(&trials))
-}
-
-/// How a test went, at its second run if there was one.
-struct Trial {
-    outcome: Outcome,
-    /// What a kernel said in the first run.
-    first: Option<String>,
-}
-
-impl Trial {
-    fn verdict(&self) -> String {
-        let verdict = verdict(&self.outcome);
-        match &self.first {
-            Some(first) => format!("{verdict}; at the second run, after the first: {first}"),
-            None => verdict,
-        }
-    }
+    Ok(summary(&outcomes))
 }
 
 /// Runs a test, and once more where the first thing to go wrong was a kernel: kernels have faults of their own, and nothing of ours runs in them. What comes again is taken
 /// to be brought about by what the test does.
-fn try_out(lab: &Lab, test: &Test) -> anyhow::Result<Trial> {
-    let outcome = lab.run(test)?;
-    if !outcome.by_kernel {
-        return Ok(Trial {
-            outcome,
-            first: None,
-        });
+fn try_out(lab: &Lab, test: &Test) -> anyhow::Result<Outcome> {
+    let first = lab.run(test)?;
+    if !first.by_kernel {
+        return Ok(first);
     }
     let kept = lab.put_by(test)?;
+    println!("=== {}: {}", test.name, verdict(&first));
     println!(
-        "=== {}: {}\n=== {}: what is left of that is in {}; once more, to see whether it comes again",
-        test.name,
-        verdict(&outcome),
+        "=== {}: what is left of that is in {}; once more, to see whether it comes again",
         test.name,
         kept.display()
     );
-    Ok(Trial {
-        outcome: lab.run(test)?,
-        first: Some(outcome.failures.join("; ")),
+    Ok(Outcome {
+        before: Some(first.failures.join("; ")),
+        ..lab.run(test)?
     })
 }
 
 fn verdict(outcome: &Outcome) -> String {
     let time = format!("{:.1} s", outcome.took.as_secs_f64());
-    if outcome.failures.is_empty() {
+    let mut verdict = if outcome.failures.is_empty() {
         format!("passed in {time}, {} results", outcome.results)
     } else {
         format!("FAILED after {time}: {}", outcome.failures.join("; "))
+    };
+    if let Some(first) = &outcome.before {
+        verdict += &format!("; at the second run, after the first: {first}");
     }
+    verdict
 }
 
 /// Prints the table; the exit code tells whether anything failed.
-fn summary(trials: &[(&str, Trial)]) -> ExitCode {
+fn summary(outcomes: &[(&str, Outcome)]) -> ExitCode {
     println!();
-    for (name, trial) in trials {
-        println!("{name:16} {}", trial.verdict());
+    for (name, outcome) in outcomes {
+        println!("{name:16} {}", verdict(outcome));
     }
-    if trials
+    if outcomes
         .iter()
-        .all(|(_, trial)| trial.outcome.failures.is_empty())
+        .all(|(_, outcome)| outcome.failures.is_empty())
     {
         ExitCode::SUCCESS
     } else {

@@ -65,6 +65,13 @@ impl Fetch {
         }
     }
 
+    /// What was asked for has come, or is not waited for any longer.
+    fn end_wait(&mut self, meter: &mut Meter) {
+        if let Way::Asked(begun) = self.way {
+            self.waited = meter.end(begun);
+        }
+    }
+
     fn path_in<'a>(&self, paths: &'a mut Slab<Path>) -> Option<&'a mut Path> {
         paths.get_mut(self.path?)
     }
@@ -129,13 +136,11 @@ impl Core {
             }
             let mut fetch = asked.swap_remove(at);
             if let Some(done) = self.engine.read_after_all(now, fetch.pull) {
-                match fetch.way {
-                    Way::Asked(begun) if patience => {
-                        fetch.waited = self.fetches.meter.end(begun);
-                    }
+                if !patience {
                     // The partner is not to blame.
-                    _ => fetch.way = Way::Read,
+                    fetch.way = Way::Read;
                 }
+                fetch.end_wait(&mut self.fetches.meter);
                 fetch.from = done as usize;
                 fetch.done = fetch.from;
                 self.fetches.reads.push_back(fetch);
@@ -150,9 +155,7 @@ impl Core {
         let asked = &mut self.fetches.asked;
         if let Some(at) = asked.iter().position(|fetch| fetch.offer == offer) {
             let mut fetch = asked.swap_remove(at);
-            if let Way::Asked(begun) = fetch.way {
-                fetch.waited = self.fetches.meter.end(begun);
-            }
+            fetch.end_wait(&mut self.fetches.meter);
             self.learn_from(&fetch);
         }
     }

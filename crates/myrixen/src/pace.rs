@@ -24,6 +24,8 @@ const MOST_PATIENCE: Duration = Duration::from_micros(500);
 /// What a byte has taken of late.
 #[derive(Default)]
 struct Cost {
+    /// In picoseconds. Not zero, so that not to know it is a word as well: the other kind of option leaves one unwritten, which the compiler compares
+    /// before it has looked whether it is there, and memcheck minds.
     picos: Option<NonZeroU64>,
     /// Of the run that is not over.
     took: Duration,

@@ -38,6 +38,19 @@ pub(crate) fn console_name(hosts: u32, host: char, domain: &Domain) -> String {
     }
 }
 
+/// Removes what is left of an earlier run, if anything is.
+///
+/// # Errors
+///
+/// When it cannot be removed.
+pub(crate) fn clear(folder: &Path) -> anyhow::Result<()> {
+    if folder.exists() {
+        std::fs::remove_dir_all(folder)
+            .with_context(|| format!("cannot empty {}", folder.display()))?;
+    }
+    Ok(())
+}
+
 impl Record {
     /// An empty record in `folder`; what was there before is gone.
     ///
@@ -45,10 +58,7 @@ impl Record {
     ///
     /// When the folder cannot be made.
     pub(crate) fn create(folder: &Path) -> anyhow::Result<Self> {
-        if folder.exists() {
-            std::fs::remove_dir_all(folder)
-                .with_context(|| format!("cannot empty {}", folder.display()))?;
-        }
+        clear(folder)?;
         std::fs::create_dir_all(folder)
             .with_context(|| format!("cannot create {}", folder.display()))?;
         Ok(Self {

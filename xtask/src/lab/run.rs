@@ -12,7 +12,7 @@ use super::payload;
 use super::prepare::Images;
 use super::pressure::Pressure;
 use super::qemu::{Boot, Event, Happening, Machine, Setup};
-use super::record::{Record, console_name};
+use super::record::{self, Record, console_name};
 use super::report;
 use super::spec::Test;
 
@@ -41,6 +41,8 @@ pub(crate) struct Outcome {
     pub(crate) failures: Vec<String>,
     /// The first of it is that a kernel has found itself broken.
     pub(crate) by_kernel: bool,
+    /// What a kernel said in a run before, which this one repeats.
+    pub(crate) before: Option<String>,
     /// Results that were collected.
     pub(crate) results: usize,
     /// How long it took.
@@ -112,6 +114,7 @@ impl Lab {
         Ok(Outcome {
             failures: watch.failures,
             by_kernel: watch.by_kernel,
+            before: None,
             results,
             took: began.elapsed(),
         })
@@ -129,10 +132,7 @@ impl Lab {
     /// When that cannot be done.
     pub(crate) fn put_by(&self, test: &Test) -> anyhow::Result<PathBuf> {
         let kept = self.folder(&format!("{}-first", test.name));
-        if kept.exists() {
-            std::fs::remove_dir_all(&kept)
-                .with_context(|| format!("cannot remove {}", kept.display()))?;
-        }
+        record::clear(&kept)?;
         std::fs::rename(self.folder(&test.name), &kept)
             .with_context(|| format!("cannot make {}", kept.display()))?;
         Ok(kept)
