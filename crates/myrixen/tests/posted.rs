@@ -207,6 +207,31 @@ fn a_connect_is_a_request_too() {
 }
 
 #[test]
+fn to_forget_an_earlier_opening_leaves_the_present_one_connected() {
+    let fabric = Fabric::embedded().expect("an embedded back end");
+    let a = fabric.open(EndpointOptions::default()).expect("opened");
+    let at_a = a.address();
+    let come = || {
+        let b = fabric
+            .open(EndpointOptions::default().id(7))
+            .expect("opened");
+        b.connect(at_a, 0, PATIENCE).expect("connected");
+        let session = b.session();
+        (b, session)
+    };
+    let (first, earlier) = come();
+    let address = first.address();
+    drop(first);
+    let (_second, present) = come();
+    let peer = a.peer(address).expect("it has connected");
+    assert_eq!(a.session_of(&peer), Some(present));
+    a.disconnect(&peer, Some(earlier));
+    assert_eq!(a.peer(address), Some(peer));
+    a.disconnect(&peer, Some(present));
+    assert_eq!(a.peer(address), None);
+}
+
+#[test]
 fn requests_are_taken_back_forgotten_and_end_in_time() {
     let pair = Pair::new();
     let post = || {

@@ -40,7 +40,8 @@ impl<'a> Client<'a> {
             endpoint,
             server,
             wait,
-            next_run: 0,
+            // A server may hear of one with this address that came before.
+            next_run: endpoint.session(),
             spare: Spare::Ordinary(Vec::new()),
         }
     }
