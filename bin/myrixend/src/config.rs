@@ -241,7 +241,7 @@ fn workers(raw: &RawWorkers) -> Result<Workers, ConfigError> {
         let problem = format!("{count}: 1 to 256 are possible");
         return Err(ConfigError::setting("workers.count", problem));
     }
-    let poll = Duration::from_micros(raw.poll_us.unwrap_or(50));
+    let poll = Duration::from_micros(raw.poll_us.unwrap_or(200));
     if poll > Duration::from_secs(1) {
         return Err(ConfigError::setting(
             "workers.poll_us",

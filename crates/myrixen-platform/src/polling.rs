@@ -7,12 +7,20 @@ use std::time::Duration;
 /// Looking on gains what it costs to fall asleep and be woken, and costs the time that is looked on. It gains when what is waited for comes
 /// soon, as a rule: when it came within the limit before. On a machine with more to do than cores it does not, because the one who would
 /// send it is waiting for ours.
+///
+/// Who sleeps makes it come later, by the wake-up, and so does the other end that answers: where a wake-up costs more than the limit, two that sleep would
+/// never find out that they need not. So after some sleeps it looks on as at first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Polling {
     limit: Duration,
     /// How long there was nothing of late: each time counts a quarter, and earlier ones ever less.
     gap: Duration,
+    /// Sleeps since it last looked on.
+    sleeps: u8,
 }
+
+/// Sleeps after which it looks on again, for one or two silences where they are long: at most a sixteenth of the time.
+const SLEEPS: u8 = 32;
 
 /// A gap counts as at most so many limits: after a long silence a few short ones are to be enough.
 const MOST: u32 = 4;
@@ -24,6 +32,7 @@ impl Polling {
         Self {
             limit,
             gap: Duration::ZERO,
+            sleeps: 0,
         }
     }
 
@@ -39,6 +48,14 @@ impl Polling {
 
     /// Something came after there had been nothing for this long, whether it was looked on or slept.
     pub fn came_after(&mut self, nothing: Duration) {
+        self.sleeps = match self.time().is_zero() {
+            true => self.sleeps + 1,
+            false => 0,
+        };
+        if self.sleeps >= SLEEPS {
+            *self = Self::new(self.limit);
+            return;
+        }
         let gap = nothing.min(self.limit * MOST);
         self.gap = (self.gap * 3 + gap) / 4;
     }
@@ -80,6 +97,28 @@ mod tests {
             needed += 1;
         }
         assert!(needed <= 6, "{needed}");
+    }
+
+    #[test]
+    fn it_tries_now_and_then_whether_they_would_come_soon_if_it_did_not_sleep() {
+        let mut polling = after([1_000_000; 3]);
+        // What it costs where they would not.
+        let looked_on = (0..1000)
+            .map(|_| {
+                polling.came_after(Duration::from_secs(1));
+                polling.time()
+            })
+            .sum::<Duration>();
+        assert!(looked_on > Duration::ZERO);
+        assert!(looked_on <= LIMIT * (2 * 1000 / 32), "{looked_on:?}");
+        // A message comes 5 us after one for which it has looked on, and 90 after one for which it slept.
+        let mut slept = 0;
+        for _ in 0..1000 {
+            let sleeps = polling.time().is_zero();
+            slept += u32::from(sleeps);
+            polling.came_after(Duration::from_micros(if sleeps { 90 } else { 5 }));
+        }
+        assert!(slept <= 32, "{slept}");
     }
 
     #[test]
