@@ -3,6 +3,7 @@
 //! the others on it.
 
 mod closing;
+mod courtesy;
 mod driving;
 mod poll;
 mod quest;
@@ -21,6 +22,7 @@ use mxoe::time::Time;
 use myrixen_bias::{Room, Rooms};
 use myrixen_platform::{Crowding, Polling, Ready, WaitSet, Waker as BellWaker};
 
+use self::courtesy::Courtesy;
 use crate::binding::Bell;
 use crate::core::{Core, FRUITLESS_TURNS};
 use crate::driver::{Bed, Rest, Watch, Watched};
@@ -55,6 +57,8 @@ pub(crate) struct Guarded {
     looked: Option<Time>,
     /// It looks again and again, and does nothing else.
     spins: bool,
+    /// When it lets others have the processor then.
+    courtesy: Courtesy,
     /// Something had come then.
     found: bool,
     /// Messages taken straight, without a look for more, since a back end that the program drives had its turn.
@@ -161,6 +165,7 @@ impl Shared {
             paused: false,
             looked: None,
             spins: false,
+            courtesy: Courtesy::new(),
             found: false,
             undriven: 0,
             watch: Watch::default(),

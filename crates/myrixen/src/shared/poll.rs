@@ -142,6 +142,11 @@ impl Shared {
         }
         guarded.found = busy;
         guarded = self.let_handler_look(guarded);
+        if busy || !spins {
+            guarded.courtesy.found();
+        } else if guarded.courtesy.looked_in_vain() {
+            guarded = self.give_way(guarded);
+        }
         let spent = if busy {
             1
         } else {
@@ -150,6 +155,18 @@ impl Shared {
         guarded.patience = guarded.patience.saturating_add(spent);
         let hurried = guarded.patience >= MANY_TURNS;
         (guarded, hurried)
+    }
+
+    /// Lets others have the processor.
+    #[cold]
+    fn give_way<'a>(&'a self, guarded: Inside<'a>) -> Inside<'a> {
+        self.leave(guarded);
+        let began = self.now();
+        std::thread::yield_now();
+        let away = self.now().since(began);
+        let mut guarded = self.lock();
+        guarded.courtesy.gave_way(away);
+        guarded
     }
 
     /// As `poll`, for a task that goes to sleep: the progress thread takes over at once, unless somebody sleeps on
