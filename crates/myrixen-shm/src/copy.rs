@@ -3,14 +3,37 @@
 use std::ptr;
 use std::sync::atomic::{Ordering, compiler_fence};
 
+use crate::bulk;
+
 /// Copies of so many bytes are done in line. Every frame's head is among them: what is called for more stores as many bytes at once as the processor
 /// can, 64 of them across two of its lines as a rule, and who reads a field of that has to wait until the line is in the cache, behind
 /// whatever was copied before.
 const MOST_IN_LINE: usize = 80;
 
+/// Copies the bytes of a slice to another one of the same length, as fast as that goes where [`slice::copy_from_slice`] may not ([`bulk`]).
+///
+/// # Panics
+/// When the lengths differ.
+#[inline]
+pub fn copy_slice(to: &mut [u8], from: &[u8]) {
+    assert_eq!(to.len(), from.len(), "what is copied fits");
+    // SAFETY: both are valid for as many bytes, and apart from each other.
+    unsafe { copy(from.as_ptr(), to.as_mut_ptr(), from.len()) }
+}
+
+/// Appends a copy of the bytes of a slice, as [`copy_slice`] does.
+pub fn append(to: &mut Vec<u8>, from: &[u8]) {
+    to.reserve(from.len());
+    let spare = to.spare_capacity_mut().as_mut_ptr();
+    // SAFETY: there is room for as many bytes, and it is of an allocation of its own.
+    unsafe { copy(from.as_ptr(), spare.cast(), from.len()) };
+    // SAFETY: so many more are written, within the capacity.
+    unsafe { to.set_len(to.len() + from.len()) };
+}
+
 /// Copies `len` bytes. Up to [`MOST_IN_LINE`] go through registers in line, which for a known `len` is a few moves; more is one call.
 ///
-/// All bytes are loaded before any is stored (or moved by `memmove`), so the two ranges may overlap.
+/// The two ranges may overlap: all bytes are loaded before any is stored, or `memmove` moves them.
 ///
 /// # Safety
 ///
@@ -34,7 +57,9 @@ pub(crate) unsafe fn copy(src: *const u8, dst: *mut u8, len: usize) {
         // SAFETY: as above.
         65..=MOST_IN_LINE => unsafe { ends::<[[u8; 16]; 4]>(src, dst, len) },
         // SAFETY: as above; `ptr::copy` allows the ranges to overlap.
-        _ => unsafe { ptr::copy(src, dst, len) },
+        _ if len < bulk::LEAST => unsafe { ptr::copy(src, dst, len) },
+        // SAFETY: as above.
+        _ => unsafe { bulk::copy(src, dst, len) },
     }
     // Without it the compiler may drop a private copy and look at the shared original again, later, when a peer has
     // changed what we checked. It costs no instruction.
@@ -104,6 +129,18 @@ mod tests {
                 assert_eq!(dst[shift..shift + len], src[shift..], "{len} at {shift}");
                 assert_eq!(dst[shift + len], 0, "behind {len} at {shift}");
             }
+        }
+    }
+
+    #[test]
+    fn slices_of_every_length_are_copied_and_appended() {
+        for len in [0, 1, 7, 80, 81, 2047, 2048, 5000] {
+            let bytes: Vec<u8> = (1..=251).cycle().take(len).collect();
+            let mut copied = vec![0; len];
+            copy_slice(&mut copied, &bytes);
+            assert_eq!(copied, bytes);
+            append(&mut copied, &bytes);
+            assert_eq!(copied, [&bytes[..], &bytes].concat());
         }
     }
 

@@ -28,6 +28,7 @@
 //! # Ok::<(), std::io::Error>(())
 //! ```
 
+mod bulk;
 mod copy;
 mod extents;
 mod handed;
@@ -37,6 +38,7 @@ mod memfd;
 mod pages;
 mod pool;
 
+pub use copy::{append, copy_slice};
 pub use handed::Handed;
 pub use lend::{Lent, Revoked, lend, lend_ref};
 pub use mapping::{Access, MapError};

@@ -121,7 +121,7 @@ impl Memory {
     /// A copy that needs nobody to keep anything alive.
     pub(crate) fn to_owned_copy(&self, len: usize) -> Self {
         let mut bytes = Vec::with_capacity(len);
-        self.read(0, len, |piece| bytes.extend_from_slice(piece));
+        self.read(0, len, |piece| myrixen_shm::append(&mut bytes, piece));
         Self::Vec(bytes)
     }
 }
