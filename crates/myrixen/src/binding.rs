@@ -263,8 +263,8 @@ impl Endpoint {
     #[inline(never)]
     fn reap_on<'a>(&'a self, guarded: Inside<'a>, seen: Seen) -> Inside<'a> {
         let (mut guarded, hurried) = self.shared.act_on(guarded, seen);
-        if hurried && !guarded.requests.has_ended() {
-            guarded.hurry_any(|_| true);
+        if guarded.requests.offers_any() && !guarded.requests.has_ended() {
+            guarded.hurry_any(hurried, |_| true);
         }
         guarded
     }
@@ -409,8 +409,8 @@ impl Core {
         hurried: bool,
         each: &mut impl FnMut(&Ended),
     ) -> Option<usize> {
-        if hurried && !self.requests.has_ended() {
-            self.hurry_any(|_| true);
+        if self.requests.offers_any() && !self.requests.has_ended() {
+            self.hurry_any(hurried, |_| true);
         }
         if !self.requests.has_ended() {
             return None;

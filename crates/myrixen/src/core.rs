@@ -77,7 +77,7 @@ pub(crate) struct Core {
     pub(crate) patience: u32,
     /// Turns that have found nothing since one that did.
     fruitless: u32,
-    /// Times that something came since we sent anything short, or waited for long.
+    /// Times that something came since we sent a message, or waited for long.
     pub(crate) one_way: u32,
     /// Turns at single paths since the last whole one.
     short_turns: u32,
@@ -267,6 +267,12 @@ impl Core {
         self.short_turns += 1;
         self.fruitless = fruitless;
         true
+    }
+
+    /// Whether the last turn has found nothing.
+    #[inline]
+    pub(crate) fn has_found_nothing(&self) -> bool {
+        self.fruitless > 0
     }
 
     pub(crate) fn is_live(&self, at: usize) -> bool {
@@ -628,7 +634,7 @@ impl Core {
                     let bytes = self.store.bytes(from);
                     self.regions.write(to, 0, len as usize, |at, piece| {
                         if let Some(bytes) = bytes.get(at..at + piece.len()) {
-                            piece.copy_from_slice(bytes);
+                            myrixen_shm::copy_slice(piece, bytes);
                         }
                     });
                 }

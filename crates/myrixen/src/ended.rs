@@ -9,8 +9,9 @@ use crate::message::Received;
 use crate::request::{Key, Outcome};
 
 impl Core {
-    /// Takes a finished send, or gives the buffer of an eager one back early if `hurried`: a copy stays for resending. That costs more than
-    /// the acknowledgement of a receiver that looks on, and a sender that never waited would run ahead of its receiver by as much as may be copied.
+    /// Takes a finished send, or gives the buffer of an eager one back early if `hurried`, or where that [is cheap](Self::is_cheap): a copy stays for resending.
+    /// For long messages that costs more than the acknowledgement of a receiver that looks on, and a sender that never waited would run ahead of its receiver by as
+    /// much as may be copied.
     pub(crate) fn send_ended(&mut self, key: Key, hurried: bool) -> Option<Result<Memory>> {
         if let Some(outcome) = self.requests.take(key) {
             let memory = self.reclaim(key.region());
@@ -26,7 +27,7 @@ impl Core {
                 _ => unreachable!("a send ends as a send"),
             };
         }
-        if !hurried {
+        if !hurried && !self.is_cheap(key) {
             return None;
         }
         if !self.requests.may_end_early(key, RETAINED_CAP) {

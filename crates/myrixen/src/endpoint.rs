@@ -314,6 +314,7 @@ impl Endpoint {
         });
         core.requests.set_label(key, cover.label);
         core.regions.put(key.region(), memory);
+        core.one_way = 0;
         let started = core.engine.send(
             now,
             SendArgs {

@@ -492,7 +492,7 @@ impl<T, L: Fn(&End) -> T> Quest for AwaitedEnd<'_, L, T> {
         if let Some(seen) = self.seen.take() {
             return Some(Some(seen));
         }
-        if hurried {
+        if hurried || core.is_cheap(self.key) {
             core.hurry(self.key);
         }
         let over = core.requests.is_done(self.key) || core.wakeups != self.wakeups;
@@ -540,6 +540,9 @@ fn too_long(len: usize) -> Error {
     let why = format!("{len} bytes are more than the {INLINE} of a short payload");
     Error::Invalid(why)
 }
+
+/// Bytes that may be kept of sends which are copied at once rather than waited for: a sender that never waits is to be held up before it has filled the caches.
+const AT_ONCE: usize = 32 << 10;
 
 /// How long breaking off waits for the last acknowledgements.
 const PARTING: Duration = Duration::from_secs(1);
@@ -680,11 +683,20 @@ impl Core {
         }
     }
 
-    /// The same for the oldest one whose match information fits.
-    pub(crate) fn hurry_any(&mut self, fits: impl Fn(u64) -> bool) {
-        if let Some(key) = self.requests.offered(fits) {
+    /// The same for the oldest one whose match information fits; where nobody is `hurried`, if that is cheap.
+    pub(crate) fn hurry_any(&mut self, hurried: bool, fits: impl Fn(u64) -> bool) {
+        if let Some(key) = self.requests.offered(fits)
+            && (hurried || self.is_cheap(key))
+        {
             self.hurry(key);
         }
+    }
+
+    /// Whether a send is rather to be ended by a copy than waited for: few bytes are kept, which have just been read and go to memory that has just been
+    /// used, and there is nothing else to do. Who waited would still do so when the answer comes, which is then unexpected, and copied twice.
+    pub(crate) fn is_cheap(&self, key: Key) -> bool {
+        let kept = self.requests.retained() + self.requests.len(key);
+        self.has_found_nothing() && kept <= AT_ONCE
     }
 
     /// Gives the program a send's memory back, where that takes no more than a copy. False: not yet.

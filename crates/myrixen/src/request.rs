@@ -573,6 +573,11 @@ impl Requests {
         self.retained
     }
 
+    /// Bytes of a request's buffer.
+    pub(crate) fn len(&self, key: Key) -> usize {
+        self.slot(key).map_or(0, |slot| slot.len as usize)
+    }
+
     /// What the request is and under which number of the program, if it is one of the completion queue's or to be.
     pub(crate) fn queued(&self, key: Key) -> Option<(Kind, u64)> {
         match self.slot(key)?.interest {
