@@ -9,6 +9,8 @@
 //! - [`lend()`]: a borrowed buffer lent, for the length of one call, to whoever holds the handle.
 //! - [`Handed`]: memory of a program in another language, which has promised to leave it alone.
 //!
+//! Its copies of kilobytes are faster than the C library's on some processors, so it has them for private memory as well: [`copy_slice`], [`append`].
+//!
 //! An offset or a length outside the pages is a mistake of the caller's and panics. Callers check what a peer says before they
 //! pass it on.
 //!

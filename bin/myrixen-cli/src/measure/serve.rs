@@ -62,7 +62,9 @@ pub(crate) fn serve(
             }),
             Err(error) => {
                 // A client that was killed may be followed by one with the same address, whose order waits already.
-                endpoint.disconnect(&client, session);
+                if session.is_some() {
+                    endpoint.disconnect(&client, session);
+                }
                 watch(Served::Failed { error });
             }
         }
