@@ -10,7 +10,8 @@ use crate::bulk;
 /// whatever was copied before.
 const MOST_IN_LINE: usize = 80;
 
-/// Copies the bytes of a slice to another one of the same length, as fast as that goes where [`slice::copy_from_slice`] may not ([`bulk`]).
+/// Copies the bytes of a slice to another one of the same length. As [`slice::copy_from_slice`], but that copies of kilobytes are as fast wherever they lie (the module
+/// `bulk` says why others are not).
 ///
 /// # Panics
 /// When the lengths differ.
