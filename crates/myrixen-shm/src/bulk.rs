@@ -10,14 +10,15 @@ use std::ptr;
 /// Copies of so many bytes and more are done here; of fewer, `memmove` does not use `rep movsb`.
 pub(crate) const LEAST: usize = 2048;
 
-/// Copies `len` bytes, [`LEAST`] of them or more, between ranges that do not overlap.
+/// Copies `len` bytes. The ranges may overlap: then `memmove` moves them.
 ///
 /// # Safety
 ///
-/// As for [`copy`](crate::copy::copy).
+/// As for [`copy`](crate::copy::copy), with `len >= LEAST`.
 pub(crate) unsafe fn copy(src: *const u8, dst: *mut u8, len: usize) {
+    debug_assert!(len >= LEAST, "{len} bytes are for others to copy");
     #[cfg(all(target_arch = "x86_64", not(miri)))]
-    if len >= LEAST && src.addr().abs_diff(dst.addr()) >= len {
+    if src.addr().abs_diff(dst.addr()) >= len {
         if std::is_x86_feature_detected!("avx") {
             // SAFETY: the processor has AVX; else the caller's promise.
             return unsafe { x86::by_avx(src, dst, len) };

@@ -59,7 +59,7 @@ pub(crate) unsafe fn copy(src: *const u8, dst: *mut u8, len: usize) {
         65..=MOST_IN_LINE => unsafe { ends::<[[u8; 16]; 4]>(src, dst, len) },
         // SAFETY: as above; `ptr::copy` allows the ranges to overlap.
         _ if len < bulk::LEAST => unsafe { ptr::copy(src, dst, len) },
-        // SAFETY: as above.
+        // SAFETY: as above, and there are no fewer than `LEAST`.
         _ => unsafe { bulk::copy(src, dst, len) },
     }
     // Without it the compiler may drop a private copy and look at the shared original again, later, when a peer has

@@ -263,9 +263,7 @@ impl Endpoint {
     #[inline(never)]
     fn reap_on<'a>(&'a self, guarded: Inside<'a>, seen: Seen) -> Inside<'a> {
         let (mut guarded, hurried) = self.shared.act_on(guarded, seen);
-        if guarded.requests.offers_any() && !guarded.requests.has_ended() {
-            guarded.hurry_any(hurried, |_| true);
-        }
+        guarded.hurry_any(hurried, |_| true);
         guarded
     }
 
@@ -409,9 +407,7 @@ impl Core {
         hurried: bool,
         each: &mut impl FnMut(&Ended),
     ) -> Option<usize> {
-        if self.requests.offers_any() && !self.requests.has_ended() {
-            self.hurry_any(hurried, |_| true);
-        }
+        self.hurry_any(hurried, |_| true);
         if !self.requests.has_ended() {
             return None;
         }

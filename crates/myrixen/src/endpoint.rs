@@ -219,12 +219,12 @@ impl Endpoint {
         self.shared.alloc_for(peer.address, len)
     }
 
-    /// Forgets a peer: what is pending to it fails. With the number of an opening ([`session_of`](Self::session_of)), only while it is the one that is connected:
-    /// an endpoint that was opened anew under the same address may have connected since, which is the same peer to us and another program.
-    pub fn disconnect(&self, peer: &Peer, session: Option<u32>) {
+    /// Forgets a peer: what is pending to it fails. Only while the opening with this number ([`session_of`](Self::session_of)) is connected: an
+    /// endpoint that was opened anew under the same address may have connected since, which is the same peer to us and another program.
+    pub fn disconnect(&self, peer: &Peer, session: u32) {
         let mut core = self.shared.enter();
         let present = core.engine.session_of(peer.partner).map(SessionId::get);
-        if session.is_some() && session != present {
+        if present != Some(session) {
             return;
         }
         let now = self.shared.recent();

@@ -683,9 +683,12 @@ impl Core {
         }
     }
 
-    /// The same for the oldest one whose match information fits; where nobody is `hurried`, if that is cheap.
+    /// The same for the oldest one whose match information fits, if nothing has ended that does; where nobody is `hurried`, if that is cheap.
+    #[inline]
     pub(crate) fn hurry_any(&mut self, hurried: bool, fits: impl Fn(u64) -> bool) {
-        if let Some(key) = self.requests.offered(fits)
+        if self.requests.offers_any()
+            && self.requests.peek(&fits).is_none()
+            && let Some(key) = self.requests.offered(fits)
             && (hurried || self.is_cheap(key))
         {
             self.hurry(key);
@@ -695,8 +698,7 @@ impl Core {
     /// Whether a send is rather to be ended by a copy than waited for: few bytes are kept, which have just been read and go to memory that has just been
     /// used, and there is nothing else to do. Who waited would still do so when the answer comes, which is then unexpected, and copied twice.
     pub(crate) fn is_cheap(&self, key: Key) -> bool {
-        let kept = self.requests.retained() + self.requests.len(key);
-        self.has_found_nothing() && kept <= AT_ONCE
+        self.has_found_nothing() && self.requests.retained() + self.requests.len(key) <= AT_ONCE
     }
 
     /// Gives the program a send's memory back, where that takes no more than a copy. False: not yet.

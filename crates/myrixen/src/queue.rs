@@ -209,9 +209,7 @@ impl Core {
         look: impl FnOnce(&End) -> T,
     ) -> Option<T> {
         let fits = |bits| matching.fits(bits);
-        if self.requests.offers_any() && self.requests.peek(fits).is_none() {
-            self.hurry_any(hurried, fits);
-        }
+        self.hurry_any(hurried, fits);
         let (key, _) = self.requests.peek(fits)?;
         self.take_end(key, memory, look).ok().flatten()
     }
@@ -246,9 +244,7 @@ impl Core {
     }
 
     fn peek(&mut self, hurried: bool) -> Option<Peeked> {
-        if self.requests.offers_any() && !self.requests.has_ended() {
-            self.hurry_any(hurried, |_| true);
-        }
+        self.hurry_any(hurried, |_| true);
         let (key, bits) = self.requests.peek(|_| true)?;
         let (kind, context) = self.requests.queued(key)?;
         Some(Peeked {

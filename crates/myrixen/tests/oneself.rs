@@ -326,7 +326,7 @@ fn a_wrong_key_is_refused_and_an_endpoint_can_be_disconnected_from_itself() {
         matches!(refused, Err(Error::ConnectRefused { .. })),
         "{refused:?}"
     );
-    end.disconnect(myself, None);
+    end.disconnect(myself, end.session());
     assert!(end.send(myself, 1, b"x").is_err());
     let again = end
         .connect(end.address(), KEY, PATIENCE)

@@ -225,9 +225,9 @@ fn to_forget_an_earlier_opening_leaves_the_present_one_connected() {
     let (_second, present) = come();
     let peer = a.peer(address).expect("it has connected");
     assert_eq!(a.session_of(&peer), Some(present));
-    a.disconnect(&peer, Some(earlier));
+    a.disconnect(&peer, earlier);
     assert_eq!(a.peer(address), Some(peer));
-    a.disconnect(&peer, Some(present));
+    a.disconnect(&peer, present);
     assert_eq!(a.peer(address), None);
 }
 

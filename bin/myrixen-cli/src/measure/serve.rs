@@ -62,7 +62,7 @@ pub(crate) fn serve(
             }),
             Err(error) => {
                 // A client that was killed may be followed by one with the same address, whose order waits already.
-                if session.is_some() {
+                if let Some(session) = session {
                     endpoint.disconnect(&client, session);
                 }
                 watch(Served::Failed { error });
